@@ -1,0 +1,275 @@
+//! Why a link ended: one exhaustive table from what was seen to what is done about it.
+//!
+//! The origin comes first. A status of 401 or 403 from an HTTP upgrade, a proxy or TLS is a network failure; only a `<failure>` or a
+//! `<stream:error>` that was read inside the Noise channel can log an instance out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Why a link ended, as classified from the evidence of its transport and its last stanzas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum DownReason {
+    /// We closed it ourselves.
+    Requested,
+    /// The name of the server could not be resolved.
+    Dns,
+    /// No TCP connection could be made, or not in time.
+    Unreachable,
+    /// The proxy refused, or could not be reached.
+    Proxy,
+    /// TLS failed.
+    Tls,
+    /// The WebSocket upgrade was answered with another HTTP status.
+    UpgradeRefused { status: u16 },
+    /// The socket opened, but the Noise handshake did not finish.
+    Handshake,
+    /// The login took longer than it may.
+    LoginTimeout,
+    /// The socket ended, by close frame (with its code), end of file or error.
+    SocketLost { code: Option<u16> },
+    /// Nothing was heard in the time in which something had to be.
+    Silent,
+    /// Stream error 515: normal right after pairing.
+    RestartRequired,
+    /// A failure or stream error that passes by itself: 500, 503, bad XML, an ending without a code.
+    Transient { code: Option<u16> },
+    /// Stream error 429.
+    RateLimited,
+    /// WhatsApp has removed this device: failure 401, 403, 406; stream error 401, 516; conflict `device_removed`.
+    LoggedOut { code: u16 },
+    /// Another connection uses the same credentials: stream error 409, 440, conflict `replaced`.
+    Replaced,
+    /// Failure 402: the number is banned for a while.
+    TemporaryBan { seconds: Option<u64> },
+    /// Failure 405: this client version is no longer accepted.
+    Outdated,
+    /// Any other failure.
+    Refused { code: u16 },
+    /// All QR codes of this connection were shown and none was scanned.
+    QrExhausted,
+    /// A store operation failed or hung beyond the grace.
+    StoreUnavailable,
+    /// Another node owns this instance.
+    LeaseLost,
+    /// A task of the link panicked.
+    Panicked,
+}
+
+/// What is done about an ended link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial again at once; not a failure.
+    RedialNow,
+    /// Dial again after the backoff.
+    Backoff,
+    /// Dial again after a much longer backoff, which a short stable connection does not reset.
+    LongBackoff,
+    /// Archive the credentials and park, unless this is the doubtful moment after a pairing.
+    LogOut,
+    /// Park, and try again on a slow growing schedule while the lease is ours.
+    Yield,
+    /// Park until the ban is over, then try once.
+    WaitOut(Duration),
+    /// Look up the version once, then park.
+    Upgrade,
+    /// Park.
+    Park,
+    /// Wait until the store is back, then dial with a new client.
+    AwaitStore,
+    /// Wait until the lease is free.
+    AwaitLease,
+    /// End the actor; the supervisor counts it as a crash.
+    Crash,
+}
+
+/// What a person can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserAction {
+    /// Nothing: it is being worked on.
+    Wait,
+    /// Pair the number again.
+    Relogin,
+    /// Open WhatsApp on the phone; it says why.
+    OpenPhone,
+    /// Update Holdfast, or set the client version.
+    Upgrade,
+    /// Check the network, the proxy or the firewall of this host.
+    CheckNetwork,
+    /// Check the database.
+    CheckStore,
+    /// End the other connection that uses these credentials.
+    CloseOther,
+}
+
+/// How long an unexplained ban is waited out.
+const DEFAULT_BAN: Duration = Duration::from_secs(3_600);
+
+impl DownReason {
+    /// Classifies a `<failure reason="..">` that was read inside the Noise channel.
+    pub fn from_failure(code: u16, expire_seconds: Option<u64>) -> Self {
+        match code {
+            401 | 403 | 406 => Self::LoggedOut { code },
+            402 => Self::TemporaryBan { seconds: expire_seconds },
+            405 | 409 => Self::Outdated,
+            429 => Self::RateLimited,
+            500 | 501 | 503 => Self::Transient { code: Some(code) },
+            other => Self::Refused { code: other },
+        }
+    }
+
+    /// Classifies a `<stream:error>` by its code and the `type` of its `<conflict>` child.
+    ///
+    /// Returns `None` for one that does not end the stream (no code, no conflict, only an `<ack>`).
+    pub fn from_stream_error(code: Option<u16>, conflict: Option<&str>) -> Option<Self> {
+        match (code, conflict) {
+            (_, Some("device_removed")) => Some(Self::LoggedOut { code: 401 }),
+            (_, Some(_)) | (Some(409 | 440), None) => Some(Self::Replaced),
+            (Some(515), None) => Some(Self::RestartRequired),
+            (Some(429), None) => Some(Self::RateLimited),
+            (Some(code @ (401 | 516)), None) => Some(Self::LoggedOut { code }),
+            (Some(code), None) => Some(Self::Transient { code: Some(code) }),
+            (None, None) => None,
+        }
+    }
+
+    /// Returns what is done about it.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::RestartRequired => Verdict::RedialNow,
+            Self::Requested
+            | Self::Dns
+            | Self::Unreachable
+            | Self::Proxy
+            | Self::Tls
+            | Self::UpgradeRefused { .. }
+            | Self::Handshake
+            | Self::LoginTimeout
+            | Self::SocketLost { .. }
+            | Self::Silent
+            | Self::QrExhausted
+            | Self::Transient { .. } => Verdict::Backoff,
+            Self::RateLimited => Verdict::LongBackoff,
+            Self::LoggedOut { .. } => Verdict::LogOut,
+            Self::Replaced => Verdict::Yield,
+            Self::TemporaryBan { seconds } => Verdict::WaitOut(seconds.map_or(DEFAULT_BAN, Duration::from_secs)),
+            Self::Outdated => Verdict::Upgrade,
+            Self::Refused { .. } => Verdict::Park,
+            Self::StoreUnavailable => Verdict::AwaitStore,
+            Self::LeaseLost => Verdict::AwaitLease,
+            Self::Panicked => Verdict::Crash,
+        }
+    }
+
+    /// Returns the stable code that the API, the events and the documentation share.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Dns => "net-dns",
+            Self::Unreachable => "net-unreachable",
+            Self::Proxy => "net-proxy",
+            Self::Tls => "net-tls",
+            Self::UpgradeRefused { .. } => "net-upgrade-refused",
+            Self::Handshake => "wa-handshake",
+            Self::LoginTimeout => "wa-login-timeout",
+            Self::SocketLost { .. } => "net-lost",
+            Self::Silent => "net-silent",
+            Self::RestartRequired => "wa-restart-required",
+            Self::Transient { .. } => "wa-unavailable",
+            Self::RateLimited => "wa-rate-limited",
+            Self::LoggedOut { .. } => "wa-logged-out",
+            Self::Replaced => "wa-replaced",
+            Self::TemporaryBan { .. } => "wa-temporary-ban",
+            Self::Outdated => "wa-client-outdated",
+            Self::Refused { .. } => "wa-refused",
+            Self::QrExhausted => "wa-qr-exhausted",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::LeaseLost => "lease-lost",
+            Self::Panicked => "internal-panic",
+        }
+    }
+
+    /// Returns a sentence for people.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::Requested => "The connection was closed on request.",
+            Self::Dns => "The name of the WhatsApp server could not be resolved.",
+            Self::Unreachable => "The WhatsApp server could not be reached.",
+            Self::Proxy => "The proxy of this instance refused the connection or could not be reached.",
+            Self::Tls => "The encrypted connection to the server could not be made.",
+            Self::UpgradeRefused { .. } => "The server, or something in between, answered the WebSocket upgrade with an HTTP error.",
+            Self::Handshake => "The server did not finish the Noise handshake.",
+            Self::LoginTimeout => "The login was not finished in time.",
+            Self::SocketLost { .. } => "The connection was lost.",
+            Self::Silent => "The connection was open but nothing was heard on it any more.",
+            Self::RestartRequired => "WhatsApp asked for a new connection, as it does after pairing.",
+            Self::Transient { .. } => "WhatsApp ended the connection with an error that passes by itself.",
+            Self::RateLimited => "WhatsApp asks for fewer connections; the next attempt waits longer.",
+            Self::LoggedOut { .. } => "WhatsApp has unlinked this device. The credentials are archived for 30 days.",
+            Self::Replaced => "Another connection with the same credentials has taken over.",
+            Self::TemporaryBan { .. } => "WhatsApp has banned this number for a while.",
+            Self::Outdated => "WhatsApp does not accept this client version any more.",
+            Self::Refused { .. } => "WhatsApp has refused the login.",
+            Self::QrExhausted => "No QR code was scanned in time.",
+            Self::StoreUnavailable => "The database does not answer; WhatsApp keeps the messages until it does.",
+            Self::LeaseLost => "Another node owns this instance.",
+            Self::Panicked => "An internal error ended the connection; it is started again.",
+        }
+    }
+
+    /// Returns what a person can do about it.
+    pub fn user_action(&self) -> UserAction {
+        match self {
+            Self::Requested
+            | Self::Handshake
+            | Self::LoginTimeout
+            | Self::SocketLost { .. }
+            | Self::Silent
+            | Self::RestartRequired
+            | Self::Transient { .. }
+            | Self::RateLimited
+            | Self::LeaseLost
+            | Self::Panicked => UserAction::Wait,
+            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } => UserAction::CheckNetwork,
+            Self::LoggedOut { .. } | Self::QrExhausted => UserAction::Relogin,
+            Self::Replaced => UserAction::CloseOther,
+            Self::TemporaryBan { .. } | Self::Refused { .. } => UserAction::OpenPhone,
+            Self::Outdated => UserAction::Upgrade,
+            Self::StoreUnavailable => UserAction::CheckStore,
+        }
+    }
+
+    /// Returns the number that Evolution's clients know as `statusReason`.
+    pub fn status_reason(&self) -> u16 {
+        match self {
+            Self::LoggedOut { code } | Self::Refused { code } => *code,
+            Self::Transient { code } => code.unwrap_or(500),
+            Self::TemporaryBan { .. } => 402,
+            Self::Outdated => 405,
+            Self::RateLimited => 429,
+            Self::Replaced => 440,
+            Self::RestartRequired => 515,
+            Self::StoreUnavailable | Self::LeaseLost | Self::Panicked => 503,
+            Self::Requested | Self::SocketLost { .. } => 428,
+            Self::Dns
+            | Self::Unreachable
+            | Self::Proxy
+            | Self::Tls
+            | Self::UpgradeRefused { .. }
+            | Self::Handshake
+            | Self::LoginTimeout
+            | Self::Silent
+            | Self::QrExhausted => 408,
+        }
+    }
+
+    /// Tells whether the failure is of the network between this host and WhatsApp, so that many at once mean an outage of the host.
+    pub fn is_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } | Self::Handshake
+        )
+    }
+}

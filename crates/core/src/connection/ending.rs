@@ -1,0 +1,99 @@
+//! A link has ended: what now.
+
+use super::down_reason::{DownReason, Verdict};
+use super::effect::{Effect, Notice};
+use super::event::Method;
+use super::state::{Machine, ParkReason, State, WaitReason};
+use super::step::Env;
+
+impl Machine {
+    /// Handles the end of the present link; `asked` says that we had begun to close it.
+    pub(super) fn ended(&mut self, why: DownReason, asked: bool, env: Env<'_>, effects: &mut Vec<Effect>) {
+        match self.state.clone() {
+            State::Draining { saved, .. } => return self.stop(saved == Some(true), effects),
+            State::LoggingOut { .. } => return self.unpair(effects),
+            State::Stopped { .. } => return,
+            // The state was decided when the close began; all that was missing is the end of the old socket.
+            State::BackingOff { until, .. } if asked => {
+                if env.now >= until {
+                    let method = (!self.paired).then_some(Method::Qr);
+                    self.dial(method, env, effects);
+                }
+                return;
+            }
+            State::Unpaired | State::Waiting { .. } | State::Parked { .. } | State::BackingOff { .. } => return,
+            State::Connecting { .. } | State::Pairing { .. } | State::Syncing { .. } | State::Online { .. } => {}
+        }
+        self.count_stability(env);
+        match why.verdict() {
+            Verdict::RedialNow => {
+                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+                self.dial(None, env, effects);
+            }
+            Verdict::Backoff | Verdict::LongBackoff if self.paired => self.back_off(why, env),
+            Verdict::Backoff | Verdict::LongBackoff => self.pairing_lost(why, env, effects),
+            Verdict::LogOut => self.logged_out(why, env, effects),
+            Verdict::Yield => self.yield_to_other(env),
+            Verdict::WaitOut(wait) => {
+                let retry = env.now.after(wait);
+                self.state = State::Parked { why: ParkReason::Banned(why), retry: Some(retry) };
+            }
+            Verdict::Upgrade if !self.version_refreshed => {
+                self.version_refreshed = true;
+                self.rebuild = true;
+                let method = (!self.paired).then_some(Method::Qr);
+                self.dial_with(method, true, env, effects);
+            }
+            Verdict::Upgrade => self.state = State::Parked { why: ParkReason::Outdated, retry: None },
+            Verdict::Park => self.state = State::Parked { why: ParkReason::Refused(why), retry: None },
+            Verdict::AwaitStore => self.wait_for(WaitReason::Store, env),
+            Verdict::AwaitLease => self.wait_for(WaitReason::Lease, env),
+            Verdict::Crash => {
+                self.state = State::Stopped { clean: false };
+                effects.push(Effect::Fail { why });
+            }
+        }
+    }
+
+    fn pairing_lost(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
+        // The client ends itself for good once its codes are used up, so the next attempt needs a new one.
+        self.rebuild = true;
+        match self.state.clone() {
+            State::Pairing { method, .. } if why == DownReason::QrExhausted && self.qr_shown < env.policy.qr_limit => {
+                self.dial(Some(method), env, effects);
+            }
+            _ => self.back_off(why, env),
+        }
+    }
+
+    fn logged_out(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if !self.paired {
+            self.rebuild = true;
+            self.state = State::Parked { why: ParkReason::Refused(why), retry: None };
+            return;
+        }
+        if self.doubt_until.take().is_some_and(|until| env.now < until) {
+            return self.dial(None, env, effects);
+        }
+        effects.push(Effect::ArchiveCredentials);
+        effects.push(Effect::Publish(Notice::LoggedOut { why: why.clone() }));
+        self.paired = false;
+        self.rebuild = true;
+        self.state = State::Parked { why: ParkReason::LoggedOut(why), retry: None };
+    }
+
+    fn wait_for(&mut self, what: WaitReason, env: Env<'_>) {
+        self.rebuild = true;
+        // Half fixed, half random: quick enough to notice the return, and spread enough to be no herd.
+        let wait = env.policy.wait_retry / 2 + env.policy.wait_retry.mul_f64(env.jitter.clamp(0.0, 1.0));
+        self.state = State::Waiting { what, until: env.now.after(wait) };
+    }
+
+    /// The time for draining is over: cut what is left and say that it was not clean.
+    pub(super) fn drain_overdue(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if self.deadline().is_some_and(|due| env.now >= due) {
+            self.abandon(effects);
+            self.stop(false, effects);
+        }
+    }
+}

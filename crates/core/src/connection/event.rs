@@ -1,0 +1,94 @@
+//! What can happen to an instance: commands, facts about its link, and the passing of time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::down_reason::DownReason;
+use crate::id::LinkId;
+
+/// Whether the operator wants this instance connected; stored, and the only thing that decides at boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Desired {
+    /// Keep it connected, whatever happens.
+    Connected,
+    /// Leave it alone until somebody asks.
+    Stopped,
+}
+
+/// How a new device is linked to a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// A QR code that the phone scans.
+    Qr,
+    /// An eight-character code, typed on the phone with this number (digits, country code first).
+    Code(String),
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The instance's actor has started; `paired` says whether the store holds credentials, `desired` what the operator wants.
+    Booted { paired: bool, desired: Desired },
+    /// An operator wants it connected, pairing by `method` if it has no credentials. Safe to repeat.
+    Connect { method: Method },
+    /// An operator wants a new connection, whatever the present one is doing. Safe to repeat.
+    Restart,
+    /// An operator wants the device unlinked and the credentials gone.
+    LogOut,
+    /// An operator deletes the instance: unlink if possible, then end.
+    Delete { within: Duration },
+    /// The service stops: save, then close, within this time.
+    Shutdown { within: Duration },
+    /// The deadline of the state has come.
+    Elapsed,
+    /// HealthActor wants fresh proof of life.
+    PingDue,
+    /// A new QR text is to be shown; it is replaced or void after `valid`.
+    QrShown { link: LinkId, text: String, valid: Duration },
+    /// The pairing code that belongs to the number is known.
+    CodeShown { link: LinkId, code: String, valid: Duration },
+    /// The phone accepted the device and the credentials are durable.
+    Paired { link: LinkId },
+    /// WhatsApp accepted the login.
+    Authenticated { link: LinkId },
+    /// The offline queue is drained and the client says it is connected.
+    Ready { link: LinkId },
+    /// A stanza was decoded.
+    Proof { link: LinkId },
+    /// A ping was answered.
+    Pong { link: LinkId },
+    /// A ping was not answered in its time, or could not be sent.
+    PingFailed { link: LinkId },
+    /// What the link knew is durable, or `ok: false` if that failed.
+    Saved { link: LinkId, ok: bool },
+    /// The dial has returned and its socket is gone.
+    LinkDown { link: LinkId, why: DownReason },
+}
+
+impl Event {
+    /// Returns the link that a fact is about; commands and timers have none.
+    pub fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::QrShown { link, .. }
+            | Self::CodeShown { link, .. }
+            | Self::Paired { link }
+            | Self::Authenticated { link }
+            | Self::Ready { link }
+            | Self::Proof { link }
+            | Self::Pong { link }
+            | Self::PingFailed { link }
+            | Self::Saved { link, .. }
+            | Self::LinkDown { link, .. } => Some(*link),
+            Self::Booted { .. }
+            | Self::Connect { .. }
+            | Self::Restart
+            | Self::LogOut
+            | Self::Delete { .. }
+            | Self::Shutdown { .. }
+            | Self::Elapsed
+            | Self::PingDue => None,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the link reports. Every fact here is about the present link; others were dropped before.
+
+use super::effect::{Effect, Notice};
+use super::event::{Desired, Event, Method};
+use super::state::{Machine, State};
+use super::step::Env;
+use super::DownReason;
+
+impl Machine {
+    pub(super) fn fact(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
+        // Of a socket that is being closed only its end counts, and whether what it knew was saved.
+        if self.closing_until.is_some() && !matches!(event, Event::LinkDown { .. } | Event::Saved { .. } | Event::Paired { .. }) {
+            return;
+        }
+        match event {
+            Event::QrShown { text, valid, .. } => {
+                if self.qr_shown >= env.policy.qr_limit {
+                    return self.qr_limit(env, effects);
+                }
+                self.qr_shown += 1;
+                let until = env.now.after(valid + env.policy.connect_timeout);
+                match &mut self.state {
+                    State::Connecting { link, method, .. } => {
+                        let (link, method) = (*link, method.clone().unwrap_or(Method::Qr));
+                        self.state = State::Pairing { link, method, until };
+                    }
+                    State::Pairing { until: shown, .. } => *shown = until,
+                    _ => return,
+                }
+                effects.push(Effect::Publish(Notice::Qr { text, count: self.qr_shown }));
+            }
+            Event::CodeShown { code, valid, .. } => {
+                let until = env.now.after(valid + env.policy.connect_timeout);
+                match &mut self.state {
+                    State::Connecting { link, method, .. } => {
+                        let (link, method) = (*link, method.clone().unwrap_or(Method::Qr));
+                        self.state = State::Pairing { link, method, until };
+                    }
+                    State::Pairing { until: shown, .. } => *shown = until,
+                    _ => return,
+                }
+                effects.push(Effect::Publish(Notice::Code { code }));
+            }
+            Event::Paired { link } => {
+                self.paired = true;
+                self.qr_shown = 0;
+                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+                if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {
+                    self.state = State::Connecting { link, method: None, until: env.now.after(env.policy.connect_timeout) };
+                }
+            }
+            Event::Authenticated { link } => {
+                if matches!(self.state, State::Connecting { .. } | State::Pairing { .. }) {
+                    self.version_refreshed = false;
+                    self.state = State::Syncing { link, ready: false, until: env.now.after(env.policy.login_timeout) };
+                }
+            }
+            Event::Ready { link } => {
+                if let State::Syncing { ready: ready @ false, until, .. } = &mut self.state {
+                    // A login alone proves nothing: open is said once a request was answered.
+                    *ready = true;
+                    *until = (*until).min(env.now.after(env.policy.ping_timeout));
+                    effects.push(Effect::Ping { link, within: env.policy.ping_timeout });
+                }
+            }
+            Event::Proof { .. } => {
+                if let State::Online { proof, fresh_until, .. } = &mut self.state {
+                    *proof = env.now;
+                    *fresh_until = env.now.after(env.policy.proof_window());
+                }
+            }
+            Event::Pong { .. } => self.pong(env),
+            Event::PingFailed { .. } => {
+                if matches!(self.state, State::Online { .. } | State::Syncing { ready: true, .. }) {
+                    self.give_up_on_link(DownReason::Silent, env, effects);
+                }
+            }
+            Event::Saved { ok, .. } => {
+                if let State::Draining { saved: saved @ None, .. } = &mut self.state {
+                    *saved = Some(ok);
+                    self.close(env, effects);
+                }
+            }
+            Event::LinkDown { why, .. } => {
+                self.link = None;
+                let asked = self.closing_until.take().is_some();
+                self.ended(why, asked, env, effects);
+            }
+            Event::Booted { .. }
+            | Event::Connect { .. }
+            | Event::Restart
+            | Event::LogOut
+            | Event::Delete { .. }
+            | Event::Shutdown { .. }
+            | Event::Elapsed
+            | Event::PingDue => {}
+        }
+    }
+
+    fn pong(&mut self, env: Env<'_>) {
+        let fresh = env.now.after(env.policy.proof_window());
+        match &mut self.state {
+            State::Online { proof, pinged, fresh_until, .. } => {
+                *proof = env.now;
+                *pinged = None;
+                *fresh_until = fresh;
+            }
+            State::Syncing { link, ready: true, .. } => {
+                self.state = State::Online { link: *link, since: env.now, proof: env.now, pinged: None, fresh_until: fresh };
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody scanned in time: no further code is made until somebody asks.
+    fn qr_limit(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        self.close(env, effects);
+        self.state = State::Unpaired;
+        self.qr_shown = 0;
+        self.rebuild = true;
+        self.want(Desired::Stopped, effects);
+        effects.push(Effect::Publish(Notice::QrLimit));
+    }
+}

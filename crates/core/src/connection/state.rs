@@ -1,0 +1,282 @@
+//! Where an instance is in its life.
+
+use serde::Serialize;
+
+use super::down_reason::DownReason;
+use super::event::{Desired, Method};
+use crate::id::LinkId;
+use crate::time::Timestamp;
+
+/// The state of one instance. Each waiting state says until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// No credentials, and nobody is asking for any.
+    Unpaired,
+    /// Something that a dial needs is missing: tried again at `until`.
+    Waiting { what: WaitReason, until: Timestamp },
+    /// Socket, Noise handshake and login.
+    Connecting { link: LinkId, method: Option<Method>, until: Timestamp },
+    /// A QR or pairing code is shown.
+    Pairing { link: LinkId, method: Method, until: Timestamp },
+    /// Logged in, draining the offline queue; `ready` once that is done and only an answered ping is missing.
+    Syncing { link: LinkId, ready: bool, until: Timestamp },
+    /// Serving. `proof` is the last sign of life; `pinged` the time by which a ping in flight has to be answered.
+    Online { link: LinkId, since: Timestamp, proof: Timestamp, pinged: Option<Timestamp>, fresh_until: Timestamp },
+    /// Waiting to dial again.
+    BackingOff { why: DownReason, until: Timestamp },
+    /// Will not dial by itself, or not before `retry`.
+    Parked { why: ParkReason, retry: Option<Timestamp> },
+    /// An operator's logout is on its way to WhatsApp.
+    LoggingOut { link: LinkId, until: Timestamp },
+    /// Saving, then closing; `saved` holds the answer to Save.
+    Draining { saved: Option<bool>, until: Timestamp },
+    /// The end.
+    Stopped { clean: bool },
+}
+
+/// What a dial waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitReason {
+    /// The database.
+    Store,
+    /// The lease, which another node holds.
+    Lease,
+}
+
+/// Why an instance does not dial by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkReason {
+    /// An operator stopped it.
+    Operator,
+    /// WhatsApp unlinked it.
+    LoggedOut(DownReason),
+    /// Another connection took over.
+    Replaced,
+    /// The number is banned for a while.
+    Banned(DownReason),
+    /// The client version is refused.
+    Outdated,
+    /// The login is refused.
+    Refused(DownReason),
+    /// Its actor crashed too often.
+    Quarantined,
+}
+
+/// The state as one word, for people, logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Unpaired,
+    Waiting,
+    Connecting,
+    Pairing,
+    Syncing,
+    Online,
+    Suspect,
+    BackingOff,
+    Parked,
+    Draining,
+    Stopped,
+}
+
+/// The state as Evolution's clients know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublicState {
+    Open,
+    Connecting,
+    Close,
+}
+
+impl PublicState {
+    /// Returns Evolution's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Connecting => "connecting",
+            Self::Close => "close",
+        }
+    }
+}
+
+impl Phase {
+    /// Returns the phase as Evolution's clients see it: `open` is only ever backed by fresh proof of life.
+    pub fn public(self) -> PublicState {
+        match self {
+            Self::Online => PublicState::Open,
+            Self::Waiting | Self::Connecting | Self::Pairing | Self::Syncing | Self::Suspect | Self::BackingOff => {
+                PublicState::Connecting
+            }
+            Self::Unpaired | Self::Parked | Self::Draining | Self::Stopped => PublicState::Close,
+        }
+    }
+
+    /// Returns the phase as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unpaired => "unpaired",
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Pairing => "pairing",
+            Self::Syncing => "syncing",
+            Self::Online => "online",
+            Self::Suspect => "suspect",
+            Self::BackingOff => "backing-off",
+            Self::Parked => "parked",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl ParkReason {
+    /// Returns the end of the link that led here, if it was one.
+    pub fn down_reason(&self) -> Option<DownReason> {
+        match self {
+            Self::Operator | Self::Quarantined => None,
+            Self::LoggedOut(why) | Self::Banned(why) | Self::Refused(why) => Some(why.clone()),
+            Self::Replaced => Some(DownReason::Replaced),
+            Self::Outdated => Some(DownReason::Outdated),
+        }
+    }
+}
+
+impl State {
+    /// Returns the moment at which the shell must feed [`Event::Elapsed`](super::Event::Elapsed).
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Unpaired | Self::Stopped { .. } => None,
+            Self::Parked { retry, .. } => *retry,
+            Self::Waiting { until, .. }
+            | Self::Connecting { until, .. }
+            | Self::Pairing { until, .. }
+            | Self::Syncing { until, .. }
+            | Self::BackingOff { until, .. }
+            | Self::LoggingOut { until, .. }
+            | Self::Draining { until, .. } => Some(*until),
+            Self::Online { pinged, fresh_until, .. } => Some(pinged.map_or(*fresh_until, |until| until.min(*fresh_until))),
+        }
+    }
+
+    /// Returns the state as one word, ignoring the age of the proof.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Unpaired => Phase::Unpaired,
+            Self::Waiting { .. } => Phase::Waiting,
+            Self::Connecting { .. } => Phase::Connecting,
+            Self::Pairing { .. } => Phase::Pairing,
+            Self::Syncing { .. } => Phase::Syncing,
+            Self::Online { .. } => Phase::Online,
+            Self::BackingOff { .. } => Phase::BackingOff,
+            Self::Parked { .. } => Phase::Parked,
+            Self::LoggingOut { .. } | Self::Draining { .. } => Phase::Draining,
+            Self::Stopped { .. } => Phase::Stopped,
+        }
+    }
+}
+
+/// The connection machine of one instance: its state, and what it remembers between states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Where it is.
+    pub state: State,
+    /// What the operator wants.
+    pub desired: Desired,
+    /// Whether the store holds credentials.
+    pub paired: bool,
+    /// The socket that may exist, be it open or closing. No other is dialled before its end was reported.
+    pub(super) link: Option<LinkId>,
+    /// When a close that is under way counts as stuck.
+    pub(super) closing_until: Option<Timestamp>,
+    pub(super) last_link: LinkId,
+    /// Failures in a row; a stable connection or an operator's command resets it.
+    pub(super) failures: u32,
+    /// Extra steps of backoff after a rate limit.
+    pub(super) penalty: u32,
+    /// Takeovers by another connection in a row.
+    pub(super) takeovers: u32,
+    /// QR codes shown since the operator asked.
+    pub(super) qr_shown: u32,
+    /// Until when a 401 is doubted, because the pairing is only just done.
+    pub(super) doubt_until: Option<Timestamp>,
+    /// Whether the version has been looked up again since the last login.
+    pub(super) version_refreshed: bool,
+    /// Whether the next dial needs a new client.
+    pub(super) rebuild: bool,
+}
+
+impl Machine {
+    /// Makes the machine of an instance that has not booted yet.
+    pub fn new() -> Self {
+        Self {
+            state: State::Unpaired,
+            desired: Desired::Stopped,
+            paired: false,
+            link: None,
+            closing_until: None,
+            last_link: LinkId(0),
+            failures: 0,
+            penalty: 0,
+            takeovers: 0,
+            qr_shown: 0,
+            doubt_until: None,
+            version_refreshed: false,
+            rebuild: false,
+        }
+    }
+
+    /// Makes the machine of an instance whose earlier actor used the links up to `last`.
+    ///
+    /// A new actor counts on from there, so that a late fact of an old link can never be taken for one of its own.
+    #[must_use]
+    pub fn after_link(mut self, last: LinkId) -> Self {
+        self.last_link = last;
+        self
+    }
+
+    /// Returns the socket that may exist, open or closing.
+    pub fn link(&self) -> Option<LinkId> {
+        self.link
+    }
+
+    /// Returns the newest link that was ever dialled.
+    pub fn last_link(&self) -> LinkId {
+        self.last_link
+    }
+
+    /// Returns the number of failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Returns the number of QR codes shown since the operator asked.
+    pub fn qr_shown(&self) -> u32 {
+        self.qr_shown
+    }
+
+    /// Returns the moment at which the shell must feed [`Event::Elapsed`](super::Event::Elapsed).
+    ///
+    /// A state that waits for a socket to be gone waits no longer than the close may take.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let state = self.state.deadline();
+        match self.closing_until {
+            None => state,
+            Some(stuck) => match self.state {
+                State::BackingOff { .. } | State::Waiting { .. } | State::Parked { .. } | State::Unpaired => Some(stuck),
+                State::Draining { until, .. } | State::LoggingOut { until, .. } => Some(until.min(stuck)),
+                State::Connecting { .. }
+                | State::Pairing { .. }
+                | State::Syncing { .. }
+                | State::Online { .. }
+                | State::Stopped { .. } => state,
+            },
+        }
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}

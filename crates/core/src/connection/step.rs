@@ -1,0 +1,298 @@
+//! One step: an event in, the next machine and the effects out.
+
+use std::time::Duration;
+
+use super::dial::close_within;
+use super::effect::{Effect, Notice, Refusal};
+use super::event::{Desired, Event, Method};
+use super::state::{Machine, ParkReason, PublicState, State};
+use crate::backoff::Backoff;
+use crate::time::Timestamp;
+
+/// The rules an instance lives by; one for the whole service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The wait between dials.
+    pub redial: Backoff,
+    /// How long a connection must last before it resets the backoff.
+    pub stable_after: Duration,
+    /// Dial to login accepted.
+    pub connect_timeout: Duration,
+    /// Dial to online.
+    pub login_timeout: Duration,
+    /// How old the last proof of life may be before a ping is due.
+    pub health_interval: Duration,
+    /// How long a ping may take.
+    pub ping_timeout: Duration,
+    /// How many QR codes are shown before the attempt ends.
+    pub qr_limit: u32,
+    /// How long after a pairing a logout is doubted once.
+    pub doubt_window: Duration,
+    /// The schedule on which a taken-over connection is tried again.
+    pub takeover: Backoff,
+    /// How long a missing store or lease is left alone before it is tried again.
+    pub wait_retry: Duration,
+    /// How long an operator's logout may take.
+    pub logout_timeout: Duration,
+    /// How long the close of a socket may take before it is cut.
+    pub close_timeout: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            redial: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(300) },
+            stable_after: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(20),
+            login_timeout: Duration::from_secs(60),
+            health_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+            qr_limit: 30,
+            doubt_window: Duration::from_secs(60),
+            takeover: Backoff { base: Duration::from_secs(60), cap: Duration::from_secs(3_600) },
+            wait_retry: Duration::from_secs(2),
+            logout_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Policy {
+    /// Returns how old the last proof of life may be while the state is still called open.
+    pub fn proof_window(&self) -> Duration {
+        self.health_interval + self.ping_timeout
+    }
+}
+
+/// What a step may know of the world.
+#[derive(Debug, Clone, Copy)]
+pub struct Env<'a> {
+    /// The present moment.
+    pub now: Timestamp,
+    /// A fresh random number from 0 to 1.
+    pub jitter: f64,
+    /// The rules.
+    pub policy: &'a Policy,
+}
+
+impl Machine {
+    /// Takes one event and returns the next machine with the effects to carry out, in order.
+    ///
+    /// A fact about another link than the present one changes nothing and has no effect.
+    #[must_use]
+    pub fn step(mut self, event: Event, env: Env<'_>) -> (Self, Vec<Effect>) {
+        let before = self.state.phase().public();
+        let mut effects = Vec::new();
+        match event.link() {
+            Some(link) if self.link != Some(link) => return (self, effects),
+            Some(_) => self.fact(event, env, &mut effects),
+            None => self.command(event, env, &mut effects),
+        }
+        self.announce(before, &mut effects);
+        (self, effects)
+    }
+
+    fn command(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if matches!(self.state, State::Stopped { .. }) {
+            return effects.push(Effect::Refuse(Refusal::Stopping));
+        }
+        if matches!(self.state, State::Draining { .. }) {
+            return match event {
+                Event::Elapsed => self.drain_overdue(env, effects),
+                Event::Shutdown { within } | Event::Delete { within } => self.hurry(within, env),
+                Event::PingDue => {}
+                _ => effects.push(Effect::Refuse(Refusal::Stopping)),
+            };
+        }
+        match event {
+            Event::Booted { paired, desired } => self.boot(paired, desired, env, effects),
+            Event::Connect { method } => self.connect(method, env, effects),
+            Event::Restart => self.restart(env, effects),
+            Event::LogOut => self.log_out(env, effects),
+            Event::Delete { within } => self.delete(within, env, effects),
+            Event::Shutdown { within } => self.shut_down(within, env, effects),
+            Event::Elapsed => self.elapsed(env, effects),
+            Event::PingDue => self.ping_due(env, effects),
+            Event::QrShown { .. }
+            | Event::CodeShown { .. }
+            | Event::Paired { .. }
+            | Event::Authenticated { .. }
+            | Event::Ready { .. }
+            | Event::Proof { .. }
+            | Event::Pong { .. }
+            | Event::PingFailed { .. }
+            | Event::Saved { .. }
+            | Event::LinkDown { .. } => {}
+        }
+    }
+
+    fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>, effects: &mut Vec<Effect>) {
+        self.paired = paired;
+        self.desired = desired;
+        match (paired, desired) {
+            (true, Desired::Connected) => self.dial(None, env, effects),
+            (true, Desired::Stopped) => self.state = State::Parked { why: ParkReason::Operator, retry: None },
+            // Codes nobody looks at are no use: pairing starts when somebody asks.
+            (false, _) => self.state = State::Unpaired,
+        }
+    }
+
+    fn connect(&mut self, method: Method, env: Env<'_>, effects: &mut Vec<Effect>) {
+        self.want(Desired::Connected, effects);
+        match (&mut self.state, method) {
+            (State::Pairing { link, method: shown @ Method::Qr, .. }, Method::Code(number)) => {
+                effects.push(Effect::RequestCode { link: *link, number: number.clone() });
+                *shown = Method::Code(number);
+            }
+            (
+                State::Connecting { .. }
+                | State::Pairing { .. }
+                | State::Syncing { .. }
+                | State::Online { .. }
+                | State::LoggingOut { .. },
+                _,
+            ) => {}
+            (_, method) => {
+                self.forgive();
+                let method = (!self.paired).then_some(method);
+                self.dial(method, env, effects);
+            }
+        }
+    }
+
+    fn restart(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        self.want(Desired::Connected, effects);
+        if matches!(self.state, State::LoggingOut { .. }) {
+            return;
+        }
+        self.forgive();
+        let method = self.pairing_method();
+        self.close(env, effects);
+        self.dial(method, env, effects);
+    }
+
+    fn log_out(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        match self.state.phase().public() {
+            PublicState::Close => effects.push(Effect::Refuse(Refusal::NotConnected)),
+            PublicState::Open | PublicState::Connecting => {
+                self.want(Desired::Stopped, effects);
+                match self.state {
+                    State::Online { link, .. } | State::Syncing { link, .. } => {
+                        effects.push(Effect::LogOutLink { link });
+                        self.state = State::LoggingOut { link, until: env.now.after(env.policy.logout_timeout) };
+                    }
+                    _ => {
+                        // There is no login over which WhatsApp could be told: the device stays in the phone's list until removed there.
+                        self.close(env, effects);
+                        self.unpair(effects);
+                    }
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, within: Duration, env: Env<'_>, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Online { link, .. } | State::Syncing { link, .. } => effects.push(Effect::LogOutLink { link }),
+            _ => self.close(env, effects),
+        }
+        if self.link.is_none() {
+            self.stop(true, effects);
+        } else {
+            self.state = State::Draining { saved: Some(true), until: env.now.after(within) };
+        }
+    }
+
+    fn shut_down(&mut self, within: Duration, env: Env<'_>, effects: &mut Vec<Effect>) {
+        let until = env.now.after(within);
+        match (self.link, self.closing_until) {
+            (None, _) => self.stop(true, effects),
+            (Some(_), Some(_)) => self.state = State::Draining { saved: Some(true), until },
+            (Some(link), None) => {
+                effects.push(Effect::Save { link });
+                self.state = State::Draining { saved: None, until };
+            }
+        }
+    }
+
+    fn hurry(&mut self, within: Duration, env: Env<'_>) {
+        if let State::Draining { until, .. } = &mut self.state {
+            *until = (*until).min(env.now.after(within));
+        }
+    }
+
+    fn ping_due(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if let State::Online { link, pinged: pinged @ None, .. } = &mut self.state {
+            *pinged = Some(env.now.after(env.policy.ping_timeout));
+            effects.push(Effect::Ping { link: *link, within: env.policy.ping_timeout });
+        }
+    }
+
+    /// Emits one notice for a change of the public state, however many inner states it went through.
+    fn announce(&self, before: PublicState, effects: &mut Vec<Effect>) {
+        let after = self.state.phase().public();
+        if before == after {
+            return;
+        }
+        effects.push(Effect::Publish(match after {
+            PublicState::Open => Notice::Open,
+            PublicState::Connecting => Notice::Connecting {
+                why: match &self.state {
+                    State::BackingOff { why, .. } => Some(why.clone()),
+                    _ => None,
+                },
+            },
+            PublicState::Close => Notice::Closed {
+                why: match &self.state {
+                    State::Parked { why, .. } => why.down_reason(),
+                    _ => None,
+                },
+            },
+        }));
+    }
+
+    pub(super) fn want(&mut self, desired: Desired, effects: &mut Vec<Effect>) {
+        if self.desired != desired {
+            self.desired = desired;
+            effects.push(Effect::SetDesired(desired));
+        }
+    }
+
+    /// Starts afresh because an operator asked: earlier failures do not slow down what a person waits for.
+    fn forgive(&mut self) {
+        self.failures = 0;
+        self.penalty = 0;
+        self.takeovers = 0;
+        self.qr_shown = 0;
+        self.version_refreshed = false;
+    }
+
+    fn pairing_method(&self) -> Option<Method> {
+        match &self.state {
+            State::Pairing { method, .. } => Some(method.clone()),
+            State::Connecting { method: Some(method), .. } => Some(method.clone()),
+            _ => (!self.paired).then_some(Method::Qr),
+        }
+    }
+
+    pub(super) fn unpair(&mut self, effects: &mut Vec<Effect>) {
+        if self.paired {
+            self.paired = false;
+            self.rebuild = true;
+            effects.push(Effect::ArchiveCredentials);
+        }
+        self.state = State::Unpaired;
+    }
+
+    pub(super) fn stop(&mut self, clean: bool, effects: &mut Vec<Effect>) {
+        self.state = State::Stopped { clean };
+        effects.push(Effect::Exit { clean });
+    }
+
+    pub(super) fn close(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if let (Some(link), None) = (self.link, self.closing_until) {
+            self.closing_until = Some(close_within(env));
+            effects.push(Effect::CloseLink { link });
+        }
+    }
+}

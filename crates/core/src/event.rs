@@ -1,0 +1,212 @@
+//! What webhooks and other sinks see: the names of Evolution's events and their payloads.
+
+use serde_json::{Value, json};
+
+use crate::connection::DownReason;
+
+macro_rules! names {
+    ($($variant:ident $dotted:literal $key:literal),+ $(,)?) => {
+        /// The name of an event, one of those that Evolution's clients may ask for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum EventName {
+            $(#[doc = concat!("`", $dotted, "`")] $variant,)+
+        }
+
+        impl EventName {
+            /// Every name, in the order in which Evolution lists them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Returns the dotted name that stands in the envelope.
+            pub fn dotted(self) -> &'static str {
+                match self { $(Self::$variant => $dotted),+ }
+            }
+
+            /// Returns the key by which subscriptions name it.
+            pub fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key),+ }
+            }
+
+            /// Finds the event that a subscription names.
+            pub fn from_key(key: &str) -> Option<Self> {
+                match key {
+                    $($key => Some(Self::$variant),)+
+                    // Evolution's list says GROUP_UPDATE, its events say groups.update; both are meant.
+                    "GROUP_UPDATE" => Some(Self::GroupsUpdate),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+names! {
+    ApplicationStartup "application.startup" "APPLICATION_STARTUP",
+    InstanceCreate "instance.create" "INSTANCE_CREATE",
+    InstanceDelete "instance.delete" "INSTANCE_DELETE",
+    QrcodeUpdated "qrcode.updated" "QRCODE_UPDATED",
+    MessagesSet "messages.set" "MESSAGES_SET",
+    MessagesUpsert "messages.upsert" "MESSAGES_UPSERT",
+    MessagesEdited "messages.edited" "MESSAGES_EDITED",
+    MessagesUpdate "messages.update" "MESSAGES_UPDATE",
+    MessagesDelete "messages.delete" "MESSAGES_DELETE",
+    SendMessage "send.message" "SEND_MESSAGE",
+    SendMessageUpdate "send.message.update" "SEND_MESSAGE_UPDATE",
+    ContactsSet "contacts.set" "CONTACTS_SET",
+    ContactsUpsert "contacts.upsert" "CONTACTS_UPSERT",
+    ContactsUpdate "contacts.update" "CONTACTS_UPDATE",
+    PresenceUpdate "presence.update" "PRESENCE_UPDATE",
+    ChatsSet "chats.set" "CHATS_SET",
+    ChatsUpsert "chats.upsert" "CHATS_UPSERT",
+    ChatsUpdate "chats.update" "CHATS_UPDATE",
+    ChatsDelete "chats.delete" "CHATS_DELETE",
+    GroupsUpsert "groups.upsert" "GROUPS_UPSERT",
+    GroupsUpdate "groups.update" "GROUPS_UPDATE",
+    GroupParticipantsUpdate "group-participants.update" "GROUP_PARTICIPANTS_UPDATE",
+    ConnectionUpdate "connection.update" "CONNECTION_UPDATE",
+    LabelsEdit "labels.edit" "LABELS_EDIT",
+    LabelsAssociation "labels.association" "LABELS_ASSOCIATION",
+    Call "call" "CALL",
+    TypebotStart "typebot.start" "TYPEBOT_START",
+    TypebotChangeStatus "typebot.change-status" "TYPEBOT_CHANGE_STATUS",
+    RemoveInstance "remove.instance" "REMOVE_INSTANCE",
+    LogoutInstance "logout.instance" "LOGOUT_INSTANCE",
+    StatusInstance "status.instance" "STATUS_INSTANCE",
+}
+
+impl EventName {
+    /// Returns the path suffix that `webhookByEvents` appends to the URL.
+    pub fn suffix(self) -> String {
+        self.key().to_lowercase().replace('_', "-")
+    }
+
+    /// Finds the event of a stored row.
+    pub fn from_dotted(dotted: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|name| name.dotted() == dotted)
+    }
+}
+
+/// One event of one instance, before it is put into an envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineEvent {
+    /// What happened.
+    pub name: EventName,
+    /// The payload, in Evolution's shape.
+    pub data: Value,
+}
+
+/// Whose connection an event speaks about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The number's JID, without a device.
+    pub jid: Option<String>,
+    /// The name that its owner shows.
+    pub name: Option<String>,
+    /// Where its picture is.
+    pub picture: Option<String>,
+}
+
+impl EngineEvent {
+    /// `instance.create` or `instance.delete`.
+    pub fn roster(name: EventName, instance: &str, id: &str) -> Self {
+        Self { name, data: json!({ "instanceName": instance, "instanceId": id }) }
+    }
+
+    /// `connection.update` with the state `connecting`.
+    pub fn connecting(instance: &str, why: Option<&DownReason>) -> Self {
+        let mut data = json!({ "instance": instance, "state": "connecting", "statusReason": why.map_or(200, DownReason::status_reason) });
+        explain(&mut data, why);
+        Self { name: EventName::ConnectionUpdate, data }
+    }
+
+    /// `connection.update` with the state `open`.
+    pub fn open(instance: &str, owner: &Owner) -> Self {
+        let mut data = json!({ "instance": instance, "state": "open", "statusReason": 200, "profilePictureUrl": owner.picture });
+        put(&mut data, "wuid", owner.jid.as_deref());
+        put(&mut data, "profileName", owner.name.as_deref());
+        Self { name: EventName::ConnectionUpdate, data }
+    }
+
+    /// `connection.update` with the state `close`.
+    pub fn closed(instance: &str, why: Option<&DownReason>) -> Self {
+        let mut data = json!({ "instance": instance, "state": "close", "statusReason": why.map_or(200, DownReason::status_reason) });
+        explain(&mut data, why);
+        Self { name: EventName::ConnectionUpdate, data }
+    }
+
+    /// `connection.update` with the state `refused`: nobody scanned in time.
+    pub fn refused(instance: &str, owner: &Owner) -> Self {
+        let mut data = json!({ "instance": instance, "state": "refused", "statusReason": 428 });
+        put(&mut data, "wuid", owner.jid.as_deref());
+        put(&mut data, "profileName", owner.name.as_deref());
+        put(&mut data, "profilePictureUrl", owner.picture.as_deref());
+        Self { name: EventName::ConnectionUpdate, data }
+    }
+
+    /// `qrcode.updated` with a code to show.
+    pub fn qr(instance: &str, code: Option<&str>, base64: Option<&str>, pairing_code: Option<&str>) -> Self {
+        let mut qrcode = json!({ "instance": instance, "pairingCode": pairing_code });
+        put(&mut qrcode, "code", code);
+        put(&mut qrcode, "base64", base64);
+        Self { name: EventName::QrcodeUpdated, data: json!({ "qrcode": qrcode }) }
+    }
+
+    /// `qrcode.updated` after the last code.
+    pub fn qr_limit() -> Self {
+        Self {
+            name: EventName::QrcodeUpdated,
+            data: json!({ "message": "QR code limit reached, please login again", "statusCode": 500 }),
+        }
+    }
+
+    /// `status.instance`: WhatsApp has ended the login; `at` is an ISO date, `stanza` what the server said.
+    pub fn ended(instance: &str, why: &DownReason, at: &str) -> Self {
+        Self {
+            name: EventName::StatusInstance,
+            data: json!({
+                "instance": instance,
+                "status": "closed",
+                "disconnectionAt": at,
+                "disconnectionReasonCode": why.status_reason(),
+                "disconnectionObject": disconnection_object(why, at),
+            }),
+        }
+    }
+
+    /// `logout.instance` or `remove.instance`, which carry no data.
+    pub fn bare(name: EventName) -> Self {
+        Self { name, data: Value::Null }
+    }
+}
+
+/// Returns the JSON text that Evolution stores as `disconnectionObject` and sends in `status.instance`.
+pub fn disconnection_object(why: &DownReason, at: &str) -> String {
+    let code = why.status_reason();
+    json!({
+        "error": {
+            "data": { "code": why.code() },
+            "isBoom": true,
+            "isServer": false,
+            "output": {
+                "statusCode": code,
+                "payload": { "statusCode": code, "error": why.code(), "message": why.sentence() },
+                "headers": {}
+            }
+        },
+        "date": at
+    })
+    .to_string()
+}
+
+fn explain(data: &mut Value, why: Option<&DownReason>) {
+    if let Some(why) = why {
+        data["code"] = json!(why.code());
+        data["message"] = json!(why.sentence());
+        data["userAction"] = json!(why.user_action());
+    }
+}
+
+fn put(data: &mut Value, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        data[key] = json!(value);
+    }
+}

@@ -1,0 +1,20 @@
+//! The decisions of Holdfast: what an instance, a supervisor and a shutdown do next, and why.
+//!
+//! Nothing here reads a clock, draws a random number, opens a socket or touches a database. Each machine is a value; a step consumes
+//! it with an event and returns the next value with the effects that a shell has to carry out. Reading order:
+//!
+//! 1. [`id`] and [`time`]: what things are called, and how time is handed in;
+//! 2. [`connection`]: the life of one instance, from QR to shutdown; [`connection::down_reason`] says why a link ended;
+//! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many;
+//! 4. [`shutdown`]: the phases of the whole service;
+//! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery.
+
+pub mod backoff;
+pub mod connection;
+pub mod delivery;
+pub mod event;
+pub mod id;
+pub mod shutdown;
+pub mod status;
+pub mod supervision;
+pub mod time;

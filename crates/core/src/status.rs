@@ -1,0 +1,111 @@
+//! What an instance says about itself: one source for every read, event, metric and row.
+
+
+use crate::connection::down_reason::UserAction;
+use crate::connection::state::PublicState;
+use crate::connection::{DownReason, Machine, ParkReason, Phase, State, WaitReason};
+use crate::time::Timestamp;
+
+/// The state of one instance as its actor last knew it.
+///
+/// `fresh_until` bounds what it claims: a reader that finds it passed reads [`Phase::Suspect`], even if the actor itself is stuck.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceStatus {
+    /// The phase at the time of writing; readers use [`InstanceStatus::phase_at`].
+    pub phase: Phase,
+    /// When the phase began.
+    pub since: Timestamp,
+    /// Until when an `Online` may be believed.
+    pub fresh_until: Option<Timestamp>,
+    /// The last proof of life on the present link.
+    pub proof: Option<Timestamp>,
+    /// Why the last link ended, while that matters.
+    pub why: Option<DownReason>,
+    /// When the next dial is due.
+    pub next_try: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The present link, 0 before the first dial.
+    pub link: u64,
+    /// Whether there are credentials.
+    pub paired: bool,
+    /// A quarantine by the supervisor.
+    pub quarantined: bool,
+}
+
+impl InstanceStatus {
+    /// Describes `machine`; `since` is when its present phase began.
+    pub fn of(machine: &Machine, since: Timestamp) -> Self {
+        let (fresh_until, proof) = match machine.state {
+            State::Online { fresh_until, proof, .. } => (Some(fresh_until), Some(proof)),
+            _ => (None, None),
+        };
+        let (why, next_try) = match &machine.state {
+            State::BackingOff { why, until } => (Some(why.clone()), Some(*until)),
+            State::Waiting { what: WaitReason::Store, until } => (Some(DownReason::StoreUnavailable), Some(*until)),
+            State::Waiting { what: WaitReason::Lease, until } => (Some(DownReason::LeaseLost), Some(*until)),
+            State::Parked { why, retry } => (why.down_reason(), *retry),
+            _ => (None, None),
+        };
+        Self {
+            phase: machine.state.phase(),
+            since,
+            fresh_until,
+            proof,
+            why,
+            next_try,
+            failures: machine.failures(),
+            link: machine.last_link().0,
+            paired: machine.paired,
+            quarantined: matches!(machine.state, State::Parked { why: ParkReason::Quarantined, .. }),
+        }
+    }
+
+    /// Describes an instance whose actor does not run: parked by the supervisor, or not started yet.
+    pub fn without_actor(phase: Phase, since: Timestamp, paired: bool, quarantined: bool) -> Self {
+        Self {
+            phase,
+            since,
+            fresh_until: None,
+            proof: None,
+            why: None,
+            next_try: None,
+            failures: 0,
+            link: 0,
+            paired,
+            quarantined,
+        }
+    }
+
+    /// Returns the phase as it may be told at `now`.
+    pub fn phase_at(&self, now: Timestamp) -> Phase {
+        match self.fresh_until {
+            Some(until) if now >= until => Phase::Suspect,
+            _ => self.phase,
+        }
+    }
+
+    /// Returns Evolution's state as it may be told at `now`.
+    pub fn state_at(&self, now: Timestamp) -> PublicState {
+        self.phase_at(now).public()
+    }
+
+    /// Returns the stable code that explains a state other than open, if there is something to explain.
+    pub fn code(&self) -> Option<&'static str> {
+        if self.quarantined { Some("instance-quarantined") } else { self.why.as_ref().map(DownReason::code) }
+    }
+
+    /// Returns a sentence that explains the state, if there is something to explain.
+    pub fn message(&self) -> Option<&'static str> {
+        if self.quarantined {
+            Some("The instance crashed too often and is parked; restart it after reading the log.")
+        } else {
+            self.why.as_ref().map(DownReason::sentence)
+        }
+    }
+
+    /// Returns what a person can do, if there is something to explain.
+    pub fn user_action(&self) -> Option<UserAction> {
+        self.why.as_ref().map(DownReason::user_action)
+    }
+}

@@ -1,0 +1,102 @@
+//! What SupervisorActor is asked and told.
+
+use actix::Message;
+use actix::prelude::Recipient;
+use holdfast_core::connection::{Method, Refusal};
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::supervision::ExitReason;
+
+use crate::actors::instance::protocol::SendText;
+use crate::ports::store::InstanceRecord;
+
+/// Why a command for an instance was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The roster does not have it.
+    #[error("there is no such instance")]
+    Unknown,
+    /// Its machine refuses.
+    #[error("the instance refuses the command")]
+    Refused(Refusal),
+    /// Too many commands wait already, or the actor does not answer in its time; worth another try.
+    #[error("the instance is overloaded")]
+    Overloaded,
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+/// Puts an instance on the roster and starts its actor; does nothing if it is there already.
+///
+/// Sent by the HTTP API after the row was inserted, and by the boot for every stored instance. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct StartInstance {
+    /// The row.
+    pub record: InstanceRecord,
+}
+
+/// Connects an instance, pairing by `method` if it has no credentials. Sent by the HTTP API. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct ConnectInstance {
+    pub id: InstanceId,
+    pub method: Method,
+}
+
+/// Replaces the connection of an instance, whatever it is doing. Sent by the HTTP API. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct RestartInstance {
+    pub id: InstanceId,
+}
+
+/// Unlinks an instance and archives its credentials; answers when that is done. Sent by the HTTP API.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct LogOutInstance {
+    pub id: InstanceId,
+}
+
+/// Unlinks an instance if it is connected, ends its actor and takes it off the roster; answers when its socket is gone.
+///
+/// The rows are still there afterwards: the HTTP API removes them next. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct DeleteInstance {
+    pub id: InstanceId,
+}
+
+/// Asks for the way to an instance's actor. Keep it for one request only: it outlives its generation.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<InstancePorts, CommandError>")]
+pub struct WhereIs {
+    pub id: InstanceId,
+}
+
+/// The way to an instance's actor.
+#[derive(Debug, Clone)]
+pub struct InstancePorts {
+    /// Takes messages to send.
+    pub send_text: Recipient<SendText>,
+}
+
+/// Tells that a child's actor is gone. Sent by its ExitGuard, during a panic too.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ChildExited {
+    pub id: InstanceId,
+    pub generation: Generation,
+    pub reason: ExitReason,
+    /// The newest link it dialled, so that the next actor counts on from there.
+    pub last_link: LinkId,
+    /// Whether what it held was saved and closed as it should.
+    pub clean: bool,
+}
+
+/// Stops every instance: each saves, then closes. Answers with the names of those that had to be forced. Sent by SystemActor.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<String>")]
+pub struct DrainAll {
+    pub within: std::time::Duration,
+}

@@ -1,0 +1,27 @@
+//! What SystemActor is asked and told.
+
+use actix::Message;
+use holdfast_core::shutdown::Phase;
+use serde::Serialize;
+
+/// Begins the shutdown, or forces it if one is under way. Sent by the signal handler.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct BeginShutdown;
+
+/// Asks where the service is in its life. Sent by the HTTP API.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "SystemStatus")]
+pub struct GetSystemStatus;
+
+/// Where the service is in its life.
+#[derive(Debug, Clone, Serialize, actix::MessageResponse)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemStatus {
+    /// The phase.
+    pub phase: Phase,
+    /// Whether the restore pass has begun, so that requests make sense.
+    pub ready: bool,
+    /// What the present phase waits for.
+    pub pending: Vec<String>,
+}

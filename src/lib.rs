@@ -1,0 +1,13 @@
+//! Holdfast: a WhatsApp connection engine that keeps many numbers connected and tells the truth about each.
+//!
+//! Floors, from the top; each uses only those below it:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 4 | [`app`]: the only place that knows every part |
+//! | 3 | [`http`]: Evolution's routes and our own |
+//! | 2 | [`actors`], [`whatsapp`], [`store`], [`sinks`]: shells and drivers, which do not know each other |
+//! | 1 | [`ports`], [`config`], [`telemetry`] |
+//! | 0 | [`holdfast_core`]: the decisions |
+
+pub mod ports;

@@ -1,0 +1,11 @@
+//! The traits and tables through which the floors above meet the world and each other.
+//!
+//! Drivers implement them, actors and HTTP use them, and nobody here knows who does which.
+
+pub mod board;
+pub mod chance;
+pub mod clock;
+pub mod link;
+pub mod outbox;
+pub mod session;
+pub mod store;

@@ -1,0 +1,126 @@
+//! What is stored of a session: the device, its keys, the messages it has accepted, and who owns it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_core::event::EngineEvent;
+use holdfast_core::id::{Epoch, InstanceId, Revision};
+
+use super::store::StoreError;
+
+/// Ownership of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Every write names it; it is refused once another claim was made.
+    pub epoch: Epoch,
+    /// The session's revision at the claim.
+    pub revision: Revision,
+    /// How long the claim holds without a renewal; `None` if no other process can exist (a locked data directory).
+    pub holds_for: Option<Duration>,
+}
+
+/// Identifies an inbound message: a stanza id is unique only within a chat and a sender.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageKey {
+    pub chat: String,
+    pub sender: String,
+    pub id: String,
+}
+
+/// One change of the key-value table. A `value` of `None` deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The kind of value, one of a fixed few.
+    pub category: &'static str,
+    /// The key within the category.
+    pub key: String,
+    /// The plain value; the store encrypts it.
+    pub value: Option<Vec<u8>>,
+    /// Unix seconds after which it may be forgotten; `None` keeps it.
+    pub expires_at: Option<i64>,
+}
+
+/// A set of keys to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clear {
+    /// The kind of value.
+    pub category: &'static str,
+    /// Only keys that begin so; empty for all.
+    pub prefix: String,
+    /// Only rows that expired at or before this Unix second.
+    pub expired_at: Option<i64>,
+}
+
+/// Changes that become durable together, or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct SessionBatch {
+    /// The device, as bytes; the store encrypts it into `Session.creds`.
+    pub device: Option<Vec<u8>>,
+    /// Whether there are credentials from now on.
+    pub paired: Option<bool>,
+    /// Applied first.
+    pub clears: Vec<Clear>,
+    /// Applied in order.
+    pub writes: Vec<Write>,
+    /// Messages that are handed over with this batch. An id that was accepted before is not an error.
+    pub accepted: Vec<MessageKey>,
+    /// Events of those messages, queued for the sinks that asked for them.
+    pub events: Vec<EngineEvent>,
+}
+
+impl SessionBatch {
+    /// Tells whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.device.is_none()
+            && self.paired.is_none()
+            && self.clears.is_empty()
+            && self.writes.is_empty()
+            && self.accepted.is_empty()
+            && self.events.is_empty()
+    }
+}
+
+/// Sessions. Reading errs rather than answer "absent" for what could not be read.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Takes ownership for `node`; an earlier claim of the same node is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseHeld`] while another node's claim holds.
+    async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError>;
+
+    /// Gives ownership up, if `epoch` still has it.
+    async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError>;
+
+    /// Reads the device. `None` only if none was ever saved; a session that is marked paired and has no device is corrupt.
+    async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Reads one value.
+    async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Reads those of the keys that exist.
+    async fn read_many(
+        &self,
+        id: &InstanceId,
+        category: &'static str,
+        keys: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Reads all values whose key begins with `prefix`, ordered by key.
+    async fn scan(&self, id: &InstanceId, category: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Returns the number of rows that [`Clear`] would delete.
+    async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError>;
+
+    /// Writes a batch in one transaction that checks the epoch and raises the revision. Returns once it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if `epoch` is no longer the owner's; nothing was written.
+    async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError>;
+
+    /// Tells whether a message was accepted before.
+    async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError>;
+
+    /// Moves device and keys to the archive, kept for 30 days, and marks the session unpaired.
+    async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError>;
+}

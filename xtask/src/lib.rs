@@ -1,0 +1,11 @@
+//! Development commands: `cargo xtask help` lists them.
+//!
+//! Reading order: [`tidy`] (the rules that no compiler keeps), [`deps`], then [`ci`], which runs everything.
+
+pub mod ci;
+pub mod deps;
+pub mod finding;
+pub mod lexer;
+pub mod paths;
+pub mod tidy;
+pub mod tree;
