@@ -27,6 +27,15 @@ pub struct MessageKey {
     pub id: String,
 }
 
+/// A message that is handed over. One that was accepted before is not an error: its event is not queued again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// Which message.
+    pub key: MessageKey,
+    /// Its event, queued for the sinks that asked for it if the message is new.
+    pub event: Option<EngineEvent>,
+}
+
 /// One change of the key-value table. A `value` of `None` deletes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
@@ -62,9 +71,9 @@ pub struct SessionBatch {
     pub clears: Vec<Clear>,
     /// Applied in order.
     pub writes: Vec<Write>,
-    /// Messages that are handed over with this batch. An id that was accepted before is not an error.
-    pub accepted: Vec<MessageKey>,
-    /// Events of those messages, queued for the sinks that asked for them.
+    /// Messages that are handed over with this batch.
+    pub accepted: Vec<Accepted>,
+    /// Events that belong to no message, queued for the sinks that asked for them.
     pub events: Vec<EngineEvent>,
 }
 
