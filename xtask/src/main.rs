@@ -1,1 +1,51 @@
-fn main() {}
+//! `cargo xtask ..`: see [`HELP`].
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use xtask::ci::report::Outcome;
+use xtask::ci::workshop::Workshop;
+use xtask::ci::{self, say, suite};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  ci               every check and every test, with the time of each group
+  test [ARGS..]    build what the tests drive, then run those that ARGS (of nextest, or of cargo test) select
+  tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
+  deps             no second version of tokio, diesel, rustls, actix and the like";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let passed = match arguments.as_slice() {
+        ["ci"] => ci::run(&Workshop::find()?, None)?,
+        ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
+        ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
+        ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,
+        ["deps"] => ci::versions(&Workshop::find()?)? == Outcome::Passed,
+        [] | ["help" | "-h" | "--help"] => {
+            say(HELP)?;
+            true
+        }
+        unknown => bail!("no such command: {}\n\n{HELP}", unknown.join(" ")),
+    };
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs some tests; the default binary is built only if it never was, since it changes little and takes long.
+fn test(workshop: &Workshop, arguments: &[&str]) -> anyhow::Result<bool> {
+    if !workshop.has_default_binary() && ci::default_binary(workshop)? != Outcome::Passed {
+        return Ok(false);
+    }
+    if ci::test_binaries(workshop)? != Outcome::Passed {
+        return Ok(false);
+    }
+    let run = suite::run(workshop, arguments)?;
+    say(&run.closing())?;
+    Ok(run.passed)
+}
