@@ -10,4 +10,5 @@
 //! | 1 | [`ports`], [`config`], [`telemetry`] |
 //! | 0 | [`holdfast_core`]: the decisions |
 
+pub mod actors;
 pub mod ports;

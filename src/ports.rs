@@ -8,4 +8,5 @@ pub mod clock;
 pub mod link;
 pub mod outbox;
 pub mod session;
+pub mod sink;
 pub mod store;

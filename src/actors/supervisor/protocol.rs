@@ -2,7 +2,7 @@
 
 use actix::Message;
 use actix::prelude::Recipient;
-use holdfast_core::connection::{Method, Refusal};
+use holdfast_core::connection::{Desired, Method, Refusal};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::ExitReason;
 
@@ -90,6 +90,10 @@ pub struct ChildExited {
     pub reason: ExitReason,
     /// The newest link it dialled, so that the next actor counts on from there.
     pub last_link: LinkId,
+    /// Whether there are credentials.
+    pub paired: bool,
+    /// What the operator wants.
+    pub desired: Desired,
     /// Whether what it held was saved and closed as it should.
     pub clean: bool,
 }

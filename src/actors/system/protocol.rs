@@ -4,6 +4,11 @@ use actix::Message;
 use holdfast_core::shutdown::Phase;
 use serde::Serialize;
 
+/// Tells that the parts are up and the restore pass has begun. Sent by the composition root.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Booted;
+
 /// Begins the shutdown, or forces it if one is under way. Sent by the signal handler.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -15,13 +20,11 @@ pub struct BeginShutdown;
 pub struct GetSystemStatus;
 
 /// Where the service is in its life.
-#[derive(Debug, Clone, Serialize, actix::MessageResponse)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemStatus {
     /// The phase.
     pub phase: Phase,
-    /// Whether the restore pass has begun, so that requests make sense.
+    /// Whether the restore pass has begun and no shutdown has, so that requests make sense.
     pub ready: bool,
-    /// What the present phase waits for.
-    pub pending: Vec<String>,
 }

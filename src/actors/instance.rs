@@ -1,0 +1,231 @@
+//! InstanceActor: a thin shell round the connection machine of one instance.
+//!
+//! It feeds events to the machine, carries the effects out through its ports, keeps one timer armed for the machine's deadline, and
+//! hangs the resulting status on the board. It decides nothing.
+
+mod perform;
+pub mod protocol;
+mod scribe;
+mod sending;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler};
+use futures_util::stream::unfold;
+use holdfast_core::connection::{Desired, Env, Event, Machine, Policy, Refusal};
+use holdfast_core::event::Owner;
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::supervision::ExitReason;
+use holdfast_core::time::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use self::protocol::{Command, Ping, Pong};
+use self::scribe::Scribe;
+use crate::actors::exit::ExitGuard;
+use crate::actors::supervisor::protocol::ChildExited;
+use crate::ports::board::{Board, PairingView};
+use crate::ports::chance;
+use crate::ports::clock::Clock;
+use crate::ports::link::{Link, LinkSpec, Links, Report};
+use crate::ports::store::Store;
+
+/// Reports that may wait for the actor before its link has to.
+const REPORTS: usize = 256;
+/// Commands that may wait for the actor.
+const MAILBOX: usize = 64;
+
+/// What every instance of a service shares.
+#[derive(Clone)]
+pub struct InstanceParts {
+    pub links: Arc<dyn Links>,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<Board>,
+    pub clock: Clock,
+    pub policy: Arc<Policy>,
+    /// The shared runtime, on which everything that waits is done.
+    pub runtime: Handle,
+    pub health: Recipient<Pong>,
+    pub supervisor: Recipient<ChildExited>,
+}
+
+/// What one incarnation begins with.
+#[derive(Debug, Clone)]
+pub struct Birth {
+    pub id: InstanceId,
+    pub name: String,
+    pub generation: Generation,
+    pub paired: bool,
+    pub desired: Desired,
+    pub owner: Owner,
+    /// The newest link of earlier incarnations.
+    pub last_link: LinkId,
+}
+
+/// The actor of one instance.
+pub struct InstanceActor {
+    id: InstanceId,
+    name: String,
+    generation: Generation,
+    machine: Machine,
+    boot: Option<(bool, Desired)>,
+    since: Timestamp,
+    link: Arc<dyn Link>,
+    reports: Option<mpsc::Receiver<Report>>,
+    scribe: Scribe,
+    parts: InstanceParts,
+    pairing: PairingView,
+    owner: Owner,
+    timer: Option<SpawnHandle>,
+    refusal: Option<Refusal>,
+    exit: ExitGuard,
+}
+
+impl InstanceActor {
+    /// Makes one incarnation; its link is made with it, and sealed when it is gone.
+    pub fn new(birth: Birth, parts: InstanceParts) -> Self {
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let spec = LinkSpec { instance: birth.id.clone(), name: birth.name.clone(), generation: birth.generation };
+        let link = parts.links.make(spec, sender);
+        let exit = ExitGuard::new(&birth, parts.supervisor.clone(), Arc::clone(&link));
+        Self {
+            scribe: Scribe::start(birth.id.clone(), Arc::clone(&parts.store), &parts.runtime),
+            id: birth.id,
+            name: birth.name,
+            generation: birth.generation,
+            machine: Machine::new().after_link(birth.last_link),
+            boot: Some((birth.paired, birth.desired)),
+            since: parts.clock.now(),
+            link,
+            reports: Some(reports),
+            parts,
+            pairing: PairingView::default(),
+            owner: birth.owner,
+            timer: None,
+            refusal: None,
+            exit,
+        }
+    }
+
+    /// Takes one step: the event in, the effects out, the timer re-armed, the status hung up.
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let now = self.parts.clock.now();
+        let before = self.machine.state.phase();
+        let policy = Arc::clone(&self.parts.policy);
+        let env = Env { now, jitter: chance::unit(), policy: &policy };
+        let (machine, effects) = std::mem::take(&mut self.machine).step(event, env);
+        self.machine = machine;
+        self.exit.remember(&self.machine);
+        let after = self.machine.state.phase();
+        if before != after {
+            self.since = now;
+            info!(instance.id = %self.id, from = before.as_str(), to = after.as_str(), "Instance {} is {}", self.id, after.as_str());
+        }
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+        self.rearm(now, ctx);
+        self.hang();
+    }
+
+    fn rearm(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(due) = self.machine.deadline() {
+            self.timer = Some(ctx.run_later(now.until(due), |actor, ctx| actor.feed(Event::Elapsed, ctx)));
+        }
+    }
+
+    fn hang(&mut self) {
+        let status = InstanceStatus::of(&self.machine, self.since);
+        if status.phase != holdfast_core::connection::Phase::Pairing {
+            self.pairing = PairingView { count: self.machine.qr_shown(), ..PairingView::default() };
+        }
+        let (pairing, owner) = (&self.pairing, &self.owner);
+        let proof_due_in = status.proof.map(|proof| {
+            let due = proof.after(self.parts.policy.health_interval);
+            self.parts.clock.now().until(due)
+        });
+        let mut told = false;
+        self.parts.board.update(&self.id, |entry| {
+            if entry.status == status && entry.pairing == *pairing && entry.owner == *owner {
+                return false;
+            }
+            told = entry.status.proof != status.proof;
+            entry.status = status;
+            entry.pairing = pairing.clone();
+            entry.owner = owner.clone();
+            true
+        });
+        if told {
+            self.parts.health.do_send(Pong { id: self.id.clone(), generation: self.generation, proof_due_in });
+        }
+    }
+}
+
+impl Actor for InstanceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(reports) = self.reports.take() {
+            ctx.add_stream(unfold(reports, |mut reports| async move { reports.recv().await.map(|report| (report, reports)) }));
+        }
+        if let Some((paired, desired)) = self.boot.take() {
+            self.feed(Event::Booted { paired, desired }, ctx);
+        }
+    }
+}
+
+impl StreamHandler<Report> for InstanceActor {
+    fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
+        match report {
+            Report::Fact(event) => self.feed(event, ctx),
+            Report::Owner { link, owner } => {
+                if self.machine.link() == Some(link) {
+                    self.learn_owner(owner);
+                    self.hang();
+                }
+            }
+            // Events of messages and receipts are true whichever link brought them.
+            Report::Event { link, event } => {
+                debug!(instance.id = %self.id, link = link.0, event = event.name.dotted(), "Event");
+                self.scribe.publish(event);
+            }
+        }
+    }
+
+    /// The driver is gone only together with the actor.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Command> for InstanceActor {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, Command(event): Command, ctx: &mut Self::Context) -> Self::Result {
+        self.refusal = None;
+        self.feed(event, ctx);
+        self.refusal.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Handler<Ping> for InstanceActor {
+    type Result = MessageResult<Ping>;
+
+    fn handle(&mut self, _: Ping, ctx: &mut Self::Context) -> Self::Result {
+        self.feed(Event::PingDue, ctx);
+        MessageResult(())
+    }
+}
+
+impl InstanceActor {
+    fn end(&mut self, reason: ExitReason, clean: bool, ctx: &mut Context<Self>) {
+        self.exit.leave(reason, clean);
+        ctx.stop();
+    }
+}

@@ -1,0 +1,134 @@
+//! Carrying out the machine's effects: each is one call of one port.
+
+use std::time::Duration;
+
+use actix::prelude::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use chrono::SecondsFormat;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{DownReason, Effect, Event, Method, Notice};
+use holdfast_core::event::{EngineEvent, EventName, Owner, disconnection_object};
+use holdfast_core::id::LinkId;
+use holdfast_core::supervision::ExitReason;
+use tracing::{info, warn};
+
+use super::InstanceActor;
+use crate::ports::link::SealReason;
+use crate::ports::store::InstancePatch;
+
+/// How long the rows of an ended instance may take to be written.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+impl InstanceActor {
+    pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::OpenLink { link, method, rebuild, refresh_version } => self.open(link, method, rebuild, refresh_version, ctx),
+            Effect::RequestCode { link, number } => self.link.request_code(link, number),
+            Effect::CloseLink { link } => self.link.close(link),
+            Effect::LogOutLink { link } => self.link.log_out(link),
+            Effect::AbandonLink { link } => {
+                warn!(instance.id = %self.id, link = link.0, "The close of link {link} did not come to an end; it is cut");
+                self.link.seal(SealReason::Abandoned);
+            }
+            Effect::Ping { link, within } => self.link.ping(link, within),
+            Effect::Save { link } => self.link.save(link),
+            Effect::ArchiveCredentials => self.scribe.archive("logged out"),
+            Effect::SetDesired(desired) => self.scribe.desire(desired),
+            Effect::Publish(notice) => self.publish(notice),
+            Effect::Refuse(refusal) => self.refusal = Some(refusal),
+            Effect::Exit { clean } => self.leave(clean, ctx),
+            Effect::Fail { why } => {
+                warn!(instance.id = %self.id, code = why.code(), "Instance {} starts afresh: {}", self.id, why.sentence());
+                self.end(ExitReason::Failed, false, ctx);
+            }
+        }
+    }
+
+    /// Dials once nothing that an earlier session left behind waits to be written.
+    fn open(&mut self, link: LinkId, method: Option<Method>, rebuild: bool, refresh_version: bool, ctx: &mut Context<Self>) {
+        if self.scribe.is_archived() {
+            return self.link.dial(link, method, rebuild, refresh_version);
+        }
+        let archived = self.scribe.archived(LAST_WRITES);
+        ctx.spawn(archived.into_actor(self).map(move |archived, actor, ctx| {
+            if actor.machine.link() != Some(link) {
+                return;
+            }
+            if archived {
+                actor.link.dial(link, method, rebuild, refresh_version);
+            } else {
+                actor.feed(Event::LinkDown { link, why: DownReason::StoreUnavailable }, ctx);
+            }
+        }));
+    }
+
+    fn publish(&mut self, notice: Notice) {
+        let name = self.name.as_str();
+        match notice {
+            Notice::Connecting { why } => {
+                if let Some(why) = &why {
+                    info!(instance.id = %self.id, code = why.code(), "Instance {} lost its connection: {}", self.id, why.sentence());
+                }
+                self.scribe.patch(InstancePatch { connection_status: Some(PublicState::Connecting), ..InstancePatch::default() });
+                self.scribe.publish(EngineEvent::connecting(name, why.as_ref()));
+            }
+            Notice::Open => {
+                self.scribe.patch(InstancePatch {
+                    connection_status: Some(PublicState::Open),
+                    online_now: true,
+                    owner_jid: self.owner.jid.clone(),
+                    profile_name: self.owner.name.clone(),
+                    ..InstancePatch::default()
+                });
+                self.scribe.publish(EngineEvent::open(name, &self.owner));
+            }
+            Notice::Closed { why } => {
+                self.scribe.patch(InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() });
+                self.scribe.publish(EngineEvent::closed(name, why.as_ref()));
+            }
+            Notice::Qr { text, count } => {
+                self.pairing.qr = Some(text.clone());
+                self.pairing.count = count;
+                self.scribe.publish(EngineEvent::qr(name, Some(&text), None, self.pairing.code.as_deref()));
+            }
+            Notice::Code { code } => {
+                self.scribe.publish(EngineEvent::qr(name, self.pairing.qr.as_deref(), None, Some(&code)));
+                self.pairing.code = Some(code);
+            }
+            Notice::QrLimit => {
+                self.scribe.publish(EngineEvent::qr_limit());
+                self.scribe.publish(EngineEvent::refused(name, &self.owner));
+            }
+            Notice::LoggedOut { why } => {
+                let at = self.parts.clock.wall().to_rfc3339_opts(SecondsFormat::Millis, true);
+                self.scribe.patch(InstancePatch {
+                    disconnection: Some((i32::from(why.status_reason()), disconnection_object(&why, &at))),
+                    ..InstancePatch::default()
+                });
+                self.scribe.publish(EngineEvent::ended(name, &why, &at));
+                self.scribe.publish(EngineEvent::bare(EventName::LogoutInstance));
+            }
+        }
+    }
+
+    pub(super) fn learn_owner(&mut self, owner: Owner) {
+        let known = &mut self.owner;
+        known.jid = owner.jid.or(known.jid.take());
+        known.name = owner.name.or(known.name.take());
+        known.picture = owner.picture.or(known.picture.take());
+        self.scribe.patch(InstancePatch {
+            owner_jid: known.jid.clone(),
+            profile_name: known.name.clone(),
+            profile_picture: known.picture.clone(),
+            ..InstancePatch::default()
+        });
+    }
+
+    /// Ends the actor after its last rows were written.
+    fn leave(&mut self, clean: bool, ctx: &mut Context<Self>) {
+        self.hang();
+        let written = self.scribe.written(LAST_WRITES);
+        ctx.spawn(written.into_actor(self).map(move |written, actor, ctx| {
+            actor.end(ExitReason::Shutdown, clean && written, ctx);
+        }));
+    }
+}

@@ -1,0 +1,227 @@
+//! Writes the rows and events of one instance in the background, in order, so that its actor never waits for the database.
+//!
+//! What was not written yet is merged rather than queued: only the newest state, owner and wish matter. Events wait in a bounded
+//! queue, from which the oldest are dropped and counted; messages do not pass here, they are durable before they are acknowledged.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use holdfast_core::backoff::Backoff;
+use holdfast_core::connection::Desired;
+use holdfast_core::event::EngineEvent;
+use holdfast_core::id::InstanceId;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{error, warn};
+
+use crate::ports::chance;
+use crate::ports::store::{InstancePatch, Store, StoreError};
+
+/// Events that may wait for the database.
+const EVENTS: usize = 256;
+const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
+
+/// The writing end; dropping it lets the background task finish what it can and end.
+pub(super) struct Scribe {
+    desk: Arc<Desk>,
+    progress: watch::Receiver<Progress>,
+}
+
+struct Desk {
+    pages: Mutex<Pages>,
+    changed: Notify,
+    instance: InstanceId,
+    store: Arc<dyn Store>,
+}
+
+#[derive(Default)]
+struct Pages {
+    closed: bool,
+    submitted: u64,
+    archive: Option<&'static str>,
+    archive_submitted: u64,
+    desired: Option<Desired>,
+    patch: Option<InstancePatch>,
+    events: VecDeque<EngineEvent>,
+    dropped: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    written: u64,
+}
+
+impl Scribe {
+    pub(super) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Handle) -> Self {
+        let desk = Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), instance, store });
+        let (sender, progress) = watch::channel(Progress::default());
+        runtime.spawn(work(Arc::clone(&desk), sender));
+        Self { desk, progress }
+    }
+
+    pub(super) fn archive(&self, why: &'static str) {
+        self.submit(|pages| {
+            pages.archive = Some(why);
+            pages.archive_submitted = pages.submitted;
+        });
+    }
+
+    pub(super) fn desire(&self, desired: Desired) {
+        self.submit(|pages| pages.desired = Some(desired));
+    }
+
+    pub(super) fn patch(&self, patch: InstancePatch) {
+        self.submit(|pages| merge(pages.patch.get_or_insert_default(), patch));
+    }
+
+    pub(super) fn publish(&self, event: EngineEvent) {
+        self.submit(|pages| {
+            if pages.events.len() >= EVENTS {
+                pages.events.pop_front();
+                pages.dropped += 1;
+            }
+            pages.events.push_back(event);
+        });
+    }
+
+    /// Tells whether no archiving is under way.
+    pub(super) fn is_archived(&self) -> bool {
+        self.progress.borrow().written >= self.desk.pages().archive_submitted
+    }
+
+    /// Waits until credentials that were to be archived are.
+    pub(super) fn archived(&self, within: Duration) -> impl Future<Output = bool> + 'static {
+        let upto = self.desk.pages().archive_submitted;
+        reached(self.progress.clone(), upto, within)
+    }
+
+    /// Waits until everything that was submitted is written.
+    pub(super) fn written(&self, within: Duration) -> impl Future<Output = bool> + 'static {
+        let upto = self.desk.pages().submitted;
+        reached(self.progress.clone(), upto, within)
+    }
+
+    fn submit(&self, write: impl FnOnce(&mut Pages)) {
+        let mut pages = self.desk.pages();
+        pages.submitted += 1;
+        write(&mut pages);
+        drop(pages);
+        self.desk.changed.notify_one();
+    }
+}
+
+impl Drop for Scribe {
+    fn drop(&mut self) {
+        self.desk.pages().closed = true;
+        self.desk.changed.notify_one();
+    }
+}
+
+impl Desk {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&self, pages: &mut Pages) -> Result<(), StoreError> {
+        if let Some(why) = pages.archive {
+            self.store.archive(&self.instance, why).await?;
+            pages.archive = None;
+        }
+        if let Some(desired) = pages.desired {
+            self.store.set_desired(&self.instance, desired).await?;
+            pages.desired = None;
+        }
+        if let Some(patch) = &pages.patch {
+            self.store.patch(&self.instance, patch.clone()).await?;
+            pages.patch = None;
+        }
+        if !pages.events.is_empty() {
+            self.store.append(&self.instance, pages.events.iter().cloned().collect()).await?;
+            pages.events.clear();
+        }
+        Ok(())
+    }
+}
+
+async fn reached(mut progress: watch::Receiver<Progress>, upto: u64, within: Duration) -> bool {
+    matches!(timeout(within, progress.wait_for(|progress| progress.written >= upto)).await, Ok(Ok(_)))
+}
+
+async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
+    let mut failures = 0;
+    loop {
+        let mut taken = {
+            let mut pages = desk.pages();
+            let next = Pages {
+                closed: pages.closed,
+                submitted: pages.submitted,
+                archive_submitted: pages.archive_submitted,
+                ..Pages::default()
+            };
+            std::mem::replace(&mut *pages, next)
+        };
+        if taken.dropped > 0 {
+            warn!(instance.id = %desk.instance, dropped = taken.dropped, "Events were dropped because the database was slow");
+        }
+        match desk.write(&mut taken).await {
+            Ok(()) => {
+                failures = 0;
+                progress.send_replace(Progress { written: taken.submitted });
+                let idle = desk.pages().submitted == taken.submitted;
+                if idle && desk.pages().closed {
+                    return;
+                }
+                if idle {
+                    desk.changed.notified().await;
+                }
+            }
+            Err(StoreError::NoSuchInstance(_)) => {
+                // Deleted meanwhile: there is nothing left to write to.
+                progress.send_replace(Progress { written: u64::MAX });
+                return;
+            }
+            Err(cause) => {
+                failures += 1;
+                if failures == 1 {
+                    error!(instance.id = %desk.instance, error = &cause as &dyn std::error::Error, "Rows of instance {} could not be written; trying again", desk.instance);
+                }
+                put_back(&mut desk.pages(), taken);
+                if desk.pages().closed && failures > 3 {
+                    return;
+                }
+                sleep(RETRY.delay(failures, chance::unit())).await;
+            }
+        }
+    }
+}
+
+/// Lays what was not written under what came meanwhile.
+fn put_back(pages: &mut Pages, mut unwritten: Pages) {
+    pages.archive = pages.archive.or(unwritten.archive);
+    pages.desired = pages.desired.or(unwritten.desired);
+    if let Some(mut older) = unwritten.patch.take() {
+        if let Some(newer) = pages.patch.take() {
+            merge(&mut older, newer);
+        }
+        pages.patch = Some(older);
+    }
+    while let Some(event) = unwritten.events.pop_back() {
+        if pages.events.len() < EVENTS {
+            pages.events.push_front(event);
+        } else {
+            pages.dropped += 1;
+        }
+    }
+}
+
+fn merge(older: &mut InstancePatch, newer: InstancePatch) {
+    older.connection_status = newer.connection_status.or(older.connection_status);
+    older.owner_jid = newer.owner_jid.or(older.owner_jid.take());
+    older.profile_name = newer.profile_name.or(older.profile_name.take());
+    older.profile_picture = newer.profile_picture.or(older.profile_picture.take());
+    older.disconnection = newer.disconnection.or(older.disconnection.take());
+    older.online_now |= newer.online_now;
+}

@@ -1,0 +1,130 @@
+//! Starting children, and what becomes of those that end.
+
+use std::time::Duration;
+
+use actix::prelude::{Actor, AsyncContext, Context, Handler};
+use holdfast_core::connection::Phase;
+use holdfast_core::id::InstanceId;
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::supervision::{Decision, ExitReason};
+use tracing::{debug, error, warn};
+
+use super::SupervisorActor;
+use super::protocol::ChildExited;
+use super::roster::Child;
+use crate::actors::health::protocol::{Unwatch, Watch};
+use crate::actors::instance::{Birth, InstanceActor};
+use crate::ports::chance;
+
+impl SupervisorActor {
+    /// Starts the child unless it runs already; forgets a restart that was due later.
+    pub(super) fn start_child(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
+        let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
+        match line.child {
+            Child::Running { .. } => return,
+            Child::Restarting { timer } => {
+                ctx.cancel_future(timer);
+            }
+            Child::Queued | Child::Quarantined | Child::Ended => {}
+        }
+        line.generation = line.generation.next();
+        let owner = instance.board.get(id).map(|entry| entry.owner).unwrap_or_default();
+        let birth = Birth {
+            id: id.clone(),
+            name: line.name.clone(),
+            generation: line.generation,
+            paired: line.paired,
+            desired: line.desired,
+            owner,
+            last_link: line.last_link,
+        };
+        let parts = instance.clone();
+        let addr = match pick(&self.parts.arbiters, id) {
+            Some(arbiter) => InstanceActor::start_in_arbiter(arbiter, move |_| InstanceActor::new(birth, parts)),
+            None => InstanceActor::new(birth, parts).start(),
+        };
+        self.parts.watch.do_send(Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() });
+        line.child = Child::Running { addr, since: instance.clock.now() };
+    }
+
+    /// Starts a child that still waits for its turn at boot, and tells whether there was anything to start.
+    pub(super) fn start_if_waiting(&mut self, id: &InstanceId, ctx: &mut Context<Self>) -> bool {
+        let waits = self.roster.get_mut(id).is_some_and(|line| matches!(line.child, Child::Queued));
+        if waits {
+            self.start_child(id, ctx);
+        }
+        waits
+    }
+
+    fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
+        let restart = id.clone();
+        let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.restart_due(&restart, ctx));
+        if let Some(line) = self.roster.get_mut(id) {
+            line.child = Child::Restarting { timer };
+        }
+    }
+
+    fn restart_due(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
+        if !self.draining {
+            self.start_child(id, ctx);
+        }
+    }
+
+    fn hang_without_actor(&self, id: &InstanceId, phase: Phase, quarantined: bool) {
+        let Some(instance) = &self.instance else { return };
+        let now = instance.clock.now();
+        instance.board.update(id, |entry| {
+            entry.status = InstanceStatus::without_actor(phase, now, entry.status.paired, quarantined);
+            entry.pairing = crate::ports::board::PairingView::default();
+            true
+        });
+    }
+}
+
+/// Chooses the thread of an instance: always the same one for the same id.
+fn pick<'a>(arbiters: &'a [actix::ArbiterHandle], id: &InstanceId) -> Option<&'a actix::ArbiterHandle> {
+    let hash = id.as_str().bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    hash.checked_rem(arbiters.len()).and_then(|at| arbiters.get(at))
+}
+
+impl Handler<ChildExited> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, exit: ChildExited, ctx: &mut Self::Context) {
+        let Some(instance) = &self.instance else { return };
+        let now = instance.clock.now();
+        let Some(line) = self.roster.get_mut(&exit.id) else { return };
+        if line.generation != exit.generation {
+            debug!(instance.id = %exit.id, generation = exit.generation.0, "An old generation has ended");
+            return;
+        }
+        let Child::Running { since, .. } = &line.child else { return };
+        let since = *since;
+        line.last_link = exit.last_link;
+        line.paired = exit.paired;
+        line.desired = exit.desired;
+        line.child = Child::Ended;
+        for farewell in line.farewells.drain(..) {
+            // Who asked may have given up; then there is nobody to tell.
+            let _ = farewell.send(exit.clean);
+        }
+        self.parts.unwatch.do_send(Unwatch { id: exit.id.clone(), generation: exit.generation });
+        let decision = line.crashes.decide(exit.reason, since, now, chance::unit(), &self.parts.policy);
+        if self.draining || matches!(exit.reason, ExitReason::Normal | ExitReason::Shutdown) {
+            return self.hang_without_actor(&exit.id, Phase::Stopped, false);
+        }
+        match decision {
+            Decision::Leave => self.hang_without_actor(&exit.id, Phase::Stopped, false),
+            Decision::RestartAfter(wait) => {
+                warn!(instance.id = %exit.id, generation = exit.generation.0, reason = ?exit.reason, wait_ms = wait.as_millis(), "Instance {} crashed; it is started again", exit.id);
+                self.hang_without_actor(&exit.id, Phase::BackingOff, false);
+                self.restart_after(&exit.id, wait, ctx);
+            }
+            Decision::Quarantine => {
+                error!(instance.id = %exit.id, generation = exit.generation.0, "Instance {} crashed too often and is parked until an operator restarts it", exit.id);
+                line.child = Child::Quarantined;
+                self.hang_without_actor(&exit.id, Phase::Parked, true);
+            }
+        }
+    }
+}

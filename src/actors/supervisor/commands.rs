@@ -1,0 +1,267 @@
+//! The supervisor's commands: each finds the child, starts it if it must, and passes the word on.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actix::prelude::{
+    ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture, WrapFuture,
+};
+use holdfast_core::connection::{Event, Phase};
+use holdfast_core::event::Owner;
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::supervision::CrashRecord;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::SupervisorActor;
+use super::protocol::{
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+};
+use super::roster::{Child, Line};
+use crate::actors::instance::protocol::Command;
+use crate::ports::board::{Entry, PairingView, Token};
+use crate::ports::store::InstanceRecord;
+
+/// How long an instance may take to take a command.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long an instance may take to be unlinked and gone.
+const GONE: Duration = Duration::from_secs(15);
+
+impl Handler<StartInstance> for SupervisorActor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, StartInstance { record }: StartInstance, ctx: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Err(CommandError::Stopping);
+        }
+        if self.roster.contains(&record.id) {
+            return Ok(());
+        }
+        let id = record.id.clone();
+        let at_once = !record.paired;
+        self.enlist(record);
+        if at_once {
+            // Nothing to dial: there is no need to pace it.
+            self.start_child(&id, ctx);
+        } else {
+            self.queue.push_back(id);
+            if self.pacer.is_none() {
+                self.start_next(ctx);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorActor {
+    fn enlist(&mut self, record: InstanceRecord) {
+        let line = Line {
+            name: record.name.clone(),
+            generation: Generation(0),
+            child: Child::Queued,
+            crashes: CrashRecord::default(),
+            last_link: LinkId(0),
+            paired: record.paired,
+            desired: record.desired,
+            farewells: Vec::new(),
+        };
+        if let Some(instance) = &self.instance {
+            let phase = match (record.paired, record.desired) {
+                (false, _) => Phase::Unpaired,
+                (true, holdfast_core::connection::Desired::Stopped) => Phase::Parked,
+                (true, holdfast_core::connection::Desired::Connected) => Phase::Waiting,
+            };
+            let status = InstanceStatus::without_actor(phase, instance.clock.now(), record.paired, false);
+            let owner = Owner { jid: record.owner_jid, name: record.profile_name, picture: record.profile_picture };
+            let entry = Entry { name: record.name, token: Token(record.token), status, pairing: PairingView::default(), owner };
+            instance.board.hang(&record.id, entry);
+        }
+        self.roster.insert(record.id, line);
+    }
+
+    /// Finds the way to the child, starting it first if it does not run: what an operator asks for is not kept waiting by a backoff.
+    fn reach(&mut self, id: &InstanceId, ctx: &mut Context<Self>) -> Result<actix::Addr<crate::actors::instance::InstanceActor>, CommandError> {
+        if self.draining {
+            return Err(CommandError::Stopping);
+        }
+        let line = self.roster.get_mut(id).ok_or(CommandError::Unknown)?;
+        if matches!(line.child, Child::Quarantined) {
+            line.crashes.forgive();
+        }
+        self.start_child(id, ctx);
+        match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
+            Child::Running { addr, .. } => Ok(addr.clone()),
+            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
+        }
+    }
+
+    fn forward(&mut self, id: &InstanceId, event: Event, ctx: &mut Context<Self>) -> ResponseFuture<Result<(), CommandError>> {
+        match self.reach(id, ctx) {
+            Ok(addr) => Box::pin(ask(addr.recipient(), Command(event))),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    /// Registers somebody who wants to know when the child has ended.
+    fn farewell(&mut self, id: &InstanceId) -> Option<oneshot::Receiver<bool>> {
+        let line = self.roster.get_mut(id)?;
+        let (sender, receiver) = oneshot::channel();
+        line.farewells.push(sender);
+        Some(receiver)
+    }
+}
+
+async fn ask(instance: Recipient<Command>, command: Command) -> Result<(), CommandError> {
+    match timeout(ANSWER, instance.send(command)).await {
+        Ok(Ok(answer)) => answer.map_err(CommandError::Refused),
+        Ok(Err(MailboxError::Closed | MailboxError::Timeout)) | Err(_) => Err(CommandError::Overloaded),
+    }
+}
+
+impl Handler<ConnectInstance> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, command: ConnectInstance, ctx: &mut Self::Context) -> Self::Result {
+        self.forward(&command.id, Event::Connect { method: command.method }, ctx)
+    }
+}
+
+impl Handler<RestartInstance> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, command: RestartInstance, ctx: &mut Self::Context) -> Self::Result {
+        self.forward(&command.id, Event::Restart, ctx)
+    }
+}
+
+impl Handler<LogOutInstance> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, command: LogOutInstance, ctx: &mut Self::Context) -> Self::Result {
+        let watcher = self.instance.as_ref().and_then(|instance| instance.board.watch(&command.id));
+        let asked = self.forward(&command.id, Event::LogOut, ctx);
+        Box::pin(async move {
+            asked.await?;
+            let mut watcher = watcher.ok_or(CommandError::Unknown)?;
+            let unpaired = watcher.wait_for(|entry| entry.status.phase == Phase::Unpaired);
+            match timeout(GONE, unpaired).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(CommandError::Unknown),
+                Err(_) => Err(CommandError::Overloaded),
+            }
+        })
+    }
+}
+
+impl Handler<DeleteInstance> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), CommandError>>;
+
+    fn handle(&mut self, command: DeleteInstance, ctx: &mut Self::Context) -> Self::Result {
+        let id = command.id;
+        let runs = self.roster.get_mut(&id).is_some_and(|line| matches!(line.child, Child::Running { .. }));
+        let ended = if runs { self.farewell(&id) } else { None };
+        let asked: ResponseFuture<Result<(), CommandError>> = if runs {
+            self.forward(&id, Event::Delete { within: GONE }, ctx)
+        } else if self.draining {
+            Box::pin(std::future::ready(Err(CommandError::Stopping)))
+        } else {
+            let known = self.roster.contains(&id);
+            Box::pin(std::future::ready(if known { Ok(()) } else { Err(CommandError::Unknown) }))
+        };
+        let gone = async move {
+            match asked.await {
+                // A child that is stopping already ends all the same.
+                Ok(()) | Err(CommandError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+            match ended {
+                None => Ok(()),
+                Some(ended) => match timeout(GONE + ANSWER, ended).await {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(CommandError::Overloaded),
+                },
+            }
+        };
+        Box::pin(gone.into_actor(self).map(move |gone, supervisor, ctx| {
+            gone?;
+            supervisor.strike(&id, ctx);
+            Ok(())
+        }))
+    }
+}
+
+impl SupervisorActor {
+    /// Takes an instance off the roster and the board.
+    fn strike(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
+        if let Some(line) = self.roster.remove(id)
+            && let Child::Restarting { timer } = line.child
+        {
+            ctx.cancel_future(timer);
+        }
+        self.queue.retain(|queued| queued != id);
+        if let Some(instance) = &self.instance {
+            instance.board.take_down(id);
+        }
+        info!(instance.id = %id, "Instance {id} is off the roster");
+    }
+}
+
+impl Handler<WhereIs> for SupervisorActor {
+    type Result = Result<InstancePorts, CommandError>;
+
+    fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
+        let addr = self.reach(&question.id, ctx)?;
+        Ok(InstancePorts { send_text: addr.recipient() })
+    }
+}
+
+impl Handler<DrainAll> for SupervisorActor {
+    type Result = ResponseFuture<Vec<String>>;
+
+    fn handle(&mut self, DrainAll { within }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
+        self.draining = true;
+        self.queue.clear();
+        let mut pending = Vec::new();
+        for (id, line) in self.roster.iter_mut() {
+            match &line.child {
+                Child::Running { addr, .. } => {
+                    let (sender, ended) = oneshot::channel();
+                    line.farewells.push(sender);
+                    pending.push((id.clone(), addr.clone().recipient::<Command>(), ended));
+                }
+                Child::Restarting { timer } => {
+                    ctx.cancel_future(*timer);
+                }
+                Child::Queued | Child::Quarantined | Child::Ended => {}
+            }
+        }
+        // The instances bound themselves; the margin lets the last of them say so.
+        let margin = within / 10;
+        Box::pin(async move {
+            let drains = pending.into_iter().map(|(id, command, ended)| drain(id, command, ended, within - margin, margin));
+            futures_util::future::join_all(drains).await.into_iter().flatten().collect()
+        })
+    }
+}
+
+/// Drains one instance and returns what had to be forced.
+fn drain(
+    id: InstanceId,
+    instance: Recipient<Command>,
+    ended: oneshot::Receiver<bool>,
+    within: Duration,
+    margin: Duration,
+) -> impl Future<Output = Option<String>> {
+    async move {
+        if ask(instance, Command(Event::Shutdown { within })).await.is_err() {
+            warn!(instance.id = %id, "Instance {id} does not take the word to stop");
+        }
+        match timeout(within + margin, ended).await {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false) | Err(_)) => Some(format!("instance {id} was cut before it was saved and closed")),
+            Err(_) => Some(format!("instance {id} did not end in its time")),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The roster: every instance the supervisor answers for, and what its child is doing.
+
+use std::collections::HashMap;
+
+use actix::Addr;
+use actix::prelude::SpawnHandle;
+use holdfast_core::connection::Desired;
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::supervision::CrashRecord;
+use holdfast_core::time::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::actors::instance::InstanceActor;
+
+/// What a child is doing.
+pub(super) enum Child {
+    /// It waits for its turn at boot.
+    Queued,
+    /// Its actor runs.
+    Running { addr: Addr<InstanceActor>, since: Timestamp },
+    /// It crashed and is started again when the timer fires.
+    Restarting { timer: SpawnHandle },
+    /// It crashed too often.
+    Quarantined,
+    /// It has ended on purpose.
+    Ended,
+}
+
+/// One line of the roster.
+pub(super) struct Line {
+    pub name: String,
+    pub generation: Generation,
+    pub child: Child,
+    pub crashes: CrashRecord,
+    pub last_link: LinkId,
+    pub paired: bool,
+    pub desired: Desired,
+    /// Those who wait for the child to end; they are told whether it ended cleanly.
+    pub farewells: Vec<oneshot::Sender<bool>>,
+}
+
+/// All lines.
+#[derive(Default)]
+pub(super) struct Roster {
+    lines: HashMap<InstanceId, Line>,
+}
+
+impl Roster {
+    pub(super) fn contains(&self, id: &InstanceId) -> bool {
+        self.lines.contains_key(id)
+    }
+
+    pub(super) fn insert(&mut self, id: InstanceId, line: Line) {
+        self.lines.insert(id, line);
+    }
+
+    pub(super) fn get_mut(&mut self, id: &InstanceId) -> Option<&mut Line> {
+        self.lines.get_mut(id)
+    }
+
+    pub(super) fn remove(&mut self, id: &InstanceId) -> Option<Line> {
+        self.lines.remove(id)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&InstanceId, &mut Line)> {
+        self.lines.iter_mut()
+    }
+}
