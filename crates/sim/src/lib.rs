@@ -1,8 +1,58 @@
-//! A simulated WhatsApp server.
+//! A simulated WhatsApp server, to be paired with, talked to and broken on purpose.
+//!
+//! It speaks the real wire on loopback: WebSocket, Noise, stanzas, Signal. What devices do to it is counted, so that a
+//! test can say what a client did wrong. It shares no code with the service that is tested against it.
+//!
+//! Reading order: [`simulator`] (start and stop), [`connection`] (bytes to stanzas), [`world`] (what the server knows and
+//! does; its conduct is spread over [`login`], [`linking`], [`messages`], [`delivery`], [`iq`] and [`faults`]), [`operator`]
+//! and [`api`] (what can be asked of it).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use holdfast_sim::{Options, ScanRequest, Simulator};
+//!
+//! let simulator = Simulator::start(Options::default()).await?;
+//! println!("clients connect to {}", simulator.ws_url());
+//! let device = simulator.scan(&ScanRequest { qr: "the text of a QR code".into(), ..ScanRequest::default() }).await?;
+//! println!("linked {}", device.jid);
+//! # Ok(()) }
+//! ```
+
 pub mod address;
+pub mod api;
 pub mod cert;
 pub mod codec;
+pub mod connection;
+pub mod control;
+pub mod counters;
+pub mod delivery;
 pub mod encoding;
+pub mod events;
+pub mod faults;
+pub mod hub;
+pub mod iq;
 pub mod keys;
+pub mod ledger;
+pub mod link;
+pub mod linking;
+pub mod login;
+pub mod messages;
 pub mod noise;
+pub mod operator;
+pub mod pairing;
+pub mod person;
+pub mod queue;
+pub mod report;
+pub mod server;
 pub mod signal;
+pub mod simulator;
+pub mod state_file;
+pub mod wire;
+pub mod world;
+
+pub use api::{EventQuery, MessageRequest, Problem, ScanAnswer, ScanRequest};
+pub use events::{Event, EventKind};
+pub use faults::{Action, FaultRequest};
+pub use messages::SentMessage;
+pub use operator::Operator;
+pub use simulator::{Options, Simulator, StartError};

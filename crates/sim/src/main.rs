@@ -1,1 +1,60 @@
-fn main() {}
+//! The simulator as a program.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+use holdfast_sim::{Options, Simulator};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A simulated WhatsApp server on loopback. Prints one line of JSON when it is ready; logs go to stderr (RUST_LOG).
+#[derive(Parser)]
+#[command(name = "holdfast-sim", version)]
+struct Arguments {
+    /// Where clients connect; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7300")]
+    listen: SocketAddr,
+    /// Where it is controlled over HTTP; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7301")]
+    control: SocketAddr,
+    /// Keeps keys, accounts, queues and sessions over a restart
+    #[arg(long)]
+    state: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments {
+        listen,
+        control,
+        state,
+    } = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let simulator = Simulator::start(Options {
+        listen,
+        control,
+        state,
+    })
+    .await?;
+    writeln!(
+        std::io::stdout(),
+        "{}",
+        serde_json::to_string(simulator.health())?
+    )?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    simulator.stop().await?;
+    Ok(())
+}

@@ -55,7 +55,12 @@ pub struct Opened {
 enum Phase {
     Hello,
     Finish(Box<Pending>),
-    Open { incoming: NoiseCipher, received: u32, outgoing: NoiseCipher, sent: u32 },
+    Open {
+        incoming: NoiseCipher,
+        received: u32,
+        outgoing: NoiseCipher,
+        sent: u32,
+    },
     Broken,
 }
 
@@ -67,7 +72,10 @@ pub struct Channel {
 
 impl Default for Channel {
     fn default() -> Self {
-        Self { frames: Frames::default(), phase: Phase::Hello }
+        Self {
+            frames: Frames::default(),
+            phase: Phase::Hello,
+        }
     }
 }
 
@@ -81,11 +89,20 @@ impl Channel {
     ///
     /// # Errors
     /// When the connection cannot be understood any more.
-    pub fn poll<R: Rng + CryptoRng>(&mut self, server: &ServerIdentity, rng: &mut R) -> Result<Vec<Incoming>, ChannelError> {
-        let Some(bytes) = self.frames.next_frame()? else { return Ok(Vec::new()) };
+    pub fn poll<R: Rng + CryptoRng>(
+        &mut self,
+        server: &ServerIdentity,
+        rng: &mut R,
+    ) -> Result<Vec<Incoming>, ChannelError> {
+        let Some(bytes) = self.frames.next_frame()? else {
+            return Ok(Vec::new());
+        };
         match std::mem::replace(&mut self.phase, Phase::Broken) {
             Phase::Hello => match read_client_hello(server, &bytes, rng)? {
-                AfterHello::Done(reply, established) => Ok(vec![Incoming::Reply(frame(&reply)?), self.open(*established)]),
+                AfterHello::Done(reply, established) => Ok(vec![
+                    Incoming::Reply(frame(&reply)?),
+                    self.open(*established),
+                ]),
                 AfterHello::AwaitFinish(reply, pending) => {
                     self.phase = Phase::Finish(pending);
                     Ok(vec![Incoming::Reply(frame(&reply)?)])
@@ -95,11 +112,24 @@ impl Channel {
                 let established = pending.read_client_finish(&bytes)?;
                 Ok(vec![self.open(established)])
             }
-            Phase::Open { incoming, received, outgoing, sent } => {
+            Phase::Open {
+                incoming,
+                received,
+                outgoing,
+                sent,
+            } => {
                 let mut sealed = bytes;
-                incoming.decrypt_in_place_with_counter(received, &mut sealed).map_err(|error| ChannelError::Sealed(error.to_string()))?;
-                self.phase = Phase::Open { incoming, received: received.wrapping_add(1), outgoing, sent };
-                let node = stanza::decode(&sealed).map_err(|error| ChannelError::Stanza(error.to_string()))?;
+                incoming
+                    .decrypt_in_place_with_counter(received, &mut sealed)
+                    .map_err(|error| ChannelError::Sealed(error.to_string()))?;
+                self.phase = Phase::Open {
+                    incoming,
+                    received: received.wrapping_add(1),
+                    outgoing,
+                    sent,
+                };
+                let node = stanza::decode(&sealed)
+                    .map_err(|error| ChannelError::Stanza(error.to_string()))?;
                 Ok(vec![Incoming::Stanza(node)])
             }
             Phase::Broken => Ok(Vec::new()),
@@ -111,16 +141,37 @@ impl Channel {
     /// # Errors
     /// When the channel is not open, or the stanza cannot be written.
     pub fn seal(&mut self, node: &Node) -> Result<Vec<u8>, ChannelError> {
-        let Phase::Open { outgoing, sent, .. } = &mut self.phase else { return Err(ChannelError::NotOpen) };
-        let mut bytes = stanza::encode(node).map_err(|error| ChannelError::Stanza(error.to_string()))?;
-        outgoing.encrypt_in_place_with_counter(*sent, &mut bytes).map_err(|error| ChannelError::Sealed(error.to_string()))?;
+        let Phase::Open { outgoing, sent, .. } = &mut self.phase else {
+            return Err(ChannelError::NotOpen);
+        };
+        let mut bytes =
+            stanza::encode(node).map_err(|error| ChannelError::Stanza(error.to_string()))?;
+        outgoing
+            .encrypt_in_place_with_counter(*sent, &mut bytes)
+            .map_err(|error| ChannelError::Sealed(error.to_string()))?;
         *sent = sent.wrapping_add(1);
         Ok(frame(&bytes)?)
     }
 
     fn open(&mut self, established: Established) -> Incoming {
-        let Established { pattern, client_static, payload, incoming, outgoing } = established;
-        self.phase = Phase::Open { incoming, received: 0, outgoing, sent: 0 };
-        Incoming::Opened(Opened { pattern, routed: self.frames.routed(), client_static, payload })
+        let Established {
+            pattern,
+            client_static,
+            payload,
+            incoming,
+            outgoing,
+        } = established;
+        self.phase = Phase::Open {
+            incoming,
+            received: 0,
+            outgoing,
+            sent: 0,
+        };
+        Incoming::Opened(Opened {
+            pattern,
+            routed: self.frames.routed(),
+            client_static,
+            payload,
+        })
     }
 }

@@ -41,7 +41,9 @@ impl Frames {
         if !self.begun && !self.strip_header()? {
             return Ok(None);
         }
-        let Some(length) = length_at(&self.buffer, 0) else { return Ok(None) };
+        let Some(length) = length_at(&self.buffer, 0) else {
+            return Ok(None);
+        };
         let end = LENGTH_BYTES + length;
         if self.buffer.len() < end {
             return Ok(None);
@@ -63,7 +65,9 @@ impl Frames {
     fn strip_header(&mut self) -> Result<bool, FrameError> {
         let mut start = 0;
         if begins_with(&self.buffer, ROUTING_MARK)? {
-            let Some(length) = length_at(&self.buffer, ROUTING_MARK.len()) else { return Ok(false) };
+            let Some(length) = length_at(&self.buffer, ROUTING_MARK.len()) else {
+                return Ok(false);
+            };
             start = ROUTING_MARK.len() + LENGTH_BYTES + length;
             if self.buffer.len() < start {
                 return Ok(false);
@@ -88,7 +92,10 @@ impl Frames {
 /// # Errors
 /// When the payload is too long for a frame.
 pub fn frame(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let length = u32::try_from(payload.len()).ok().filter(|length| *length < 1 << 24).ok_or(FrameError::TooLong(payload.len()))?;
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|length| *length < 1 << 24)
+        .ok_or(FrameError::TooLong(payload.len()))?;
     let mut framed = Vec::with_capacity(LENGTH_BYTES + payload.len());
     framed.extend_from_slice(&length.to_be_bytes()[1..]);
     framed.extend_from_slice(payload);
@@ -97,7 +104,9 @@ pub fn frame(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
 
 fn begins_with(buffer: &[u8], mark: &[u8; 4]) -> Result<bool, FrameError> {
     match buffer.first() {
-        Some(first) if *first == mark[0] => Ok(buffer.len() >= mark.len() && buffer.starts_with(mark)),
+        Some(first) if *first == mark[0] => {
+            Ok(buffer.len() >= mark.len() && buffer.starts_with(mark))
+        }
         Some(first) if *first != WA_CONN_HEADER[0] => Err(FrameError::NotWhatsApp),
         _ => Ok(false),
     }
@@ -105,7 +114,11 @@ fn begins_with(buffer: &[u8], mark: &[u8; 4]) -> Result<bool, FrameError> {
 
 fn length_at(buffer: &[u8], offset: usize) -> Option<usize> {
     let bytes = buffer.get(offset..offset + LENGTH_BYTES)?;
-    Some(bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+    )
 }
 
 #[cfg(test)]
@@ -129,7 +142,11 @@ mod tests {
                 frames.feed(piece);
                 seen.extend(all(&mut frames));
             }
-            assert_eq!(seen, [b"one".to_vec(), Vec::new(), vec![7; 70_000]], "cut every {cut} bytes");
+            assert_eq!(
+                seen,
+                [b"one".to_vec(), Vec::new(), vec![7; 70_000]],
+                "cut every {cut} bytes"
+            );
             assert!(frames.routed());
         }
     }

@@ -1,0 +1,295 @@
+//! The task that serves one connection: bytes in, orders out, and the truth about when it ended.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink as _, Stream as _};
+use rand::rngs::StdRng;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use crate::cert::ServerIdentity;
+use crate::codec::channel::{Channel, Incoming};
+use crate::hub::{Command, Hub};
+use crate::link::LinkId;
+use crate::wire::{End, Wire};
+use crate::world::Closing;
+
+/// Thousands of connections are mostly idle, so each gets small buffers.
+const BUFFER: usize = 4096;
+const LARGEST_MESSAGE: usize = 16 << 20;
+/// How long a FIN that the client has sent already may take to reach us; only then two connections count as two.
+const FIN_UNDER_WAY: Duration = Duration::from_millis(25);
+/// The same for a client that is in the middle of a WebSocket close.
+const CLOSE_UNDER_WAY: Duration = Duration::from_secs(1);
+
+/// Serves a connection until its client closes it.
+pub async fn serve(tcp: TcpStream, hub: Arc<Hub>, server: Arc<ServerIdentity>) {
+    // Small stanzas must not wait for each other.
+    let _ = tcp.set_nodelay(true);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(LARGEST_MESSAGE));
+    let socket =
+        match tokio_tungstenite::accept_async_with_config(Wire::new(tcp), Some(config)).await {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!(%error, "not a WebSocket"),
+        };
+    let (id, orders) = hub.open();
+    let connection = Connection {
+        id,
+        socket,
+        orders,
+        hub: hub.clone(),
+        server,
+        channel: Channel::default(),
+        rng: rand::make_rng(),
+        muted: false,
+    };
+    let how = connection.run().await;
+    hub.closed(id, how);
+}
+
+struct Connection {
+    id: LinkId,
+    socket: WebSocketStream<Wire>,
+    orders: UnboundedReceiver<Command>,
+    hub: Arc<Hub>,
+    server: Arc<ServerIdentity>,
+    channel: Channel,
+    rng: StdRng,
+    muted: bool,
+}
+
+enum Wake {
+    Read(Option<Result<Message, WsError>>),
+    Order(Command),
+    Late,
+}
+
+enum Next {
+    Go,
+    Drain,
+    Ended(&'static str),
+}
+
+impl Connection {
+    async fn run(mut self) -> &'static str {
+        loop {
+            let next = match self.wake(None, true).await {
+                Wake::Read(message) => self.read(message),
+                Wake::Order(order) => self.obey(order).await,
+                Wake::Late => Next::Go,
+            };
+            match next {
+                Next::Go => {}
+                Next::Drain => return self.drain().await,
+                Next::Ended(how) => return how,
+            }
+        }
+    }
+
+    /// Waits for whatever comes first; what the client said is looked at before new orders.
+    async fn wake(&mut self, deadline: Option<Instant>, obedient: bool) -> Wake {
+        let Self { socket, orders, .. } = self;
+        let wake = poll_fn(|context| poll(socket, orders, obedient, context));
+        match deadline {
+            None => wake.await,
+            Some(deadline) => tokio::select! {
+                biased;
+                wake = wake => wake,
+                () = sleep_until(deadline) => Wake::Late,
+            },
+        }
+    }
+
+    fn read(&mut self, message: Option<Result<Message, WsError>>) -> Next {
+        match message {
+            Some(Ok(Message::Binary(bytes))) => {
+                self.channel.feed(&bytes);
+                self.understand();
+                Next::Go
+            }
+            // The answer to a close is sent by the library; what remains is the client's FIN.
+            None | Some(Ok(Message::Close(_))) => Next::Drain,
+            Some(Ok(
+                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
+            )) => Next::Go,
+            Some(Err(error)) => Next::Ended(how_it_ended(&error)),
+        }
+    }
+
+    fn understand(&mut self) {
+        loop {
+            match self.channel.poll(&self.server, &mut self.rng) {
+                Ok(incoming) if incoming.is_empty() => return,
+                Ok(incoming) => incoming
+                    .into_iter()
+                    .for_each(|incoming| self.pass_on(incoming)),
+                Err(error) => {
+                    tracing::debug!(link = self.id.0, %error, "cannot understand the client");
+                    return self
+                        .hub
+                        .with(|world| world.garbled(self.id, &error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Reply(bytes) => self.write(bytes),
+            Incoming::Opened(opened) => self
+                .hub
+                .with(|world| world.handshake_done(self.id, &opened)),
+            Incoming::Stanza(node) => {
+                tracing::trace!(link = self.id.0, ?node, "received");
+                self.hub.with(|world| world.received(self.id, &node));
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Command) -> Next {
+        match order {
+            Command::Send(node) => {
+                self.send(&node);
+                Next::Go
+            }
+            Command::Mute(muted) => {
+                self.muted = muted;
+                self.socket.get_mut().mute(muted);
+                Next::Go
+            }
+            Command::Close(Closing::Polite) => {
+                let close = poll_fn(|context| Pin::new(&mut self.socket).poll_close(context));
+                // A client that does not read cannot be told politely.
+                let _ = tokio::time::timeout(CLOSE_UNDER_WAY, close).await;
+                Next::Go
+            }
+            Command::Close(Closing::Fin) => Next::Drain,
+            Command::Close(Closing::Reset) => {
+                self.socket.get_ref().reset_on_drop();
+                Next::Ended("reset")
+            }
+            Command::Supersede => self.supersede().await,
+        }
+    }
+
+    /// A newer login replaced this connection. Its client may have closed it already, with the FIN still under way.
+    async fn supersede(&mut self) -> Next {
+        let deadline = Instant::now() + FIN_UNDER_WAY;
+        let mut stale = 0;
+        loop {
+            match self.wake(Some(deadline), false).await {
+                Wake::Late => break,
+                Wake::Order(_) => {}
+                Wake::Read(Some(Ok(Message::Binary(bytes)))) => stale += self.skip(&bytes),
+                Wake::Read(Some(Ok(Message::Close(_))) | None) => {
+                    let closed =
+                        tokio::time::timeout(CLOSE_UNDER_WAY, self.finish_and_wait()).await;
+                    return match closed {
+                        Ok(how) => Next::Ended(how),
+                        Err(_) => {
+                            self.hub.with(|world| world.overlapped(self.id, stale));
+                            Next::Drain
+                        }
+                    };
+                }
+                Wake::Read(Some(Ok(_))) => {}
+                Wake::Read(Some(Err(error))) => return Next::Ended(how_it_ended(&error)),
+            }
+        }
+        self.hub.with(|world| world.overlapped(self.id, stale));
+        Next::Go
+    }
+
+    /// Reads frames without minding what they say, so that the cipher keeps pace; says how many there were.
+    fn skip(&mut self, bytes: &[u8]) -> u64 {
+        self.channel.feed(bytes);
+        let mut frames = 0;
+        while let Ok(incoming) = self.channel.poll(&self.server, &mut self.rng) {
+            if incoming.is_empty() {
+                break;
+            }
+            frames += 1;
+        }
+        frames
+    }
+
+    fn send(&mut self, node: &wacore_binary::Node) {
+        // What a silent server does not send must not advance the cipher either, or it could never speak again.
+        if self.muted {
+            return;
+        }
+        tracing::trace!(link = self.id.0, ?node, "sent");
+        match self.channel.seal(node) {
+            Ok(bytes) => self.write(bytes),
+            Err(error) => tracing::warn!(link = self.id.0, %error, "cannot send a stanza"),
+        }
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) {
+        // An error here shows up again when reading, which is where endings are handled.
+        let _ = Pin::new(&mut self.socket).start_send(Message::Binary(bytes.into()));
+    }
+
+    /// Everything is said: closes our half and waits for the client to close its own.
+    async fn drain(mut self) -> &'static str {
+        self.finish_and_wait().await
+    }
+
+    async fn finish_and_wait(&mut self) -> &'static str {
+        let flush = poll_fn(|context| Pin::new(&mut self.socket).poll_flush(context));
+        // A client that does not read cannot be told anything more.
+        let _ = tokio::time::timeout(CLOSE_UNDER_WAY, flush).await;
+        self.socket.get_mut().finish().await;
+        let Self { socket, orders, .. } = self;
+        let wire = socket.get_mut();
+        loop {
+            tokio::select! {
+                end = wire.until_closed() => return end.name(),
+                order = orders.recv() => match order {
+                    Some(Command::Close(Closing::Reset)) => {
+                        wire.reset_on_drop();
+                        return "reset";
+                    }
+                    Some(_) => {}
+                    None => return wire.until_closed().await.name(),
+                },
+            }
+        }
+    }
+}
+
+fn poll(
+    socket: &mut WebSocketStream<Wire>,
+    orders: &mut UnboundedReceiver<Command>,
+    obedient: bool,
+    context: &mut Context<'_>,
+) -> Poll<Wake> {
+    // Flushing is retried at every wake-up, and a socket that becomes writable wakes us.
+    let _ = Pin::new(&mut *socket).poll_flush(context);
+    if let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(context) {
+        return Poll::Ready(Wake::Read(message));
+    }
+    if obedient && let Poll::Ready(Some(order)) = orders.poll_recv(context) {
+        return Poll::Ready(Wake::Order(order));
+    }
+    Poll::Pending
+}
+
+fn how_it_ended(error: &WsError) -> &'static str {
+    match error {
+        WsError::Io(io) if io.kind() == std::io::ErrorKind::ConnectionReset => End::Rst.name(),
+        WsError::Io(io) if io.kind() == std::io::ErrorKind::BrokenPipe => End::Rst.name(),
+        _ => End::Fin.name(),
+    }
+}

@@ -1,0 +1,71 @@
+//! The routes, in one table.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Query, ServiceConfig, get, post};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::{EventQuery, MessageRequest, Problem, ScanRequest};
+use crate::faults::FaultRequest;
+use crate::operator::Operator;
+
+type Answer = Result<HttpResponse, Problem>;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .route("/health", get().to(health))
+        .route("/sessions", get().to(sessions))
+        .route("/accounts", get().to(accounts))
+        .route("/counters", get().to(counters))
+        .route("/messages", get().to(messages))
+        .route("/events", get().to(events))
+        .route("/wait", get().to(wait))
+        .route("/scan", post().to(scan))
+        .route("/message", post().to(message))
+        .route("/fault", post().to(fault));
+}
+
+#[derive(Deserialize)]
+struct JidQuery {
+    jid: Option<String>,
+}
+
+async fn health(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.health())
+}
+
+async fn sessions(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "sessions": operator.sessions() }))
+}
+
+async fn accounts(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "accounts": operator.accounts() }))
+}
+
+async fn counters(operator: Data<Operator>, query: Query<JidQuery>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.counters(query.jid.as_deref())?))
+}
+
+async fn messages(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "messages": operator.messages() }))
+}
+
+async fn events(operator: Data<Operator>, query: Query<EventQuery>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.events(&query)?))
+}
+
+async fn wait(operator: Data<Operator>, query: Query<EventQuery>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.wait(&query).await?))
+}
+
+async fn scan(operator: Data<Operator>, request: Json<ScanRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.scan(&request).await?))
+}
+
+async fn message(operator: Data<Operator>, request: Json<MessageRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.message(request.into_inner()).await?))
+}
+
+async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.fault(request.into_inner()).await?))
+}

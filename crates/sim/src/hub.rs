@@ -1,0 +1,126 @@
+//! Where the world meets its surroundings: one lock, the clock, and a way to each connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+use wacore_binary::Node;
+
+use crate::link::LinkId;
+use crate::world::{Closing, Effect, World};
+
+/// An order to the task that serves a connection.
+#[derive(Debug)]
+pub enum Command {
+    /// Send a stanza.
+    Send(Node),
+    /// End the connection.
+    Close(Closing),
+    /// Stop writing, or write again.
+    Mute(bool),
+    /// Find out whether the client has closed this connection; report it if not.
+    Supersede,
+}
+
+/// The world, shared by connections and the control interface.
+pub struct Hub {
+    world: Mutex<World>,
+    links: Mutex<HashMap<LinkId, mpsc::UnboundedSender<Command>>>,
+    events: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
+}
+
+impl Hub {
+    /// Shares a world.
+    #[must_use]
+    pub fn new(world: World) -> Arc<Self> {
+        let events = watch::Sender::new(world.events.last());
+        Arc::new(Self {
+            world: Mutex::new(world),
+            links: Mutex::default(),
+            events,
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Lets something happen in the world, and carries out what follows from it.
+    pub fn with<T>(&self, happening: impl FnOnce(&mut World) -> T) -> T {
+        // Orders are passed on before the lock is given up, so that two happenings cannot swap the order of their stanzas.
+        let mut world = lock(&self.world);
+        world.now = now_ms();
+        let result = happening(&mut world);
+        self.carry_out(world.take_effects());
+        let (last, changed) = (world.events.last(), world.take_changed());
+        drop(world);
+        self.events
+            .send_if_modified(|seen| std::mem::replace(seen, last) != last);
+        if changed {
+            self.changes.send_modify(|version| *version += 1);
+        }
+        result
+    }
+
+    /// Registers a new connection.
+    pub fn open(&self) -> (LinkId, mpsc::UnboundedReceiver<Command>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let id = self.with(|world| {
+            let id = world.opened();
+            lock(&self.links).insert(id, sender);
+            id
+        });
+        (id, receiver)
+    }
+
+    /// Forgets a connection that its client closed, or that was reset.
+    pub fn closed(&self, id: LinkId, how: &str) {
+        lock(&self.links).remove(&id);
+        self.with(|world| world.closed(id, how));
+    }
+
+    /// Tells the number of the newest event whenever it grows.
+    #[must_use]
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
+    }
+
+    /// Tells whenever something changed that the state file keeps.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        if effects.is_empty() {
+            return;
+        }
+        let links = lock(&self.links);
+        for effect in effects {
+            let (id, command) = match effect {
+                Effect::Send(id, node) => (id, Command::Send(node)),
+                Effect::Close(id, closing) => (id, Command::Close(closing)),
+                Effect::Mute(id, muted) => (id, Command::Mute(muted)),
+                Effect::Supersede(id) => (id, Command::Supersede),
+            };
+            if let Some(link) = links.get(&id) {
+                // A connection that is just ending takes no orders, and needs none.
+                let _ = link.send(command);
+            }
+        }
+    }
+}
+
+/// The time, in milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// A panic elsewhere is reported there; here the simulator goes on with what there is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

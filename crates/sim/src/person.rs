@@ -1,0 +1,142 @@
+//! Simulated people: a phone with its own Signal identity, and the devices that are linked to it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, RngExt as _};
+use serde::{Deserialize, Serialize};
+
+use crate::address::{Address, Phone};
+use crate::encoding;
+use crate::keys::{Bundle, KeyPool, SignedKey};
+use crate::queue::Queue;
+use crate::signal::{SignalError, SignalIdentity};
+
+/// How many of the messages sent to a device are remembered, to be encrypted again if the device asks.
+const REMEMBERED: usize = 256;
+
+/// A person with a phone; everybody with a phone number is one.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Person {
+    /// The phone number.
+    pub phone: Phone,
+    /// The phone's Signal identity and sessions.
+    pub signal: SignalIdentity,
+    /// Names this installation of WhatsApp in what the phone signs.
+    pub raw_id: u32,
+    /// The number of the next device to be linked.
+    pub next_device: u16,
+    /// The key that encrypts this account's app state.
+    #[serde(with = "encoding::key")]
+    pub app_state_key: [u8; 32],
+    /// The linked devices.
+    pub devices: BTreeMap<u16, Device>,
+}
+
+impl Person {
+    /// Makes somebody new.
+    ///
+    /// # Errors
+    /// When a key refuses to sign, which no generated key does.
+    pub fn generate(phone: Phone, now_ms: u64, rng: &mut StdRng) -> Result<Self, SignalError> {
+        let mut app_state_key = [0; 32];
+        rng.fill_bytes(&mut app_state_key);
+        Ok(Self {
+            phone,
+            signal: SignalIdentity::generate(now_ms, rng)?,
+            raw_id: rng.random_range(1..=u32::MAX >> 1),
+            next_device: 1,
+            app_state_key,
+            devices: BTreeMap::new(),
+        })
+    }
+
+    /// The phone itself as a device.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address::new(self.phone.clone(), 0)
+    }
+
+    /// The addresses of the linked devices.
+    pub fn linked(&self) -> impl Iterator<Item = Address> {
+        self.devices
+            .keys()
+            .map(|device| Address::new(self.phone.clone(), *device))
+    }
+
+    /// Whether this person ever linked a device.
+    #[must_use]
+    pub fn ever_linked(&self) -> bool {
+        self.next_device > 1
+    }
+}
+
+/// A linked device, as the server and the phone know it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// The Noise static key it was paired with.
+    #[serde(with = "encoding::key")]
+    pub noise_key: [u8; 32],
+    /// Its Signal identity.
+    #[serde(with = "encoding::key")]
+    pub identity: [u8; 32],
+    /// Its Signal registration number.
+    pub registration_id: u32,
+    /// Its signed prekey.
+    pub signed_key: SignedKey,
+    /// Its one-time prekeys.
+    pub one_time_keys: KeyPool,
+    /// The number under which the phone vouches for it.
+    pub key_index: u32,
+    /// The phone's statement about this device, signed by both.
+    #[serde(with = "encoding::bytes")]
+    pub account_identity: Vec<u8>,
+    /// When it was linked, in milliseconds since 1970.
+    pub linked_at: u64,
+    /// Whether the phone has shared the key of the app state.
+    pub key_shared: bool,
+    /// What waits for it.
+    pub queue: Queue,
+    /// What was sent to it lately.
+    pub remembered: VecDeque<Remembered>,
+    /// The reason with which its next login is to be refused.
+    pub next_failure: Option<u16>,
+}
+
+impl Device {
+    /// Keys for somebody who wants to write to this device; uses up a one-time prekey.
+    pub fn bundle(&mut self) -> Bundle {
+        Bundle {
+            registration_id: self.registration_id,
+            identity: self.identity,
+            signed: self.signed_key.clone(),
+            one_time: self.one_time_keys.take(),
+        }
+    }
+
+    /// Remembers a message, to be encrypted again if the device asks.
+    pub fn remember(&mut self, message: Remembered) {
+        self.remembered.retain(|known| known.id != message.id);
+        if self.remembered.len() >= REMEMBERED {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back(message);
+    }
+}
+
+/// A message that was sent to a device, before encryption.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remembered {
+    /// The message's id.
+    pub id: String,
+    /// Who sent it.
+    pub from: Phone,
+    /// The encoded message.
+    #[serde(with = "encoding::bytes")]
+    pub plaintext: Vec<u8>,
+    /// Whether it is a message between devices of one account, which no person reads.
+    pub peer: bool,
+}

@@ -1,0 +1,203 @@
+//! A running simulator.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::api::Health;
+use crate::cert::ServerIdentity;
+use crate::control::{self, ControlServer};
+use crate::encoding::hex;
+use crate::hub::{Hub, now_ms};
+use crate::operator::Operator;
+use crate::server;
+use crate::state_file::{self, StateError};
+use crate::world::World;
+
+/// The path that clients ask for; any other works as well.
+const WS_PATH: &str = "/ws/chat";
+
+/// Where a simulator listens, and what it remembers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For clients. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// For the control interface. Port 0 takes a free one.
+    pub control: SocketAddr,
+    /// The file that keeps everything over a restart.
+    pub state: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            listen: free,
+            control: free,
+            state: None,
+        }
+    }
+}
+
+/// Why a simulator did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Others could reach it there.
+    #[error(
+        "{0} can be reached from outside; the simulator listens on loopback addresses only, such as 127.0.0.1"
+    )]
+    NotLoopback(SocketAddr),
+    /// The port is taken, or not ours to take.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The server's keys cannot be used.
+    #[error("cannot use the server's keys: {0}")]
+    Keys(String),
+}
+
+/// A running simulator; it stops when dropped. Everything that can be asked of it is on [`Operator`].
+pub struct Simulator {
+    operator: Operator,
+    hub: Arc<Hub>,
+    state: Option<PathBuf>,
+    control: ControlServer,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts a simulator on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When an address or the state file cannot be used.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options {
+            listen,
+            control,
+            state,
+        } = options;
+        if let Some(address) = [listen, control]
+            .into_iter()
+            .find(|address| !server::is_loopback(address))
+        {
+            return Err(StartError::NotLoopback(address));
+        }
+        let world = world(state.as_ref())?;
+        let server = Arc::new(world.server.clone());
+        let root = server
+            .root_public_key()
+            .map_err(|error| StartError::Keys(error.to_string()))?;
+        let hub = Hub::new(world);
+
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| StartError::Listen(listen, error))?;
+        let ws = listener
+            .local_addr()
+            .map_err(|error| StartError::Listen(listen, error))?;
+        let control_listener = std::net::TcpListener::bind(control)
+            .map_err(|error| StartError::Listen(control, error))?;
+        let control_address = control_listener
+            .local_addr()
+            .map_err(|error| StartError::Listen(control, error))?;
+        let health = Health {
+            ws: format!("ws://{ws}{WS_PATH}"),
+            control: format!("http://{control_address}"),
+            root_public_key: hex(&root),
+        };
+        let operator = Operator::new(hub.clone(), health);
+        let control = control::serve(control_listener, operator.clone())
+            .map_err(|error| StartError::Listen(control_address, error))?;
+
+        let mut tasks = vec![tokio::spawn(server::accept(listener, hub.clone(), server))];
+        if let Some(path) = &state {
+            state_file::save(&hub, path)?;
+            tasks.push(tokio::spawn(state_file::keep(hub.clone(), path.clone())));
+        }
+        Ok(Self {
+            operator,
+            hub,
+            state,
+            control,
+            tasks,
+        })
+    }
+
+    /// The address for clients.
+    #[must_use]
+    pub fn ws_url(&self) -> &str {
+        &self.operator.health().ws
+    }
+
+    /// The address of the control interface.
+    #[must_use]
+    pub fn control_url(&self) -> &str {
+        &self.operator.health().control
+    }
+
+    /// The key that signs the certificate chain, in hexadecimal.
+    #[must_use]
+    pub fn root_public_key(&self) -> &str {
+        &self.operator.health().root_public_key
+    }
+
+    /// A handle that can be given away.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
+    }
+
+    /// Stops, after saving the state.
+    ///
+    /// # Errors
+    /// When the state cannot be saved.
+    pub async fn stop(mut self) -> Result<(), StateError> {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // A task that was told to end reports just that.
+            let _ = task.await;
+        }
+        self.control.stop();
+        match self.state.take() {
+            Some(path) => state_file::save(&self.hub, &path),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Deref for Simulator {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.control.stop();
+    }
+}
+
+fn world(state: Option<&PathBuf>) -> Result<World, StartError> {
+    let loaded = match state {
+        Some(path) => state_file::load(path, rand::make_rng())?,
+        None => None,
+    };
+    if let Some(world) = loaded {
+        return Ok(world);
+    }
+    let mut rng: StdRng = rand::make_rng();
+    let server = ServerIdentity::generate(now_ms() / 1000, &mut rng)
+        .map_err(|error| StartError::Keys(error.to_string()))?;
+    Ok(World::new(server, rng))
+}

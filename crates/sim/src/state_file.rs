@@ -1,0 +1,164 @@
+//! What survives a restart: keys, people, devices, queues, sessions and counts, in one file.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::cert::ServerIdentity;
+use crate::counters::Tally;
+use crate::hub::Hub;
+use crate::ledger::KeyLedger;
+use crate::messages::SentMessage;
+use crate::person::Person;
+use crate::world::World;
+
+const VERSION: u32 = 1;
+/// Changes come in bursts; one write serves a whole burst.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Why the state could not be read or written.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The file system refused.
+    #[error("cannot {doing} the state file {path}: {error}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is not ours, or damaged.
+    #[error("the state file {path} cannot be used: {why}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Saved {
+    version: u32,
+    server: ServerIdentity,
+    people: Vec<Person>,
+    tallies: BTreeMap<Address, Tally>,
+    unattributed: Tally,
+    ledger: KeyLedger,
+    sent: Vec<SentMessage>,
+}
+
+/// Reads a world from a file; none when there is no file yet.
+///
+/// # Errors
+/// When the file is there and cannot be used: it is never overwritten silently.
+pub fn load(path: &Path, rng: StdRng) -> Result<Option<World>, StateError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(StateError::Io {
+                doing: "read",
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
+    let unusable = |why: String| StateError::Unusable {
+        path: path.to_owned(),
+        why,
+    };
+    let saved: Saved =
+        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    if saved.version != VERSION {
+        return Err(unusable(format!(
+            "it has version {}, this simulator reads version {VERSION}",
+            saved.version
+        )));
+    }
+    let mut world = World::new(saved.server, rng);
+    saved
+        .people
+        .into_iter()
+        .for_each(|person| world.adopt_person(person));
+    world.tallies = saved.tallies;
+    world.unattributed = saved.unattributed;
+    world.ledger = saved.ledger;
+    world.sent = saved.sent;
+    Ok(Some(world))
+}
+
+/// Writes the world to a file, which is replaced in one step.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn save(hub: &Hub, path: &Path) -> Result<(), StateError> {
+    let unusable = |why: serde_json::Error| StateError::Unusable {
+        path: path.to_owned(),
+        why: why.to_string(),
+    };
+    let bytes = hub.with(|world| snapshot(world)).map_err(unusable)?;
+    let failed = |doing| {
+        move |error| StateError::Io {
+            doing,
+            path: path.to_owned(),
+            error,
+        }
+    };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside).map_err(failed("create"))?;
+    file.write_all(&bytes).map_err(failed("write"))?;
+    file.sync_all().map_err(failed("write"))?;
+    fs::rename(&beside, path).map_err(failed("replace"))
+}
+
+/// Writes the state whenever it has changed, for ever.
+pub async fn keep(hub: Arc<Hub>, path: PathBuf) {
+    let mut changes = hub.changes();
+    while changes.changed().await.is_ok() {
+        tokio::time::sleep(QUIET).await;
+        changes.mark_unchanged();
+        let (hub, path) = (hub.clone(), path.clone());
+        match tokio::task::spawn_blocking(move || save(&hub, &path)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the state was not saved"),
+            Err(error) => tracing::error!(%error, "saving the state failed"),
+        }
+    }
+}
+
+fn snapshot(world: &World) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Saving<'w> {
+        version: u32,
+        server: &'w ServerIdentity,
+        people: Vec<&'w Person>,
+        tallies: &'w BTreeMap<Address, Tally>,
+        unattributed: &'w Tally,
+        ledger: &'w KeyLedger,
+        sent: &'w [SentMessage],
+    }
+    serde_json::to_vec(&Saving {
+        version: VERSION,
+        server: &world.server,
+        people: world.people.values().collect(),
+        tallies: &world.tallies,
+        unattributed: &world.unattributed,
+        ledger: &world.ledger,
+        sent: &world.sent,
+    })
+}

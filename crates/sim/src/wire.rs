@@ -1,0 +1,111 @@
+//! A TCP connection that can fall silent, and that can be reset.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client closed its half.
+    Fin,
+    /// The client reset it.
+    Rst,
+}
+
+impl End {
+    /// The name in the event log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+        }
+    }
+}
+
+/// A TCP connection whose writes can be swallowed.
+pub struct Wire {
+    tcp: TcpStream,
+    muted: bool,
+}
+
+impl Wire {
+    /// Wraps a connection.
+    #[must_use]
+    pub fn new(tcp: TcpStream) -> Self {
+        Self { tcp, muted: false }
+    }
+
+    /// Swallows everything that is written from now on, or stops doing so.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    /// Makes the coming drop send a reset instead of a FIN.
+    pub fn reset_on_drop(&self) {
+        if let Err(error) = self.tcp.set_zero_linger() {
+            tracing::warn!(%error, "cannot arrange for a reset");
+        }
+    }
+
+    /// Sends a FIN, unless muted.
+    pub async fn finish(&mut self) {
+        if !self.muted {
+            // A client that is gone already needs none.
+            let _ = self.tcp.shutdown().await;
+        }
+    }
+
+    /// Reads and forgets until the client closes.
+    pub async fn until_closed(&mut self) -> End {
+        let mut ignored = [0; 256];
+        loop {
+            match self.tcp.read(&mut ignored).await {
+                Ok(0) => return End::Fin,
+                Ok(_) => {}
+                Err(_) => return End::Rst,
+            }
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.muted {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.muted {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.muted {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
