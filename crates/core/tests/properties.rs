@@ -1,0 +1,315 @@
+//! What holds in every history of an instance, whatever the network, WhatsApp, the store and the operator do.
+
+use std::time::Duration;
+
+use holdfast_core::backoff::Backoff;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, State};
+use holdfast_core::id::LinkId;
+use holdfast_core::time::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// One thing that happens in a history. Facts are about the newest link, or about one that many dials ago.
+#[derive(Debug, Clone)]
+enum Happening {
+    Command(Event),
+    Fact { age: u64, fact: Fact },
+    Wait(u64),
+    Deadline,
+}
+
+#[derive(Debug, Clone)]
+enum Fact {
+    Qr,
+    Code,
+    Paired,
+    Authenticated,
+    Ready,
+    Proof,
+    Pong,
+    PingFailed,
+    Saved(bool),
+    Down(DownReason),
+}
+
+impl Fact {
+    fn about(&self, link: LinkId) -> Event {
+        match self {
+            Self::Qr => Event::QrShown { link, text: "qr".into(), valid: Duration::from_secs(20) },
+            Self::Code => Event::CodeShown { link, code: "ABCD1234".into(), valid: Duration::from_secs(160) },
+            Self::Paired => Event::Paired { link },
+            Self::Authenticated => Event::Authenticated { link },
+            Self::Ready => Event::Ready { link },
+            Self::Proof => Event::Proof { link },
+            Self::Pong => Event::Pong { link },
+            Self::PingFailed => Event::PingFailed { link },
+            Self::Saved(ok) => Event::Saved { link, ok: *ok },
+            Self::Down(why) => Event::LinkDown { link, why: why.clone() },
+        }
+    }
+}
+
+fn down_reason() -> impl Strategy<Value = DownReason> {
+    prop_oneof![
+        Just(DownReason::Requested),
+        Just(DownReason::Dns),
+        Just(DownReason::UpgradeRefused { status: 401 }),
+        Just(DownReason::SocketLost { code: None }),
+        Just(DownReason::Silent),
+        Just(DownReason::RestartRequired),
+        Just(DownReason::RateLimited),
+        Just(DownReason::LoggedOut { code: 401 }),
+        Just(DownReason::Replaced),
+        Just(DownReason::TemporaryBan { seconds: Some(300) }),
+        Just(DownReason::Outdated),
+        Just(DownReason::Refused { code: 411 }),
+        Just(DownReason::QrExhausted),
+        Just(DownReason::StoreUnavailable),
+        Just(DownReason::LeaseLost),
+        Just(DownReason::Panicked),
+    ]
+}
+
+/// Those that pass without a person.
+fn passing_reason() -> impl Strategy<Value = DownReason> {
+    down_reason().prop_filter("needs a person", |why| {
+        !matches!(why, DownReason::LoggedOut { .. } | DownReason::Outdated | DownReason::Refused { .. } | DownReason::Panicked)
+    })
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        1 => Just(Fact::Qr),
+        1 => Just(Fact::Code),
+        1 => Just(Fact::Paired),
+        3 => Just(Fact::Authenticated),
+        3 => Just(Fact::Ready),
+        1 => Just(Fact::Proof),
+        3 => Just(Fact::Pong),
+        1 => Just(Fact::PingFailed),
+        1 => any::<bool>().prop_map(Fact::Saved),
+        6 => down_reason().prop_map(Fact::Down),
+    ]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let command = prop_oneof![
+        Just(Event::Connect { method: Method::Qr }),
+        Just(Event::Connect { method: Method::Code("5511999999999".into()) }),
+        Just(Event::Restart),
+        Just(Event::LogOut),
+        Just(Event::PingDue),
+        Just(Event::Elapsed),
+    ];
+    prop_oneof![
+        3 => command.prop_map(Happening::Command),
+        12 => (prop_oneof![9 => Just(0_u64), 1 => 1_u64..4], fact()).prop_map(|(age, fact)| Happening::Fact { age, fact }),
+        3 => (0_u64..120_000).prop_map(Happening::Wait),
+        3 => Just(Happening::Deadline),
+    ]
+}
+
+fn history() -> impl Strategy<Value = (bool, Vec<Happening>)> {
+    (any::<bool>(), prop::collection::vec(happening(), 0..80))
+}
+
+/// Runs a history and checks, after each step, what has to hold in all of them.
+struct Run {
+    machine: Machine,
+    now: Timestamp,
+    policy: Policy,
+    jitter: f64,
+    /// The socket that the world has: opened and not yet reported as ended or cut.
+    socket: Option<LinkId>,
+    public: PublicState,
+}
+
+impl Run {
+    fn new(paired: bool, jitter: f64) -> Self {
+        let mut run = Self {
+            machine: Machine::new(),
+            now: Timestamp::from_millis(10_000),
+            policy: Policy::default(),
+            jitter,
+            socket: None,
+            public: PublicState::Close,
+        };
+        run.step(Event::Booted { paired, desired: Desired::Connected });
+        run
+    }
+
+    fn live(&mut self, happening: &Happening) -> Vec<Effect> {
+        match happening {
+            Happening::Command(event) => self.step(event.clone()),
+            Happening::Fact { age, fact } => {
+                let link = LinkId(self.machine.last_link().0.saturating_sub(*age));
+                self.step(fact.about(link))
+            }
+            Happening::Wait(ms) => {
+                self.now = self.now.after(Duration::from_millis(*ms));
+                Vec::new()
+            }
+            Happening::Deadline => match self.machine.deadline() {
+                Some(due) => {
+                    self.now = self.now.max(due);
+                    self.step(Event::Elapsed)
+                }
+                None => Vec::new(),
+            },
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        let before = self.machine.clone();
+        let stale = event.link().is_some_and(|link| before.link() != Some(link));
+        let parked_for_good = matches!(before.state, State::Parked { retry: None, .. } | State::Unpaired);
+        let command = matches!(event, Event::Connect { .. } | Event::Restart);
+        if let Event::LinkDown { link, .. } = &event
+            && self.socket == Some(*link)
+        {
+            self.socket = None;
+        }
+        let booted = matches!(event, Event::Booted { .. });
+        let env = Env { now: self.now, jitter: self.jitter, policy: &self.policy };
+        let (machine, effects) = before.clone().step(event.clone(), env);
+        self.machine = machine;
+
+        if stale {
+            assert_eq!((&self.machine, effects.len()), (&before, 0), "a stale fact changed something: {event:?}");
+        }
+        for effect in &effects {
+            match effect {
+                Effect::OpenLink { link, .. } => {
+                    assert_eq!(self.socket, None, "two sockets after {event:?} in {:?}", before.state);
+                    assert!(command || booted || !parked_for_good, "a parked instance dialled after {event:?}");
+                    self.socket = Some(*link);
+                }
+                Effect::AbandonLink { link } => {
+                    assert_eq!(self.socket, Some(*link));
+                    self.socket = None;
+                }
+                Effect::CloseLink { link } | Effect::Ping { link, .. } | Effect::Save { link } | Effect::LogOutLink { link } => {
+                    assert_eq!(self.socket, Some(*link), "{effect:?} for a socket that is gone");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(self.machine.link(), self.socket, "the machine and the world disagree about the socket");
+        self.check_deadline();
+        self.check_notices(&effects);
+        if let State::Stopped { .. } = before.state {
+            assert_eq!(self.machine.state, before.state, "stopped is final");
+        }
+        if self.machine.state.phase() == Phase::Online && before.state.phase() != Phase::Online {
+            assert!(matches!(event, Event::Pong { .. }), "online without an answered request");
+        }
+        effects
+    }
+
+    fn check_deadline(&self) {
+        let waits = !matches!(
+            self.machine.state,
+            State::Unpaired | State::Stopped { .. } | State::Parked { retry: None, .. }
+        ) || (self.socket.is_some() && !matches!(self.machine.state, State::Stopped { .. }));
+        assert_eq!(waits, self.machine.deadline().is_some(), "{:?}", self.machine);
+    }
+
+    fn check_notices(&mut self, effects: &[Effect]) {
+        let told: Vec<PublicState> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Publish(Notice::Open) => Some(PublicState::Open),
+                Effect::Publish(Notice::Connecting { .. }) => Some(PublicState::Connecting),
+                Effect::Publish(Notice::Closed { .. }) => Some(PublicState::Close),
+                _ => None,
+            })
+            .collect();
+        let now = self.machine.state.phase().public();
+        let expected = if now == self.public { vec![] } else { vec![now] };
+        assert_eq!(told, expected, "each change of the public state is published once");
+        self.public = now;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
+
+    /// Never two links open, stale links change nothing, parked instances never dial by themselves, every waiting state has a
+    /// deadline, stopped is final, each state change is published once, open needs an answered request.
+    #[test]
+    fn every_history_keeps_the_rules((paired, history) in history(), jitter in 0.0_f64..=1.0) {
+        let mut run = Run::new(paired, jitter);
+        for happening in &history {
+            run.live(happening);
+        }
+    }
+
+    #[test]
+    fn shutdown_ends_within_its_budget_even_if_nobody_answers((paired, history) in history(), jitter in 0.0_f64..=1.0) {
+        let mut run = Run::new(paired, jitter);
+        for happening in &history {
+            run.live(happening);
+        }
+        prop_assume!(!matches!(run.machine.state, State::Stopped { .. }));
+        let end = run.now.after(Duration::from_secs(16));
+        let mut effects = run.step(Event::Shutdown { within: Duration::from_secs(16) });
+        while let Some(due) = run.machine.deadline() {
+            prop_assert!(due <= end);
+            run.now = run.now.max(due);
+            effects.extend(run.step(Event::Elapsed));
+        }
+        prop_assert!(matches!(run.machine.state, State::Stopped { .. }), "{:?}", run.machine.state);
+        prop_assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Exit { .. })).count(), 1);
+        prop_assert_eq!(run.socket, None);
+    }
+
+    #[test]
+    fn save_comes_before_close_and_close_before_exit((paired, history) in history(), after in prop::collection::vec(happening(), 0..40)) {
+        let mut run = Run::new(paired, 0.5);
+        for happening in &history {
+            run.live(happening);
+        }
+        let open = run.machine.state.phase() == Phase::Online;
+        let mut effects = run.step(Event::Shutdown { within: Duration::from_secs(16) });
+        for happening in &after {
+            effects.extend(run.live(happening));
+        }
+        let at = |which: fn(&Effect) -> bool| effects.iter().position(which);
+        let save = at(|effect| matches!(effect, Effect::Save { .. }));
+        let close = at(|effect| matches!(effect, Effect::CloseLink { .. }));
+        let exit = at(|effect| matches!(effect, Effect::Exit { clean: true }));
+        prop_assert!(!open || save.is_some());
+        if let (Some(save), Some(close)) = (save, close) {
+            prop_assert!(save < close);
+        }
+        if let (Some(save), Some(exit)) = (save, exit) {
+            prop_assert!(save < exit);
+        }
+        prop_assert!(!effects.iter().any(|effect| matches!(effect, Effect::OpenLink { .. })), "a draining instance dialled");
+    }
+
+    #[test]
+    fn what_should_be_connected_keeps_trying(reasons in prop::collection::vec(passing_reason(), 1..40), jitter in 0.0_f64..=1.0) {
+        let mut run = Run::new(true, jitter);
+        for why in reasons {
+            let link = run.machine.last_link();
+            run.step(Event::LinkDown { link, why });
+            if let Some(due) = run.machine.deadline() {
+                prop_assert!(run.now.until(due) <= Duration::from_secs(3_600));
+                run.now = run.now.max(due);
+                run.step(Event::Elapsed);
+            }
+            prop_assert_eq!(run.machine.last_link(), link.next());
+        }
+    }
+
+    #[test]
+    fn backoff_is_monotone_and_capped(base in 1_u64..5_000, cap in 1_u64..600_000, attempt in 1_u32..64, jitter in 0.0_f64..=1.0) {
+        let backoff = Backoff { base: Duration::from_millis(base), cap: Duration::from_millis(cap.max(base)) };
+        prop_assert!(backoff.ceiling(attempt) <= backoff.ceiling(attempt + 1));
+        prop_assert!(backoff.ceiling(attempt) <= backoff.cap);
+        prop_assert!(backoff.delay(attempt, jitter) <= backoff.ceiling(attempt).max(backoff.base / 10));
+        prop_assert!(backoff.delay(attempt, jitter) >= backoff.base / 10);
+    }
+}
