@@ -52,9 +52,14 @@ pub fn run(workshop: &Workshop, began: Option<u64>) -> anyhow::Result<bool> {
             Outcome::Failed
         })
     })?;
-    say(&format!("\n{report}\n{}", tests.by_suite()))?;
+    say(&format!("\n{report}"))?;
+    if let Some(group) = report.first_failure() {
+        say(&format!("failed: {group}\n"))?;
+    }
     // The runner's own last words, with the count of tests, come last.
-    say(&tests.closing())?;
+    if tests.any() {
+        say(&format!("{}\n{}", tests.by_suite(), tests.closing()))?;
+    }
     Ok(report.passed())
 }
 

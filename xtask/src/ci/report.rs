@@ -52,9 +52,16 @@ impl Report {
 
     /// Tells whether no group failed so far.
     pub fn passed(&self) -> bool {
-        self.rows
+        self.first_failure().is_none()
+    }
+
+    /// Names the group after which nothing ran.
+    pub fn first_failure(&self) -> Option<&str> {
+        let failed = self
+            .rows
             .iter()
-            .all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed | Outcome::NotRun))
+            .find(|(_, _, outcome)| *outcome == Outcome::Failed);
+        failed.map(|(name, _, _)| name.as_str())
     }
 }
 
@@ -99,6 +106,7 @@ mod tests {
         report.run("clippy", || Ok(Outcome::Failed)).unwrap();
         report.run("tests", || panic!("must not run")).unwrap();
         assert!(!report.passed());
+        assert_eq!(report.first_failure(), Some("clippy"));
         let table = report.to_string();
         let found: Vec<String> = table
             .lines()

@@ -81,6 +81,11 @@ impl TestRun {
         Some(line)
     }
 
+    /// Tells whether the runner came as far as a test.
+    pub fn any(&self) -> bool {
+        !self.suites.is_empty()
+    }
+
     /// A table of the suites. Tests run side by side, so their times add up to more than the group took.
     pub fn by_suite(&self) -> String {
         let mut table = format!("{:<32} {:>10} {:>7}\n", "tests of", "added up", "count");
