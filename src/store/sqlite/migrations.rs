@@ -1,0 +1,50 @@
+//! The migrations, compiled in.
+
+use diesel::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use crate::ports::store::StoreError;
+use crate::store::failure::unavailable;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Brings the database to the newest shape.
+pub(super) fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    conn.run_pending_migrations(MIGRATIONS).map(drop).map_err(|error| unavailable("migrating the database", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+    use diesel::sql_types::Text;
+
+    use super::*;
+
+    fn shape(conn: &mut SqliteConnection) -> Vec<String> {
+        diesel::dsl::sql::<Text>("SELECT coalesce(sql, name) FROM sqlite_master WHERE name NOT LIKE '%diesel%' ORDER BY name")
+            .load(conn)
+            .unwrap()
+    }
+
+    #[test]
+    fn every_migration_can_be_taken_back_and_done_again() {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        migrate(&mut conn).unwrap();
+        let first = shape(&mut conn);
+        conn.revert_all_migrations(MIGRATIONS).unwrap();
+        assert!(shape(&mut conn).iter().all(|line| line.contains("sqlite_")), "{:?}", shape(&mut conn));
+        migrate(&mut conn).unwrap();
+        assert_eq!(shape(&mut conn), first);
+    }
+
+    #[test]
+    fn an_existing_database_of_evolution_keeps_its_rows() {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        let up = include_str!("../../../migrations/sqlite/0001_evolution/up.sql");
+        diesel::connection::SimpleConnection::batch_execute(&mut conn, up).unwrap();
+        diesel::sql_query(r#"INSERT INTO "Instance" ("id", "name") VALUES ('a', 'shop')"#).execute(&mut conn).unwrap();
+        migrate(&mut conn).unwrap();
+        let names: Vec<String> = diesel::dsl::sql::<Text>(r#"SELECT "name" FROM "Instance""#).load(&mut conn).unwrap();
+        assert_eq!(names, ["shop"]);
+    }
+}

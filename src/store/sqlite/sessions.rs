@@ -1,0 +1,210 @@
+//! Sessions: who owns them, their device, and batches of changes.
+
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use holdfast_core::id::{Epoch, InstanceId, Revision};
+
+use super::instances::{ensure_session, require};
+use super::writer::Tx;
+use super::{SqliteStore, archive, queue, values};
+use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions};
+use crate::ports::store::StoreError;
+use crate::store::cipher::{Cipher, Place};
+use crate::store::columns::column_time;
+use crate::store::cuid::cuid;
+use crate::store::envelope::{self, Creds};
+use crate::store::failure::{Failure, unreadable};
+use crate::store::schema::{holdfast_accepted, holdfast_session, session};
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError> {
+        let (id, node) = (id.clone(), node.to_owned());
+        self.writer.submit("claiming a session", move |tx| claim(tx, &id, &node)).await
+    }
+
+    async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.writer.submit("releasing a session", move |tx| release(tx, &id, epoch)).await
+    }
+
+    async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = {
+            let (id, cipher) = (id.clone(), self.cipher.clone());
+            self.readers.submit("reading a device", move |conn| device(conn, &cipher, &id)).await?
+        };
+        match found {
+            None => Ok(None),
+            Some(Creds::Device(device)) => Ok(Some(device)),
+            Some(Creds::Foreign) => {
+                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                if reported.insert(id.clone()) {
+                    tracing::warn!(instance.id = %id, "Instance {id} has credentials of another program: they can be imported, and are left alone");
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let (id, cipher, key) = (id.clone(), self.cipher.clone(), key.to_owned());
+        self.readers.submit("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key)).await
+    }
+
+    async fn read_many(
+        &self,
+        id: &InstanceId,
+        category: &'static str,
+        keys: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let (id, cipher, keys) = (id.clone(), self.cipher.clone(), keys.to_vec());
+        self.readers.submit("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys)).await
+    }
+
+    async fn scan(&self, id: &InstanceId, category: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let (id, cipher, prefix) = (id.clone(), self.cipher.clone(), prefix.to_owned());
+        self.readers.submit("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
+    }
+
+    async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
+        let (id, clear) = (id.clone(), clear.clone());
+        self.readers.submit("counting session values", move |conn| values::count(conn, &id, &clear)).await
+    }
+
+    async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
+        let (id, cipher) = (id.clone(), self.cipher.clone());
+        self.writer.submit("writing a session", move |tx| commit(tx, &cipher, &id, epoch, batch)).await
+    }
+
+    async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
+        let (id, message) = (id.clone(), message.clone());
+        self.readers.submit("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
+    }
+
+    async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
+        let (id, reason) = (id.clone(), reason.to_owned());
+        self.writer.submit("archiving a session", move |tx| archive::session(tx, &id, &reason)).await
+    }
+}
+
+fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure> {
+    use holdfast_session::{epoch, lease_expires_at, lease_node, revision};
+    ensure_session(tx, id)?;
+    let row = holdfast_session::table.find(id.as_str());
+    let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
+    diesel::update(row).set(claimed).execute(tx.conn)?;
+    let (held, at): (i64, i64) = row.select((epoch, revision)).first(tx.conn)?;
+    // The data directory is locked: no other process can exist, so the claim holds until the next one.
+    Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
+}
+
+fn release(tx: &mut Tx<'_>, id: &InstanceId, held: Epoch) -> Result<(), Failure> {
+    use holdfast_session::{epoch, lease_node};
+    let row = holdfast_session::table.find(id.as_str()).filter(epoch.eq(held.0 as i64));
+    diesel::update(row).set(lease_node.eq(None::<String>)).execute(tx.conn)?;
+    Ok(())
+}
+
+fn device(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
+    require(conn, id)?;
+    let creds = creds(conn, id)?.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
+    let marked: Option<bool> = holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(conn).optional()?;
+    if marked == Some(true) && !matches!(creds, Some(Creds::Device(_))) {
+        let said = if creds.is_some() { "another program replaced it" } else { "the session is marked paired, and it is missing" };
+        return Err(unreadable(Place::Device { instance: id }.describe(), said).into());
+    }
+    Ok(creds)
+}
+
+/// Reads the text of `Session.creds`.
+pub(super) fn creds(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<String>, Failure> {
+    let found: Option<Option<String>> =
+        session::table.filter(session::session_id.eq(id.as_str())).select(session::creds).first(conn).optional()?;
+    Ok(found.flatten())
+}
+
+fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, claimed: Epoch, batch: SessionBatch) -> Result<Revision, Failure> {
+    let SessionBatch { device, paired, clears, writes, accepted, events } = batch;
+    let revision = check_owner(tx, id, claimed)?.next();
+    for clear in &clears {
+        values::clear(tx, id, clear)?;
+    }
+    for write in &writes {
+        values::write(tx, cipher, id, write)?;
+    }
+    let mut new = Vec::with_capacity(accepted.len() + events.len());
+    for message in &accepted {
+        if accept(tx, id, message)? {
+            new.extend(&message.event);
+        }
+    }
+    new.extend(&events);
+    queue::add(tx, id, new)?;
+    if let Some(device) = device {
+        save_device(tx, cipher, id, &device)?;
+    }
+    let row = holdfast_session::table.find(id.as_str());
+    diesel::update(row).set(holdfast_session::revision.eq(revision.0 as i64)).execute(tx.conn)?;
+    if let Some(paired) = paired {
+        diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
+    }
+    Ok(revision)
+}
+
+/// Returns the revision, if the session is owned under this epoch.
+fn check_owner(tx: &mut Tx<'_>, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
+    use holdfast_session::{epoch, lease_node, revision};
+    let row = holdfast_session::table.find(id.as_str()).select((epoch, revision, lease_node));
+    let found: Option<(i64, i64, Option<String>)> = row.first(tx.conn).optional()?;
+    match found {
+        Some((held, at, Some(_node))) if held == claimed.0 as i64 => Ok(Revision(at as u64)),
+        Some(_) => Err(StoreError::FencedOff(id.clone()).into()),
+        None => {
+            require(tx.conn, id)?;
+            Err(StoreError::FencedOff(id.clone()).into())
+        }
+    }
+}
+
+/// Notes a message, and tells whether it is new.
+fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, Failure> {
+    let row = (
+        holdfast_accepted::instance_id.eq(id.as_str()),
+        holdfast_accepted::chat.eq(&message.key.chat),
+        holdfast_accepted::sender.eq(&message.key.sender),
+        holdfast_accepted::message_id.eq(&message.key.id),
+        holdfast_accepted::accepted_at.eq(tx.now_ms()),
+    );
+    Ok(diesel::insert_or_ignore_into(holdfast_accepted::table).values(row).execute(tx.conn)? == 1)
+}
+
+fn is_accepted(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
+    require(conn, id)?;
+    let row = holdfast_accepted::table.find((id.as_str(), &message.chat, &message.sender, &message.id));
+    Ok(diesel::select(diesel::dsl::exists(row)).get_result(conn)?)
+}
+
+fn save_device(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, device: &[u8]) -> Result<(), Failure> {
+    if let Some(text) = creds(tx.conn, id)? {
+        // An envelope that cannot be read is not replaced: whoever writes a new device over it has not seen the old one.
+        if envelope::unwrap(cipher, id, &text)? == Creds::Foreign {
+            archive::foreign(tx, id, &text)?;
+        }
+    }
+    let text = envelope::wrap(cipher, id, device)?;
+    let row = (
+        session::id.eq(cuid()?),
+        session::session_id.eq(id.as_str()),
+        session::creds.eq(&text),
+        session::created_at.eq(column_time(tx.now)),
+    );
+    diesel::insert_into(session::table)
+        .values(row)
+        .on_conflict(session::session_id)
+        .do_update()
+        .set(session::creds.eq(&text))
+        .execute(tx.conn)?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The key-value table of a session, each value encrypted.
+
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use holdfast_core::id::InstanceId;
+
+use super::instances::require;
+use super::writer::Tx;
+use crate::ports::session::{Clear, Write};
+use crate::ports::store::StoreError;
+use crate::store::cipher::{Cipher, Place};
+use crate::store::failure::{Failure, corrupt};
+use crate::store::schema::holdfast_session_value::{self as value, category, expires_at, instance_id, key};
+
+/// Keys in one statement, well below what SQLite binds.
+const CHUNK: usize = 500;
+
+type Plain = Vec<(String, Vec<u8>)>;
+type Query<'q> = value::BoxedQuery<'q, Sqlite>;
+
+pub(super) fn read(
+    conn: &mut SqliteConnection,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Failure> {
+    require(conn, id)?;
+    let sealed: Option<Vec<u8>> = value::table.find((id.as_str(), kind, name)).select(value::value).first(conn).optional()?;
+    Ok(sealed.map(|sealed| open(cipher, id, kind, name, &sealed)).transpose()?)
+}
+
+pub(super) fn read_many(
+    conn: &mut SqliteConnection,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    names: &[String],
+) -> Result<Plain, Failure> {
+    require(conn, id)?;
+    let mut found = Vec::with_capacity(names.len());
+    for chunk in names.chunks(CHUNK) {
+        let rows = of(id, kind).filter(key.eq_any(chunk));
+        found.append(&mut load(conn, cipher, id, kind, rows)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn scan(
+    conn: &mut SqliteConnection,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    prefix: &str,
+) -> Result<Plain, Failure> {
+    require(conn, id)?;
+    load(conn, cipher, id, kind, within(of(id, kind), prefix).order(key))
+}
+
+pub(super) fn count(conn: &mut SqliteConnection, id: &InstanceId, clear: &Clear) -> Result<u64, Failure> {
+    require(conn, id)?;
+    let mut rows = within(of(id, clear.category), &clear.prefix);
+    if let Some(moment) = clear.expired_at {
+        rows = rows.filter(expires_at.le(moment));
+    }
+    let number: i64 = rows.select(count_star()).first(conn)?;
+    Ok(number as u64)
+}
+
+pub(super) fn clear(tx: &mut Tx<'_>, id: &InstanceId, clear: &Clear) -> Result<(), Failure> {
+    let mut rows = diesel::delete(value::table)
+        .filter(instance_id.eq(id.as_str()))
+        .filter(category.eq(clear.category))
+        .filter(key.ge(&clear.prefix))
+        .into_boxed();
+    if let Some(end) = end_of(&clear.prefix) {
+        rows = rows.filter(key.lt(end));
+    }
+    if let Some(moment) = clear.expired_at {
+        rows = rows.filter(expires_at.le(moment));
+    }
+    rows.execute(tx.conn)?;
+    Ok(())
+}
+
+pub(super) fn write(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, write: &Write) -> Result<(), Failure> {
+    let Some(plain) = &write.value else {
+        diesel::delete(value::table.find((id.as_str(), write.category, &write.key))).execute(tx.conn)?;
+        return Ok(());
+    };
+    let place = Place::Value { instance: id, category: write.category, key: &write.key };
+    let row = (
+        instance_id.eq(id.as_str()),
+        category.eq(write.category),
+        key.eq(&write.key),
+        value::value.eq(cipher.seal(place, plain)?),
+        expires_at.eq(write.expires_at),
+    );
+    diesel::replace_into(value::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+fn of<'q>(id: &'q InstanceId, kind: &'q str) -> Query<'q> {
+    value::table.into_boxed().filter(instance_id.eq(id.as_str())).filter(category.eq(kind))
+}
+
+/// Keeps the keys that begin so, as a range, which the primary key's order answers.
+fn within<'q>(rows: Query<'q>, prefix: &'q str) -> Query<'q> {
+    let rows = rows.filter(key.ge(prefix));
+    match end_of(prefix) {
+        Some(end) => rows.filter(key.lt(end)),
+        None => rows,
+    }
+}
+
+/// Returns the first text that sorts after everything that begins with `prefix`, unless there is none.
+fn end_of(prefix: &str) -> Option<String> {
+    let mut letters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = letters.pop() {
+        // The range skips the surrogates, which are no characters.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            letters.push(next);
+            return Some(letters.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn load(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId, kind: &str, rows: Query<'_>) -> Result<Plain, Failure> {
+    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
+    let plain = sealed.into_iter().map(|(name, sealed)| {
+        let plain = open(cipher, id, kind, &name, &sealed)?;
+        Ok((name, plain))
+    });
+    plain.collect()
+}
+
+fn open(cipher: &Cipher, id: &InstanceId, kind: &str, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let place = Place::Value { instance: id, category: kind, key: name };
+    cipher.open(place, sealed).map_err(|error| corrupt(place, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_the_next_text_begins() {
+        assert_eq!(end_of("ab").unwrap(), "ac");
+        assert_eq!(end_of("a\u{10FFFF}").unwrap(), "b");
+        assert_eq!(end_of("\u{D7FF}").unwrap(), "\u{E000}");
+        assert_eq!(end_of(""), None);
+        assert_eq!(end_of("\u{10FFFF}"), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! The one writer: takes whatever jobs wait, runs them in one transaction, and answers all of them once it is on disk.
+//!
+//! A commit costs a wait for the disk, whatever is in it. Jobs that arrive during one share the next, so throughput grows with the load
+//! while a lonely job waits for nobody. Each job has a savepoint of its own: one that fails takes nothing of the others with it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Role, connect, disconnect};
+use super::housekeeping;
+use crate::ports::clock::Clock;
+use crate::ports::store::StoreError;
+use crate::store::Retention;
+use crate::store::failure::{Failure, driver, unavailable};
+
+/// Jobs that may wait; a caller beyond that waits at the door.
+const QUEUE: usize = 1024;
+/// Jobs in one transaction.
+const MOST: usize = 256;
+
+/// What a job works with.
+pub(super) struct Tx<'c> {
+    pub(super) conn: &'c mut SqliteConnection,
+    /// The time of everything that the job writes.
+    pub(super) now: DateTime<Utc>,
+    /// Rows added to the outbox so far.
+    pub(super) queued: usize,
+}
+
+impl Tx<'_> {
+    /// Returns the time in Unix milliseconds.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now.timestamp_millis()
+    }
+}
+
+/// The way to the writer.
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl Writer {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Box<dyn Job>>) {
+        let (jobs, receiver) = mpsc::channel(QUEUE);
+        (Self { jobs }, receiver)
+    }
+
+    /// Submits a job and waits until it is on disk. Once submitted it is done, whether or not anybody still waits.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Typed { doing, work: Some(work), outcome: None, reply });
+        self.jobs.send(job).await.map_err(|_closed| unavailable(doing, "the store is closed"))?;
+        answer.await.unwrap_or_else(|_gone| Err(unavailable(doing, "the writer stopped before it answered")))
+    }
+}
+
+/// A piece of work with an answer, its type hidden.
+pub(super) trait Job: Send {
+    /// Does the work, and tells whether it is to be kept.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Answers, once it is known whether the transaction is on disk.
+    fn answer(self: Box<Self>, committed: Result<(), &DieselError>);
+}
+
+struct Typed<T, W> {
+    doing: &'static str,
+    work: Option<W>,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, W: FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send> Job for Typed<T, W> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
+            Ok(outcome) => outcome.map_err(|failure| failure.doing(self.doing)),
+            Err(_panic) => Err(unavailable(self.doing, "the work panicked")),
+        };
+        self.outcome.insert(outcome).is_ok()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), &DieselError>) {
+        let answer = match (committed, self.outcome) {
+            (_, Some(Err(error))) => Err(error),
+            (Ok(()), Some(Ok(value))) => Ok(value),
+            (Err(error), _) => Err(driver(self.doing, error)),
+            (Ok(()), None) => Err(unavailable(self.doing, "the writer left it out")),
+        };
+        // Whoever asked may have stopped waiting; the work is done all the same.
+        let _nobody_waits = self.reply.send(answer);
+    }
+}
+
+/// How much was written, for tests and metrics.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) transactions: AtomicU64,
+    pub(super) jobs: AtomicU64,
+}
+
+/// What the writer's task needs.
+pub(super) struct WriterTask {
+    pub(super) path: String,
+    pub(super) clock: Clock,
+    pub(super) retention: Retention,
+    pub(super) appended: Arc<Notify>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) closing: CancellationToken,
+}
+
+impl WriterTask {
+    /// Serves jobs until the store is closed or nobody can submit any.
+    pub(super) async fn run(self, connection: Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
+        let mut connection = Some(connection);
+        let mut cleaning = tokio::time::interval(housekeeping::EVERY);
+        cleaning.reset();
+        let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled(), if !receiver.is_closed() => {
+                    receiver.close();
+                    continue;
+                }
+                _ = cleaning.tick() => jobs.push(self.housekeeping()),
+                taken = receiver.recv_many(&mut jobs, MOST) => if taken == 0 { break },
+            }
+            connection = self.serve(connection.take(), std::mem::take(&mut jobs)).await;
+        }
+        if let Some(mut connection) = connection {
+            let folded = connection.spawn_blocking(|conn| conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")).await;
+            if let Err(error) = folded {
+                tracing::warn!(%error, "Folding the write-ahead log back failed; the next start does it");
+            }
+            disconnect(connection).await;
+        }
+    }
+
+    /// Runs one group, and returns the connection unless it has to be replaced.
+    async fn serve(&self, connection: Option<Connection>, jobs: Vec<Box<dyn Job>>) -> Option<Connection> {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => match connect(&self.path, Role::Writer).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    let error = DieselError::QueryBuilderError(Box::new(error));
+                    jobs.into_iter().for_each(|job| job.answer(Err(&error)));
+                    return None;
+                }
+            },
+        };
+        let (clock, appended, counters) = (self.clock, Arc::clone(&self.appended), Arc::clone(&self.counters));
+        let group = move |conn: &mut SqliteConnection| {
+            let mut jobs = jobs;
+            let result = run_group(conn, clock, &mut jobs);
+            counters.transactions.fetch_add(1, Ordering::Relaxed);
+            counters.jobs.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+            let committed = result.as_ref().map(|_queued| ());
+            jobs.into_iter().for_each(|job| job.answer(committed));
+            if result.as_ref().is_ok_and(|queued| *queued > 0) {
+                appended.notify_one();
+            }
+            result
+        };
+        match connection.spawn_blocking(group).await {
+            Ok(_queued) => Some(connection),
+            Err(error) => {
+                tracing::error!(%error, "A transaction failed; its callers were told, and the connection is replaced");
+                disconnect(connection).await;
+                None
+            }
+        }
+    }
+
+    fn housekeeping(&self) -> Box<dyn Job> {
+        let retention = self.retention;
+        let (reply, _nobody_waits) = oneshot::channel();
+        let work = move |tx: &mut Tx<'_>| housekeeping::prune(tx, &retention).inspect_err(|error| tracing::warn!(?error, "Pruning failed"));
+        Box::new(Typed { doing: "pruning", work: Some(work), outcome: None, reply })
+    }
+}
+
+/// Runs the jobs in one transaction, and returns how many rows they added to the outbox. If this errs, nothing of any of them is kept.
+fn run_group(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
+    conn.batch_execute("BEGIN IMMEDIATE")?;
+    let result = run_jobs(conn, clock, jobs).and_then(|queued| conn.batch_execute("COMMIT").map(|()| queued));
+    if result.is_err() {
+        // After a full disk or a failed write SQLite may have rolled back by itself; then this errs, and that is fine.
+        let _already_rolled_back = conn.batch_execute("ROLLBACK");
+    }
+    result
+}
+
+fn run_jobs(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
+    let mut queued = 0;
+    for job in jobs {
+        conn.batch_execute("SAVEPOINT job")?;
+        let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
+        if job.run(&mut tx) {
+            queued += tx.queued;
+            conn.batch_execute("RELEASE job")?;
+        } else {
+            // If SQLite has given the whole transaction up, this errs and ends the group: what followed would commit by itself.
+            conn.batch_execute("ROLLBACK TO job; RELEASE job")?;
+        }
+    }
+    Ok(queued)
+}
