@@ -46,11 +46,7 @@ pub fn run(workshop: &Workshop, began: Option<u64>) -> anyhow::Result<bool> {
     let mut tests = TestRun::default();
     report.run("tests", || {
         tests = suite::run(workshop, &[])?;
-        Ok(if tests.passed {
-            Outcome::Passed
-        } else {
-            Outcome::Failed
-        })
+        Ok(if tests.passed { Outcome::Passed } else { Outcome::Failed })
     })?;
     say(&format!("\n{report}"))?;
     if let Some(group) = report.first_failure() {
@@ -63,22 +59,14 @@ pub fn run(workshop: &Workshop, began: Option<u64>) -> anyhow::Result<bool> {
     Ok(report.passed())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the caller's start is known by the wall clock alone"
-)]
+#[expect(clippy::disallowed_methods, reason = "the caller's start is known by the wall clock alone")]
 fn since(began: u64) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_secs(began))
 }
 
 /// Runs a step and measures it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "measuring real time is what this is for"
-)]
+#[expect(clippy::disallowed_methods, reason = "measuring real time is what this is for")]
 fn timed<T>(step: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = step();
@@ -86,16 +74,11 @@ fn timed<T>(step: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// Writes a line for people.
-#[expect(
-    clippy::print_stdout,
-    reason = "a command line tool answers on its standard output"
-)]
+#[expect(clippy::print_stdout, reason = "a command line tool answers on its standard output")]
 pub fn say(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     println!("{text}");
-    std::io::stdout()
-        .flush()
-        .context("standard output is closed")
+    std::io::stdout().flush().context("standard output is closed")
 }
 
 fn format(workshop: &Workshop) -> anyhow::Result<Outcome> {
@@ -116,11 +99,7 @@ fn judge<T: ToString>(findings: &[T]) -> anyhow::Result<Outcome> {
     for finding in findings {
         say(&finding.to_string())?;
     }
-    Ok(if findings.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed
-    })
+    Ok(if findings.is_empty() { Outcome::Passed } else { Outcome::Failed })
 }
 
 fn deny(workshop: &Workshop) -> anyhow::Result<Outcome> {
@@ -131,14 +110,7 @@ fn deny(workshop: &Workshop) -> anyhow::Result<Outcome> {
 }
 
 fn clippy(workshop: &Workshop) -> anyhow::Result<Outcome> {
-    workshop.cargo(
-        &[
-            &["clippy", "--all-targets"],
-            FEATURES,
-            &["--", "-D", "warnings"],
-        ]
-        .concat(),
-    )
+    workshop.cargo(&[&["clippy", "--all-targets"], FEATURES, &["--", "-D", "warnings"]].concat())
 }
 
 /// Builds the service as users get it, without the feature `simulator`, and puts it where no other build replaces it.
@@ -146,14 +118,7 @@ fn clippy(workshop: &Workshop) -> anyhow::Result<Outcome> {
 /// The tests' dependencies have features of their own (tokio's pausable clock). Asking for one small test beside the
 /// binary gives this build the same ones, so that all but the protocol crates are compiled once for both binaries.
 pub fn default_binary(workshop: &Workshop) -> anyhow::Result<Outcome> {
-    let built = workshop.cargo(&[
-        "build",
-        "--workspace",
-        "--bin",
-        "holdfast",
-        "--test",
-        "repository",
-    ])?;
+    let built = workshop.cargo(&["build", "--workspace", "--bin", "holdfast", "--test", "repository"])?;
     if built == Outcome::Passed {
         workshop.keep_default_binary()?;
     }
@@ -168,15 +133,8 @@ pub fn test_binaries(workshop: &Workshop) -> anyhow::Result<Outcome> {
 /// Builds the pages of every item, private ones included: a link that leads nowhere fails.
 fn documentation(workshop: &Workshop) -> anyhow::Result<Outcome> {
     let arguments = [&["doc", "--no-deps", "--document-private-items"], FEATURES].concat();
-    let status = workshop
-        .command(&arguments)
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .status()?;
-    Ok(if status.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed
-    })
+    let status = workshop.command(&arguments).env("RUSTDOCFLAGS", "-D warnings").status()?;
+    Ok(if status.success() { Outcome::Passed } else { Outcome::Failed })
 }
 
 fn doc_tests(workshop: &Workshop) -> anyhow::Result<Outcome> {

@@ -13,11 +13,7 @@ pub struct Finding {
 impl Finding {
     /// Names a place and what is wrong with it.
     pub fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line, message: message.into() }
     }
 }
 

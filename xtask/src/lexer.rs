@@ -20,12 +20,7 @@ pub enum Kind {
 
 /// Splits a source text into tokens.
 pub fn tokens(source: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer {
-        source,
-        bytes: source.as_bytes(),
-        at: 0,
-        line: 1,
-    };
+    let mut lexer = Lexer { source, bytes: source.as_bytes(), at: 0, line: 1 };
     let mut found = Vec::new();
     while let Some(token) = lexer.next_token() {
         found.push(token);
@@ -68,18 +63,10 @@ impl<'a> Lexer<'a> {
             self.while_word();
             Kind::Word
         } else {
-            self.step(if self.source[self.at..].starts_with("::") {
-                2
-            } else {
-                1
-            });
+            self.step(if self.source[self.at..].starts_with("::") { 2 } else { 1 });
             Kind::Punctuation
         };
-        Some(Token {
-            kind,
-            text: &self.source[start..self.at],
-            line,
-        })
+        Some(Token { kind, text: &self.source[start..self.at], line })
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -139,10 +126,7 @@ impl<'a> Lexer<'a> {
             [b'b' | b'c', b'r', ..] => 2,
             _ => return None,
         };
-        let hashes = rest[after_prefix..]
-            .iter()
-            .take_while(|byte| **byte == b'#')
-            .count();
+        let hashes = rest[after_prefix..].iter().take_while(|byte| **byte == b'#').count();
         (rest.get(after_prefix + hashes) == Some(&b'"')).then_some(hashes)
     }
 
@@ -152,9 +136,7 @@ impl<'a> Lexer<'a> {
         }
         self.step(1);
         let end = format!("\"{}", "#".repeat(hashes));
-        let length = self.source[self.at..]
-            .find(&end)
-            .map_or(self.bytes.len() - self.at, |found| found + end.len());
+        let length = self.source[self.at..].find(&end).map_or(self.bytes.len() - self.at, |found| found + end.len());
         self.step(length);
     }
 
@@ -174,10 +156,7 @@ impl<'a> Lexer<'a> {
             self.until_quote(b'\'');
             return Kind::Literal;
         }
-        let length = self.source[self.at..]
-            .chars()
-            .next()
-            .map_or(0, char::len_utf8);
+        let length = self.source[self.at..].chars().next().map_or(0, char::len_utf8);
         if self.peek(length) == Some(b'\'') {
             self.step(length + 1);
             Kind::Literal
@@ -211,11 +190,7 @@ mod tests {
     use super::*;
 
     fn words(source: &str) -> Vec<&str> {
-        tokens(source)
-            .into_iter()
-            .filter(|token| token.kind == Kind::Word)
-            .map(|token| token.text)
-            .collect()
+        tokens(source).into_iter().filter(|token| token.kind == Kind::Word).map(|token| token.text).collect()
     }
 
     #[test]
@@ -226,39 +201,26 @@ mod tests {
             let s = "crate::d \" crate::e"; let r = r#"crate::f " "#; let b = b"crate::g"; let c = br"crate::h";
             end
         "##;
-        assert_eq!(
-            words(source),
-            ["let", "s", "let", "r", "let", "b", "let", "c", "end"]
-        );
+        assert_eq!(words(source), ["let", "s", "let", "r", "let", "b", "let", "c", "end"]);
     }
 
     #[test]
     fn characters_are_told_from_lifetimes() {
-        let source =
-            r"fn f<'a>(x: &'a str) { ('x', '\'', '\u{41}', '—', b'\n', '_', 'static); after }";
+        let source = r"fn f<'a>(x: &'a str) { ('x', '\'', '\u{41}', '—', b'\n', '_', 'static); after }";
         assert_eq!(words(source), ["fn", "f", "x", "str", "after"]);
-        let lifetimes = tokens(source)
-            .into_iter()
-            .filter(|token| token.kind == Kind::Lifetime)
-            .count();
+        let lifetimes = tokens(source).into_iter().filter(|token| token.kind == Kind::Lifetime).count();
         assert_eq!(lifetimes, 3);
     }
 
     #[test]
     fn numbers_ranges_and_raw_words_keep_their_shape() {
-        assert_eq!(
-            words("0..len; 1.5e3.max(x); 0xff_u8; r#type"),
-            ["len", "max", "x", "r#type"]
-        );
+        assert_eq!(words("0..len; 1.5e3.max(x); 0xff_u8; r#type"), ["len", "max", "x", "r#type"]);
     }
 
     #[test]
     fn lines_are_counted_through_literals_and_comments() {
         let found = tokens("\"a\nb\" /*\n*/ // x\nword");
-        assert_eq!(
-            found.last().map(|token| (token.text, token.line)),
-            Some(("word", 4))
-        );
+        assert_eq!(found.last().map(|token| (token.text, token.line)), Some(("word", 4)));
     }
 
     #[test]

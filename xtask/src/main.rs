@@ -30,11 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         unknown => bail!("no such command: {}\n\n{HELP}", unknown.join(" ")),
     };
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs some tests; the default binary is built only if it never was, since it changes little and takes long.

@@ -25,10 +25,7 @@ pub fn root_paths(tokens: &[Token<'_>], module: &[String]) -> Vec<RootPath> {
     let mut inline = InlineModules::default();
     for (at, token) in tokens.iter().enumerate() {
         inline.see(tokens, at);
-        if token.kind != Kind::Word
-            || !text_is(tokens, at + 1, "::")
-            || at > 0 && text_is(tokens, at - 1, "::")
-        {
+        if token.kind != Kind::Word || !text_is(tokens, at + 1, "::") || at > 0 && text_is(tokens, at - 1, "::") {
             continue;
         }
         let mut base = match token.text {
@@ -61,16 +58,11 @@ impl InlineModules {
             "{" => {
                 self.depth += 1;
                 if at >= 2 && text_is(tokens, at - 2, "mod") && tokens[at - 1].kind == Kind::Word {
-                    self.names
-                        .push((tokens[at - 1].text.to_owned(), self.depth));
+                    self.names.push((tokens[at - 1].text.to_owned(), self.depth));
                 }
             }
             "}" => {
-                if self
-                    .names
-                    .last()
-                    .is_some_and(|(_, depth)| *depth == self.depth)
-                {
+                if self.names.last().is_some_and(|(_, depth)| *depth == self.depth) {
                     self.names.pop();
                 }
                 self.depth = self.depth.saturating_sub(1);
@@ -81,13 +73,7 @@ impl InlineModules {
 }
 
 /// Follows one path, or each branch of a `use` tree, from the token after a `::`; returns the token after it.
-fn walk(
-    tokens: &[Token<'_>],
-    mut at: usize,
-    mut path: Vec<String>,
-    line: usize,
-    found: &mut Vec<RootPath>,
-) -> usize {
+fn walk(tokens: &[Token<'_>], mut at: usize, mut path: Vec<String>, line: usize, found: &mut Vec<RootPath>) -> usize {
     while let Some(token) = tokens.get(at) {
         match (token.kind, token.text) {
             (Kind::Word, "super") => {
@@ -105,19 +91,11 @@ fn walk(
         }
         at += 1;
     }
-    found.push(RootPath {
-        segments: path,
-        line,
-    });
+    found.push(RootPath { segments: path, line });
     at
 }
 
-fn branches(
-    tokens: &[Token<'_>],
-    mut at: usize,
-    base: &[String],
-    found: &mut Vec<RootPath>,
-) -> usize {
+fn branches(tokens: &[Token<'_>], mut at: usize, base: &[String], found: &mut Vec<RootPath>) -> usize {
     while let Some(token) = tokens.get(at) {
         match token.text {
             "}" => return at + 1,
@@ -148,47 +126,28 @@ mod tests {
 
     #[test]
     fn use_trees_are_followed_into_every_branch() {
-        let source = "use crate::{\n  ports::{self, link::Link as L},\n  store::{rows::*, Open},\n};\nuse crate::config;";
+        let source =
+            "use crate::{\n  ports::{self, link::Link as L},\n  store::{rows::*, Open},\n};\nuse crate::config;";
         assert_eq!(
             paths("app.rs", source),
-            [
-                "2:ports",
-                "2:ports::link::Link",
-                "3:store::rows::*",
-                "3:store::Open",
-                "5:config"
-            ]
+            ["2:ports", "2:ports::link::Link", "3:store::rows::*", "3:store::Open", "5:config"]
         );
     }
 
     #[test]
     fn paths_in_code_macros_and_visibilities_count_too() {
-        let source = "pub(in crate::http) fn f() { crate::store::open::<u8>(); m!($crate::sinks::log()); let crate_ = 1; }";
-        assert_eq!(
-            paths("http.rs", source),
-            ["1:http", "1:store::open", "1:sinks::log"]
-        );
+        let source =
+            "pub(in crate::http) fn f() { crate::store::open::<u8>(); m!($crate::sinks::log()); let crate_ = 1; }";
+        assert_eq!(paths("http.rs", source), ["1:http", "1:store::open", "1:sinks::log"]);
     }
 
     #[test]
     fn super_is_resolved_from_the_file_and_its_inline_modules() {
+        assert_eq!(paths("http.rs", "use super::store::Open;"), ["1:store::Open"]);
+        assert_eq!(paths("http/auth.rs", "use super::super::store;"), ["1:store"]);
+        assert_eq!(paths("http/auth.rs", "use super::error::Oops;"), ["1:http::error::Oops"]);
         assert_eq!(
-            paths("http.rs", "use super::store::Open;"),
-            ["1:store::Open"]
-        );
-        assert_eq!(
-            paths("http/auth.rs", "use super::super::store;"),
-            ["1:store"]
-        );
-        assert_eq!(
-            paths("http/auth.rs", "use super::error::Oops;"),
-            ["1:http::error::Oops"]
-        );
-        assert_eq!(
-            paths(
-                "http/auth.rs",
-                "mod tests { use super::Key; } use self::a::B;"
-            ),
+            paths("http/auth.rs", "mod tests { use super::Key; } use self::a::B;"),
             ["1:http::auth::Key", "1:http::auth::a::B"]
         );
     }
@@ -196,10 +155,7 @@ mod tests {
     #[test]
     fn lookalikes_are_left_alone() {
         assert_eq!(
-            paths(
-                "http.rs",
-                "use other::crate_::x; pub(crate) fn g() { a::super_::b(); }"
-            ),
+            paths("http.rs", "use other::crate_::x; pub(crate) fn g() { a::super_::b(); }"),
             Vec::<String>::new()
         );
     }

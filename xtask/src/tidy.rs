@@ -10,12 +10,7 @@ use crate::tree::Tree;
 
 /// Runs every rule over a tree; the findings come sorted by place.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    let rules = [
-        floors::check,
-        manifests::check,
-        sources::check,
-        traces::check,
-    ];
+    let rules = [floors::check, manifests::check, sources::check, traces::check];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(tree)).collect();
     findings.sort();
     findings.dedup();
@@ -25,8 +20,5 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 /// Runs one rule over a made-up tree, for the rules' own tests.
 #[cfg(test)]
 fn said(rule: fn(&Tree) -> Vec<Finding>, files: &[(&str, &str)]) -> Vec<String> {
-    rule(&Tree::of(files.iter().copied()))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    rule(&Tree::of(files.iter().copied())).iter().map(ToString::to_string).collect()
 }

@@ -23,11 +23,7 @@ pub struct Report {
 
 impl Report {
     /// Runs a group, unless one before it failed. A group that cannot run at all has failed, and says why.
-    pub fn run(
-        &mut self,
-        name: &str,
-        group: impl FnOnce() -> anyhow::Result<Outcome>,
-    ) -> anyhow::Result<()> {
+    pub fn run(&mut self, name: &str, group: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<()> {
         if !self.passed() {
             self.add(name, Duration::ZERO, Outcome::NotRun);
             return Ok(());
@@ -57,10 +53,7 @@ impl Report {
 
     /// Names the group after which nothing ran.
     pub fn first_failure(&self) -> Option<&str> {
-        let failed = self
-            .rows
-            .iter()
-            .find(|(_, _, outcome)| *outcome == Outcome::Failed);
+        let failed = self.rows.iter().find(|(_, _, outcome)| *outcome == Outcome::Failed);
         failed.map(|(name, _, _)| name.as_str())
     }
 }
@@ -100,18 +93,14 @@ mod tests {
     fn the_first_failure_stops_the_rest_and_the_table_still_has_every_row() {
         let mut report = Report::default();
         report.add("setup", Duration::from_millis(1_500), Outcome::Passed);
-        report
-            .run("deny", || Ok(Outcome::Skipped("not installed")))
-            .unwrap();
+        report.run("deny", || Ok(Outcome::Skipped("not installed"))).unwrap();
         report.run("clippy", || Ok(Outcome::Failed)).unwrap();
         report.run("tests", || panic!("must not run")).unwrap();
         assert!(!report.passed());
         assert_eq!(report.first_failure(), Some("clippy"));
         let table = report.to_string();
-        let found: Vec<String> = table
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect();
+        let found: Vec<String> =
+            table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(found[1], "setup 1.5 s ok");
         assert_eq!(found[2], "deny 0.0 s skipped: not installed");
         assert!(found[3].starts_with("clippy") && found[3].ends_with("FAILED"));
@@ -121,9 +110,7 @@ mod tests {
     #[test]
     fn a_group_that_cannot_run_has_failed() {
         let mut report = Report::default();
-        report
-            .run("versions", || anyhow::bail!("no cargo"))
-            .unwrap();
+        report.run("versions", || anyhow::bail!("no cargo")).unwrap();
         assert!(!report.passed());
     }
 

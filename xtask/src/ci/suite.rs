@@ -64,11 +64,7 @@ impl TestRun {
         if let Some((suite, passed, seconds)) = nextest_result(line) {
             let tally = self.suites.entry(suite).or_default();
             tally.seconds += seconds;
-            *(if passed {
-                &mut tally.passed
-            } else {
-                &mut tally.failed
-            }) += 1;
+            *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
         } else if let Some(name) = cargo_test_binary(line) {
             self.current = suite_of(&name, "");
         } else if let Some(result) = cargo_test_result(line) {
@@ -91,11 +87,7 @@ impl TestRun {
         let mut table = format!("{:<32} {:>10} {:>7}\n", "tests of", "added up", "count");
         for (name, tally) in &self.suites {
             let time = clock(Duration::try_from_secs_f64(tally.seconds).unwrap_or_default());
-            let _ = writeln!(
-                table,
-                "{name:<32} {time:>10} {:>7}",
-                tally.passed + tally.failed
-            );
+            let _ = writeln!(table, "{name:<32} {time:>10} {:>7}", tally.passed + tally.failed);
         }
         table
     }
@@ -126,21 +118,14 @@ fn nextest_result(line: &str) -> Option<(String, bool, f64)> {
     let (time, rest) = rest.split_once(']')?;
     let seconds = time.trim().trim_end_matches('s').parse().ok()?;
     let rest = rest.trim_start();
-    let rest = if rest.starts_with('(') {
-        rest.split_once(')')?.1.trim_start()
-    } else {
-        rest
-    };
+    let rest = if rest.starts_with('(') { rest.split_once(')')?.1.trim_start() } else { rest };
     let (binary, test) = rest.split_once(' ')?;
     Some((suite_of(binary, test), passed, seconds))
 }
 
 /// Reads `Running unittests src/lib.rs (target/debug/deps/holdfast_core-0123456789abcdef)`.
 fn cargo_test_binary(line: &str) -> Option<String> {
-    let (_, path) = line
-        .trim_start()
-        .strip_prefix("Running ")?
-        .split_once('(')?;
+    let (_, path) = line.trim_start().strip_prefix("Running ")?.split_once('(')?;
     let (_, file) = path.strip_suffix(')')?.rsplit_once('/')?;
     Some(file.rsplit_once('-')?.0.replace('_', "-"))
 }
@@ -182,10 +167,7 @@ mod tests {
 
     fn heard(lines: &str) -> (TestRun, Vec<String>) {
         let mut run = TestRun::default();
-        let shown = lines
-            .lines()
-            .filter_map(|line| run.hear(line).map(str::to_owned))
-            .collect();
+        let shown = lines.lines().filter_map(|line| run.hear(line).map(str::to_owned)).collect();
         (run, shown)
     }
 
@@ -204,27 +186,11 @@ error: test run failed",
         );
         assert_eq!(shown.len(), 6);
         assert_eq!(run.closing().lines().count(), 3);
-        assert!(
-            run.closing()
-                .trim_start()
-                .starts_with("Summary [   1.502s] 4 tests run")
-        );
-        assert_eq!(
-            run.suites["service: pairing"],
-            Tally {
-                passed: 1,
-                failed: 1,
-                ignored: 0,
-                seconds: 2.0
-            }
-        );
+        assert!(run.closing().trim_start().starts_with("Summary [   1.502s] 4 tests run"));
+        assert_eq!(run.suites["service: pairing"], Tally { passed: 1, failed: 1, ignored: 0, seconds: 2.0 });
         assert_eq!(run.suites["core"].passed, 1);
         assert_eq!(run.suites["xtask"].passed, 1);
-        assert!(
-            run.by_suite()
-                .lines()
-                .any(|line| line.starts_with("service: pairing") && line.ends_with(" 2"))
-        );
+        assert!(run.by_suite().lines().any(|line| line.starts_with("service: pairing") && line.ends_with(" 2")));
     }
 
     #[test]
@@ -236,18 +202,7 @@ test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 4.00s",
         );
         assert_eq!(shown.len(), 4);
-        assert_eq!(
-            run.suites["core"],
-            Tally {
-                passed: 5,
-                failed: 0,
-                ignored: 1,
-                seconds: 0.03
-            }
-        );
-        assert_eq!(
-            run.closing(),
-            "14 tests run: 12 passed, 2 failed, 1 ignored"
-        );
+        assert_eq!(run.suites["core"], Tally { passed: 5, failed: 0, ignored: 1, seconds: 0.03 });
+        assert_eq!(run.closing(), "14 tests run: 12 passed, 2 failed, 1 ignored");
     }
 }

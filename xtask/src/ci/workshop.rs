@@ -25,12 +25,8 @@ impl Workshop {
             .args(["metadata", "--no-deps", "--format-version", "1"])
             .current_dir(&root)
             .output()?;
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).context("cargo metadata failed")?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("cargo names no target directory")?
-            .into();
+        let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata failed")?;
+        let target = metadata["target_directory"].as_str().context("cargo names no target directory")?.into();
         Ok(Self { root, target })
     }
 
@@ -45,9 +41,7 @@ impl Workshop {
             .env("HOLDFAST_SIM_BIN", self.target.join("debug/holdfast-sim"));
         // Set by the cargo that runs this program, and nobody else's business: they would make cargo rebuild.
         for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| {
-                name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-            }) {
+            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
                 command.env_remove(name);
             }
         }
@@ -56,22 +50,13 @@ impl Workshop {
 
     /// Runs a cargo command to its end, its output going where ours goes.
     pub fn cargo(&self, arguments: &[&str]) -> anyhow::Result<Outcome> {
-        let status = self
-            .command(arguments)
-            .status()
-            .context("cargo could not be started")?;
-        Ok(if status.success() {
-            Outcome::Passed
-        } else {
-            Outcome::Failed
-        })
+        let status = self.command(arguments).status().context("cargo could not be started")?;
+        Ok(if status.success() { Outcome::Passed } else { Outcome::Failed })
     }
 
     /// Tells whether `cargo name` exists.
     pub fn has_command(&self, name: &str) -> bool {
-        self.command(&[name, "--version"])
-            .output()
-            .is_ok_and(|output| output.status.success())
+        self.command(&[name, "--version"]).output().is_ok_and(|output| output.status.success())
     }
 
     /// Tells whether the default binary was built before.
@@ -85,8 +70,7 @@ impl Workshop {
         std::fs::create_dir_all(kept.parent().context("the target folder is the root")?)?;
         // Removed first: a copy over a running binary is refused.
         let _ = std::fs::remove_file(&kept);
-        std::fs::copy(self.target.join("debug/holdfast"), &kept)
-            .context("the default binary could not be kept")?;
+        std::fs::copy(self.target.join("debug/holdfast"), &kept).context("the default binary could not be kept")?;
         Ok(())
     }
 

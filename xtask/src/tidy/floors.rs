@@ -56,10 +56,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn floor(part: &str) -> Option<u8> {
-    FLOORS
-        .iter()
-        .find(|(name, _)| *name == part)
-        .map(|(_, floor)| *floor)
+    FLOORS.iter().find(|(name, _)| *name == part).map(|(_, floor)| *floor)
 }
 
 /// Judges one arrow, from a part to a path that starts at the crate's root.
@@ -72,9 +69,7 @@ fn arrow(from: &str, to: &[String]) -> Result<(), String> {
     }
     let path = to.join("::");
     let (Some(above), Some(below)) = (floor(from), floor(target)) else {
-        return Err(format!(
-            "`crate::{path}` names no part with a floor: import the item from the part that owns it"
-        ));
+        return Err(format!("`crate::{path}` names no part with a floor: import the item from the part that owns it"));
     };
     if above < below {
         return Err(format!(
@@ -85,12 +80,12 @@ fn arrow(from: &str, to: &[String]) -> Result<(), String> {
         return beside(from, target, &path);
     }
     match (from, target.as_str()) {
-        ("http", "actors") if !is_protocol(to) => Err(format!(
-            "http speaks to actors through their protocol alone: `crate::{path}` goes past it"
-        )),
-        ("http", driver @ ("whatsapp" | "store" | "cache" | "provider" | "sinks")) => Err(format!(
-            "http must not know the driver {driver}: `crate::{path}` goes past the ports and the actors"
-        )),
+        ("http", "actors") if !is_protocol(to) => {
+            Err(format!("http speaks to actors through their protocol alone: `crate::{path}` goes past it"))
+        }
+        ("http", driver @ ("whatsapp" | "store" | "cache" | "provider" | "sinks")) => {
+            Err(format!("http must not know the driver {driver}: `crate::{path}` goes past the ports and the actors"))
+        }
         _ => Ok(()),
     }
 }
@@ -100,17 +95,12 @@ fn beside(from: &str, target: &str, path: &str) -> Result<(), String> {
     match (from, target) {
         ("main" | "cli", _) | ("config" | "telemetry", "ports") => Ok(()),
         ("ports", _) => Err(format!("ports know nobody on their floor: `crate::{path}`")),
-        _ => Err(format!(
-            "{from} and {target} stand side by side and must not know each other: `crate::{path}`"
-        )),
+        _ => Err(format!("{from} and {target} stand side by side and must not know each other: `crate::{path}`")),
     }
 }
 
 fn is_protocol(path: &[String]) -> bool {
-    path.iter()
-        .skip(1)
-        .take(2)
-        .any(|segment| segment == "protocol")
+    path.iter().skip(1).take(2).any(|segment| segment == "protocol")
 }
 
 #[cfg(test)]
@@ -126,24 +116,15 @@ mod tests {
     fn every_arrow_that_points_down_is_fine() {
         let tree = [
             ("src/lib.rs", "pub mod app; pub use app::App;"),
-            (
-                "src/main.rs",
-                "mod cli; use crate::cli::run; use holdfast::app::App;",
-            ),
+            ("src/main.rs", "mod cli; use crate::cli::run; use holdfast::app::App;"),
             ("src/cli.rs", "use crate::{app::App, config::Settings};"),
-            (
-                "src/app/wiring.rs",
-                "use crate::{actors::system::SystemActor, http, store::Store, whatsapp::Link};",
-            ),
+            ("src/app/wiring.rs", "use crate::{actors::system::SystemActor, http, store::Store, whatsapp::Link};"),
             (
                 "src/http/instances.rs",
                 "use crate::actors::supervisor::protocol::{ListInstances, StartInstance}; use crate::ports::clock::Clock;",
             ),
             ("src/http.rs", "use crate::actors::protocol::Refusal;"),
-            (
-                "src/store/rows.rs",
-                "use crate::store::schema::*; use super::keys; use crate::telemetry::emit;",
-            ),
+            ("src/store/rows.rs", "use crate::store::schema::*; use super::keys; use crate::telemetry::emit;"),
             ("src/telemetry.rs", "use crate::ports::clock::Clock;"),
             ("crates/sim/src/lib.rs", "use crate::anything::at_all;"),
         ];
@@ -157,12 +138,9 @@ mod tests {
             "src/store/rows.rs:2: store (floor 2) must not know app (floor 4): `crate::app::App` points up"
         );
         assert!(
-            breach("src/config.rs", "fn f() { crate::actors::go() }")
-                .contains("config (floor 1) must not know actors")
+            breach("src/config.rs", "fn f() { crate::actors::go() }").contains("config (floor 1) must not know actors")
         );
-        assert!(
-            breach("src/app.rs", "use super::cli;").contains("app (floor 4) must not know cli")
-        );
+        assert!(breach("src/app.rs", "use super::cli;").contains("app (floor 4) must not know cli"));
     }
 
     #[test]
@@ -174,14 +152,8 @@ mod tests {
             ("store", "cache"),
             ("sinks", "provider"),
         ] {
-            let said = breach(
-                &format!("src/{from}/a.rs"),
-                &format!("use crate::{{ports, {to}::b}};"),
-            );
-            assert!(
-                said.contains(&format!("{from} and {to} stand side by side")),
-                "{said}"
-            );
+            let said = breach(&format!("src/{from}/a.rs"), &format!("use crate::{{ports, {to}::b}};"));
+            assert!(said.contains(&format!("{from} and {to} stand side by side")), "{said}");
         }
     }
 
@@ -199,13 +171,10 @@ mod tests {
             breach("src/http.rs", "use crate::actors::instance::InstanceActor;")
                 .contains("through their protocol alone")
         );
-        assert!(
-            breach("src/http.rs", "use crate::actors;").contains("through their protocol alone")
-        );
+        assert!(breach("src/http.rs", "use crate::actors;").contains("through their protocol alone"));
         for driver in ["whatsapp", "store", "sinks", "cache", "provider"] {
             assert!(
-                breach("src/http/a.rs", &format!("use crate::{driver}::B;"))
-                    .contains(&format!("the driver {driver}"))
+                breach("src/http/a.rs", &format!("use crate::{driver}::B;")).contains(&format!("the driver {driver}"))
             );
         }
     }

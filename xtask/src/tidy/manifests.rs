@@ -24,11 +24,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         let manifest: Table = match text.parse() {
             Ok(manifest) => manifest,
             Err(error) => {
-                findings.push(Finding::new(
-                    path,
-                    1,
-                    format!("not a manifest: {}", error.to_string().trim()),
-                ));
+                findings.push(Finding::new(path, 1, format!("not a manifest: {}", error.to_string().trim())));
                 continue;
             }
         };
@@ -56,36 +52,18 @@ struct Dependency {
 /// Lists the dependencies of all kinds, those of single targets included.
 fn dependencies(manifest: &Table) -> Vec<Dependency> {
     let targets = manifest.get("target").and_then(Value::as_table);
-    let sections = std::iter::once(manifest).chain(
-        targets
-            .into_iter()
-            .flat_map(Table::values)
-            .filter_map(Value::as_table),
-    );
+    let sections =
+        std::iter::once(manifest).chain(targets.into_iter().flat_map(Table::values).filter_map(Value::as_table));
     let mut found = Vec::new();
     for section in sections {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            for (key, asked) in section
-                .get(kind)
-                .and_then(Value::as_table)
-                .into_iter()
-                .flatten()
-            {
+            for (key, asked) in section.get(kind).and_then(Value::as_table).into_iter().flatten() {
                 let features = asked.get("features").and_then(Value::as_array);
                 found.push(Dependency {
                     key: key.clone(),
-                    package: asked
-                        .get("package")
-                        .and_then(Value::as_str)
-                        .unwrap_or(key)
-                        .to_owned(),
+                    package: asked.get("package").and_then(Value::as_str).unwrap_or(key).to_owned(),
                     for_tests: kind == "dev-dependencies",
-                    features: features
-                        .into_iter()
-                        .flatten()
-                        .filter_map(Value::as_str)
-                        .map(str::to_owned)
-                        .collect(),
+                    features: features.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
                 });
             }
         }
@@ -96,26 +74,18 @@ fn dependencies(manifest: &Table) -> Vec<Dependency> {
 fn refused(path: &str, dependency: &Dependency) -> Option<String> {
     let package = dependency.package.as_str();
     if path == CORE {
-        let known = CORE_MAY_USE.contains(&package)
-            || dependency.for_tests && CORE_TESTS_MAY_USE.contains(&package);
+        let known = CORE_MAY_USE.contains(&package) || dependency.for_tests && CORE_TESTS_MAY_USE.contains(&package);
         if !known {
-            return Some(format!(
-                "holdfast-core stays pure: it may not depend on {package}"
-            ));
+            return Some(format!("holdfast-core stays pure: it may not depend on {package}"));
         }
     }
     if path == SIMULATOR && SIMULATOR_MUST_NOT_USE.contains(&package) {
-        return Some(format!(
-            "the simulator shares nothing with the service: it may not depend on {package}"
-        ));
+        return Some(format!("the simulator shares nothing with the service: it may not depend on {package}"));
     }
-    if package == "holdfast"
-        && dependency
-            .features
-            .iter()
-            .any(|feature| feature == DANGER_FEATURE)
-    {
-        return Some("no member turns the feature `simulator` on: it would be on in every build of the workspace".to_owned());
+    if package == "holdfast" && dependency.features.iter().any(|feature| feature == DANGER_FEATURE) {
+        return Some(
+            "no member turns the feature `simulator` on: it would be on in every build of the workspace".to_owned(),
+        );
     }
     None
 }
@@ -125,15 +95,10 @@ fn danger(root: bool, mut manifest: Table) -> Option<String> {
     if root && let Some(features) = manifest.get_mut("features").and_then(Value::as_table_mut) {
         features.remove(DANGER_FEATURE);
         let named = |value: &Value| {
-            value.as_array().is_some_and(|list| {
-                list.iter()
-                    .any(|name| name.as_str() == Some(DANGER_FEATURE))
-            })
+            value.as_array().is_some_and(|list| list.iter().any(|name| name.as_str() == Some(DANGER_FEATURE)))
         };
         if features.values().any(named) {
-            return Some(
-                "no other feature turns `simulator` on, `default` least of all".to_owned(),
-            );
+            return Some("no other feature turns `simulator` on, `default` least of all".to_owned());
         }
     }
     names_danger(&Value::Table(manifest))
@@ -144,20 +109,14 @@ fn names_danger(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(DANGER),
         Value::Array(values) => values.iter().any(names_danger),
-        Value::Table(table) => table
-            .iter()
-            .any(|(key, value)| key.contains(DANGER) || names_danger(value)),
+        Value::Table(table) => table.iter().any(|(key, value)| key.contains(DANGER) || names_danger(value)),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => false,
     }
 }
 
 /// Finds the last line that names a word, since a manifest's dependencies stand below its features.
 fn line_of(text: &str, word: &str) -> usize {
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(word))
-        .last()
-        .map_or(1, |(number, _)| number + 1)
+    text.lines().enumerate().filter(|(_, line)| line.contains(word)).last().map_or(1, |(number, _)| number + 1)
 }
 
 #[cfg(test)]
@@ -176,10 +135,7 @@ mod tests {
                 "Cargo.toml",
                 "[features]\nsimulator = [\"whatsapp-rust/danger-skip-cert-chain-verify\"]\n[dependencies]\nwhatsapp-rust = \"1\"",
             ),
-            (
-                CORE,
-                "[dependencies]\nserde.workspace = true\n[dev-dependencies]\nproptest = \"1\"",
-            ),
+            (CORE, "[dependencies]\nserde.workspace = true\n[dev-dependencies]\nproptest = \"1\""),
             (SIMULATOR, "[dependencies]\nwacore-noise = \"1\""),
         ];
         assert_eq!(said(check, &tree), Vec::<String>::new());
@@ -188,23 +144,14 @@ mod tests {
     #[test]
     fn core_may_not_reach_for_the_world() {
         assert_eq!(
-            breach(
-                CORE,
-                "[dependencies]\nserde = \"1\"\ntokio = { version = \"1\" }"
-            ),
+            breach(CORE, "[dependencies]\nserde = \"1\"\ntokio = { version = \"1\" }"),
             "crates/core/Cargo.toml:3: holdfast-core stays pure: it may not depend on tokio"
         );
         assert!(
             breach(CORE, "[dependencies]\nproptest = \"1\"").contains("proptest"),
             "a test's crate is no crate of core"
         );
-        assert!(
-            breach(
-                CORE,
-                "[dependencies]\nserde = { package = \"rand\", version = \"1\" }"
-            )
-            .contains("rand")
-        );
+        assert!(breach(CORE, "[dependencies]\nserde = { package = \"rand\", version = \"1\" }").contains("rand"));
         assert!(breach(CORE, "[target.'cfg(unix)'.dependencies]\nlibc = \"1\"").contains("libc"));
         assert!(breach(CORE, "[build-dependencies]\ncc = \"1\"").contains("cc"));
         assert!(breach(CORE, "[dependencies.chrono]\nversion = \"1\"").contains("chrono"));
@@ -214,9 +161,7 @@ mod tests {
     fn the_simulator_shares_nothing_with_the_service() {
         for name in SIMULATOR_MUST_NOT_USE {
             assert!(breach(SIMULATOR, &format!("[dependencies]\n{name} = \"1\"")).contains(name));
-            assert!(
-                breach(SIMULATOR, &format!("[dev-dependencies]\n{name} = \"1\"")).contains(name)
-            );
+            assert!(breach(SIMULATOR, &format!("[dev-dependencies]\n{name} = \"1\"")).contains(name));
         }
     }
 
@@ -224,38 +169,25 @@ mod tests {
     fn the_dangerous_feature_has_one_door() {
         let asks = "[dependencies]\nwacore-noise = { version = \"1\", features = [\"danger-skip-cert-chain-verify\"] }";
         for path in ["Cargo.toml", SIMULATOR, "xtask/Cargo.toml"] {
-            assert!(
-                breach(path, asks).contains(":2: only the root's feature"),
-                "{path}"
-            );
+            assert!(breach(path, asks).contains(":2: only the root's feature"), "{path}");
         }
-        let in_default =
-            "[features]\ndefault = [\"wacore/danger-skip-tls-verify\"]\nsimulator = []";
+        let in_default = "[features]\ndefault = [\"wacore/danger-skip-tls-verify\"]\nsimulator = []";
         assert!(breach("Cargo.toml", in_default).contains("only the root's feature"));
         assert!(
-            breach(
-                "xtask/Cargo.toml",
-                "[features]\nsimulator = [\"wacore/danger-x\"]"
-            )
-            .contains("only the root's feature")
+            breach("xtask/Cargo.toml", "[features]\nsimulator = [\"wacore/danger-x\"]")
+                .contains("only the root's feature")
         );
     }
 
     #[test]
     fn the_simulator_feature_is_never_on_by_itself() {
         assert!(
-            breach(
-                "Cargo.toml",
-                "[features]\ndefault = [\"simulator\"]\nsimulator = []"
-            )
-            .contains("`default` least of all")
+            breach("Cargo.toml", "[features]\ndefault = [\"simulator\"]\nsimulator = []")
+                .contains("`default` least of all")
         );
         assert!(
-            breach(
-                "xtask/Cargo.toml",
-                "[dependencies]\nholdfast = { path = \"..\", features = [\"simulator\"] }"
-            )
-            .contains("no member turns")
+            breach("xtask/Cargo.toml", "[dependencies]\nholdfast = { path = \"..\", features = [\"simulator\"] }")
+                .contains("no member turns")
         );
     }
 

@@ -18,35 +18,27 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         let mut complain = |line: usize, why: String| findings.push(Finding::new(path, line, why));
         let name = Path::new(path).file_name().unwrap_or_default();
         if name == "mod.rs" {
-            complain(
-                1,
-                "a module is `name.rs` beside its folder `name/`, never `mod.rs`".to_owned(),
-            );
+            complain(1, "a module is `name.rs` beside its folder `name/`, never `mod.rs`".to_owned());
         }
         let lines = text.lines().count();
-        let watched = ["src/", "crates/", "xtask/"]
-            .iter()
-            .any(|folder| path.starts_with(folder));
+        let watched = ["src/", "crates/", "xtask/"].iter().any(|folder| path.starts_with(folder));
         if watched && lines > MOST_LINES && name != "schema.rs" {
             complain(
                 MOST_LINES + 1,
-                format!(
-                    "{lines} lines, and {MOST_LINES} is the most: look for the second idea in it"
-                ),
+                format!("{lines} lines, and {MOST_LINES} is the most: look for the second idea in it"),
             );
         }
         let code = tokens(text);
         for line in allowances(&code) {
-            complain(line, "silence a lint with `#[expect(lint, reason = \"..\")]`, which says when it is no longer needed".to_owned());
+            complain(
+                line,
+                "silence a lint with `#[expect(lint, reason = \"..\")]`, which says when it is no longer needed"
+                    .to_owned(),
+            );
         }
         if reads_no_clock(path) {
             for (line, call) in clock_readings(&code) {
-                complain(
-                    line,
-                    format!(
-                        "`{call}` reads a clock: take the time as an argument, or from {CLOCK}"
-                    ),
-                );
+                complain(line, format!("`{call}` reads a clock: take the time as an argument, or from {CLOCK}"));
             }
         }
     }
@@ -55,15 +47,11 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 
 /// Finds `#[allow(..)]`, `#![allow(..)]` and an `allow` inside `cfg_attr`.
 fn allowances(code: &[Token<'_>]) -> Vec<usize> {
-    let opens_attribute = |at: usize| {
-        at > 0
-            && text_is(code, at, "[")
-            && (text_is(code, at - 1, "#") || text_is(code, at - 1, "!"))
-    };
+    let opens_attribute =
+        |at: usize| at > 0 && text_is(code, at, "[") && (text_is(code, at - 1, "#") || text_is(code, at - 1, "!"));
     let mut found = Vec::new();
     for (at, token) in code.iter().enumerate() {
-        let attribute =
-            at > 0 && opens_attribute(at - 1) && matches!(token.text, "allow" | "cfg_attr");
+        let attribute = at > 0 && opens_attribute(at - 1) && matches!(token.text, "allow" | "cfg_attr");
         if !attribute || !text_is(code, at + 1, "(") {
             continue;
         }
@@ -71,15 +59,8 @@ fn allowances(code: &[Token<'_>]) -> Vec<usize> {
             found.push(token.line);
             continue;
         }
-        let inside = code[at..]
-            .iter()
-            .take_while(|token| token.text != "]")
-            .zip(&code[at + 1..]);
-        found.extend(
-            inside
-                .filter(|(word, next)| word.text == "allow" && next.text == "(")
-                .map(|(word, _)| word.line),
-        );
+        let inside = code[at..].iter().take_while(|token| token.text != "]").zip(&code[at + 1..]);
+        found.extend(inside.filter(|(word, next)| word.text == "allow" && next.text == "(").map(|(word, _)| word.line));
     }
     found
 }
@@ -109,11 +90,7 @@ fn test_modules(code: &[Token<'_>]) -> Vec<std::ops::Range<usize>> {
     let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut found = Vec::new();
     for start in 0..code.len() {
-        if !marker
-            .iter()
-            .enumerate()
-            .all(|(offset, text)| text_is(code, start + offset, text))
-        {
+        if !marker.iter().enumerate().all(|(offset, text)| text_is(code, start + offset, text)) {
             continue;
         }
         let Some(open) = (start..code.len()).find(|at| matches!(code[*at].text, "{" | ";")) else {
@@ -170,15 +147,10 @@ mod tests {
 
     #[test]
     fn lints_are_silenced_with_a_reason_or_not_at_all() {
-        for source in [
-            "#[allow(dead_code)] fn f() {}",
-            "#![allow(unused)]",
-            "#[cfg_attr(test, allow(dead_code))] fn f() {}",
-        ] {
-            assert!(
-                breach("tests/it/main.rs", source).contains(":1: silence a lint"),
-                "{source}"
-            );
+        for source in
+            ["#[allow(dead_code)] fn f() {}", "#![allow(unused)]", "#[cfg_attr(test, allow(dead_code))] fn f() {}"]
+        {
+            assert!(breach("tests/it/main.rs", source).contains(":1: silence a lint"), "{source}");
         }
         let fine = "#[expect(dead_code, reason = \"#[allow(x)]\")] fn f() { list[allow(x)]; } // #[allow(y)]";
         assert_eq!(breach("src/a.rs", fine), "");
@@ -195,20 +167,9 @@ mod tests {
             "Local::now()",
         ] {
             let source = format!("fn f() {{\n {call}; }}");
-            assert!(
-                breach("src/actors/health.rs", &source).contains(":2: `"),
-                "{call}"
-            );
-            assert!(
-                breach("crates/core/src/time.rs", &source).contains("reads a clock"),
-                "{call}"
-            );
-            for path in [
-                CLOCK,
-                "crates/sim/src/lib.rs",
-                "tests/it/main.rs",
-                "src/actors/health/tests.rs",
-            ] {
+            assert!(breach("src/actors/health.rs", &source).contains(":2: `"), "{call}");
+            assert!(breach("crates/core/src/time.rs", &source).contains("reads a clock"), "{call}");
+            for path in [CLOCK, "crates/sim/src/lib.rs", "tests/it/main.rs", "src/actors/health/tests.rs"] {
                 assert_eq!(breach(path, &source), "", "{path} may");
             }
         }
@@ -218,19 +179,7 @@ mod tests {
     fn a_test_module_may_read_the_clock_and_code_after_it_may_not() {
         let source = "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }";
         assert_eq!(breach("src/a.rs", source), "");
-        assert!(
-            breach(
-                "src/a.rs",
-                &format!("{source} fn g() {{ Instant::now(); }}")
-            )
-            .contains(":2: `Instant::now`")
-        );
-        assert!(
-            breach(
-                "src/a.rs",
-                "#[cfg(test)] mod tests; fn g() { Instant::now(); }"
-            )
-            .contains("reads a clock")
-        );
+        assert!(breach("src/a.rs", &format!("{source} fn g() {{ Instant::now(); }}")).contains(":2: `Instant::now`"));
+        assert!(breach("src/a.rs", "#[cfg(test)] mod tests; fn g() { Instant::now(); }").contains("reads a clock"));
     }
 }

@@ -6,17 +6,8 @@ use crate::tree::{Tree, has_extension};
 /// Top-level folders that mean something on one machine only.
 const FOLDERS: &[&str] = &["root", "home", "tmp", "Users", "work", "workspace"];
 /// How the name of a host begins that hands out packages.
-const REGISTRY_HOSTS: &[&str] = &[
-    "registry",
-    "registries",
-    "npm",
-    "pypi",
-    "crates",
-    "mirror",
-    "mirrors",
-    "artifactory",
-    "nexus",
-];
+const REGISTRY_HOSTS: &[&str] =
+    &["registry", "registries", "npm", "pypi", "crates", "mirror", "mirrors", "artifactory", "nexus"];
 /// What every package in Cargo.lock comes from.
 const INDEX: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -26,11 +17,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     for (path, text) in tree.files() {
         let name = path.rsplit('/').next().unwrap_or(path);
         if matches!(name, ".npmrc" | ".yarnrc" | ".yarnrc.yml" | "pip.conf") {
-            findings.push(Finding::new(
-                path,
-                1,
-                "which registry to use is the machine's own business",
-            ));
+            findings.push(Finding::new(path, 1, "which registry to use is the machine's own business"));
         }
         for (number, line) in text.lines().enumerate() {
             let mut complain = |why: String| findings.push(Finding::new(path, number + 1, why));
@@ -38,17 +25,13 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 complain(format!("`{found}` is a path of one machine"));
             }
             if let Some(host) = registry_url(line) {
-                complain(format!(
-                    "`{host}` is a registry: leave the choice to the machine"
-                ));
+                complain(format!("`{host}` is a registry: leave the choice to the machine"));
             }
             if has_extension(name, "json") && line.trim_start().starts_with("\"resolved\":") {
                 complain("a lock file keeps versions and checksums, not where they came from: set omit-lockfile-registry-resolved".to_owned());
             }
             if name == "Cargo.lock"
-                && line
-                    .strip_prefix("source = ")
-                    .is_some_and(|source| source.trim_matches('"') != INDEX)
+                && line.strip_prefix("source = ").is_some_and(|source| source.trim_matches('"') != INDEX)
             {
                 complain("every dependency comes from crates.io".to_owned());
             }
@@ -64,17 +47,13 @@ fn machine_path(line: &str) -> Option<&str> {
         line.match_indices(&needle).find_map(|(at, _)| {
             let before = line[..at].chars().next_back();
             let absolute = before.is_none_or(|before| {
-                !before.is_alphanumeric()
-                    && !matches!(before, '_' | '.' | '-' | '~' | '}' | ')' | '*')
+                !before.is_alphanumeric() && !matches!(before, '_' | '.' | '-' | '~' | '}' | ')' | '*')
             });
             let rest = &line[at + needle.len()..];
             let length = rest
-                .find(|letter: char| {
-                    !letter.is_alphanumeric() && !matches!(letter, '_' | '.' | '-' | '$')
-                })
+                .find(|letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '.' | '-' | '$'))
                 .unwrap_or(rest.len());
-            (absolute && (length > 0 || *folder == "root"))
-                .then(|| &line[at..at + needle.len() + length])
+            (absolute && (length > 0 || *folder == "root")).then(|| &line[at..at + needle.len() + length])
         })
     })
 }
@@ -83,9 +62,7 @@ fn machine_path(line: &str) -> Option<&str> {
 fn registry_url(line: &str) -> Option<&str> {
     line.match_indices("://").find_map(|(at, mark)| {
         let rest = &line[at + mark.len()..];
-        let authority = &rest[..rest
-            .find(|letter: char| "/\"'`<>) ,;".contains(letter))
-            .unwrap_or(rest.len())];
+        let authority = &rest[..rest.find(|letter: char| "/\"'`<>) ,;".contains(letter)).unwrap_or(rest.len())];
         let host = authority.rsplit('@').next().unwrap_or(authority);
         let (first, more) = host.split_once('.')?;
         (REGISTRY_HOSTS.contains(&first) && !more.is_empty()).then_some(host)
@@ -113,8 +90,7 @@ mod tests {
                 path.clone(),
             ] {
                 assert!(
-                    breach("docs/a.md", &format!("\n{line}"))
-                        .contains(&format!(":2: `{path}` is a path")),
+                    breach("docs/a.md", &format!("\n{line}")).contains(&format!(":2: `{path}` is a path")),
                     "{line}"
                 );
             }
@@ -141,44 +117,25 @@ mod tests {
     #[test]
     fn registries_are_not_named() {
         let host = format!("{}.example.org", "registry");
+        assert!(breach("a.md", &format!("see https://{host}/x")).contains(&format!("`{host}` is a registry")));
         assert!(
-            breach("a.md", &format!("see https://{host}/x"))
-                .contains(&format!("`{host}` is a registry"))
-        );
-        assert!(
-            breach(
-                "a.toml",
-                &format!("x = \"sparse+https://me:pw@{}.corp/index\"", "artifactory")
-            )
-            .contains("is a registry")
+            breach("a.toml", &format!("x = \"sparse+https://me:pw@{}.corp/index\"", "artifactory"))
+                .contains("is a registry")
         );
         assert!(breach("tests/baileys/.npmrc", "").contains("machine's own business"));
         assert!(
-            breach(
-                "tests/baileys/package-lock.json",
-                "{\n  \"resolved\": \"x\""
-            )
-            .contains(":2: a lock file keeps")
+            breach("tests/baileys/package-lock.json", "{\n  \"resolved\": \"x\"").contains(":2: a lock file keeps")
         );
-        assert!(
-            breach("Cargo.lock", "source = \"git+https://example.org/x\"")
-                .contains("comes from crates.io")
-        );
+        assert!(breach("Cargo.lock", "source = \"git+https://example.org/x\"").contains("comes from crates.io"));
     }
 
     #[test]
     fn ordinary_addresses_and_locks_are_fine() {
         assert_eq!(
-            breach(
-                "a.md",
-                "https://example.org/registry and ws://127.0.0.1:7300 and https://www.npmx.example"
-            ),
+            breach("a.md", "https://example.org/registry and ws://127.0.0.1:7300 and https://www.npmx.example"),
             ""
         );
         assert_eq!(breach("Cargo.lock", &format!("source = \"{INDEX}\"")), "");
-        assert_eq!(
-            breach("a.rs", "self.registry.len(); registry.insert(x)"),
-            ""
-        );
+        assert_eq!(breach("a.rs", "self.registry.len(); registry.insert(x)"), "");
     }
 }
