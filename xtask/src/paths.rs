@@ -2,7 +2,7 @@
 
 use crate::lexer::{Kind, Token};
 
-/// A path from the crate's root, and the line its first word stands on.
+/// A path in full, and the line its first word stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootPath {
     pub segments: Vec<String>,
@@ -42,6 +42,13 @@ pub fn root_paths(tokens: &[Token<'_>], module: &[String]) -> Vec<RootPath> {
         }
         walk(tokens, at + 2, base, token.line, &mut found);
     }
+    found
+}
+
+/// Lists the paths of one path or `use` tree, whose first word is at a place.
+pub fn use_tree(tokens: &[Token<'_>], at: usize) -> Vec<RootPath> {
+    let mut found = Vec::new();
+    walk(tokens, at, Vec::new(), tokens[at].line, &mut found);
     found
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::finding::Finding;
 use crate::lexer::{Token, tokens};
-use crate::paths::text_is;
+use crate::paths::{text_is, use_tree};
 use crate::tree::Tree;
 
 const MOST_LINES: usize = 500;
@@ -72,17 +72,33 @@ fn reads_no_clock(path: &str) -> bool {
 }
 
 /// Finds the readings of a wall clock or a monotonic one outside of test modules.
+///
+/// tokio's clock passes, since a test can pause it: the linter refuses it too, but may be told why a place needs it.
 fn clock_readings(code: &[Token<'_>]) -> Vec<(usize, String)> {
     let tests = test_modules(code);
+    let tokio_is_meant = imports_tokio_instant(code);
+    let pausable = |at: usize| {
+        let qualified = at > 0 && text_is(code, at - 1, "::");
+        let tokio = at >= 4 && text_is(code, at - 2, "time") && text_is(code, at - 4, "tokio");
+        code[at].text == "Instant" && if qualified { tokio } else { tokio_is_meant }
+    };
     let reads = |at: usize| {
         matches!(code[at].text, "Instant" | "SystemTime" | "Utc" | "Local")
             && text_is(code, at + 1, "::")
             && text_is(code, at + 2, "now")
     };
     (0..code.len())
-        .filter(|at| reads(*at) && !tests.iter().any(|range| range.contains(at)))
+        .filter(|at| reads(*at) && !pausable(*at) && !tests.iter().any(|range| range.contains(at)))
         .map(|at| (code[at].line, format!("{}::now", code[at].text)))
         .collect()
+}
+
+/// Tells whether a `use` of this file makes `Instant` stand for tokio's.
+fn imports_tokio_instant(code: &[Token<'_>]) -> bool {
+    let begins = |at: &usize| code[*at].text == "tokio" && *at > 0 && text_is(code, at - 1, "use");
+    (0..code.len())
+        .filter(begins)
+        .any(|at| use_tree(code, at).iter().any(|path| path.segments == ["tokio", "time", "Instant"]))
 }
 
 /// The ranges of tokens inside `#[cfg(test)] mod name { .. }`.
@@ -158,20 +174,32 @@ mod tests {
 
     #[test]
     fn nobody_reads_a_clock_but_the_clock() {
-        for call in [
-            "std::time::Instant::now()",
-            "tokio::time::Instant::now()",
-            "Instant::now()",
-            "SystemTime::now()",
-            "chrono::Utc::now()",
-            "Local::now()",
-        ] {
+        for call in
+            ["std::time::Instant::now()", "Instant::now()", "SystemTime::now()", "chrono::Utc::now()", "Local::now()"]
+        {
             let source = format!("fn f() {{\n {call}; }}");
             assert!(breach("src/actors/health.rs", &source).contains(":2: `"), "{call}");
             assert!(breach("crates/core/src/time.rs", &source).contains("reads a clock"), "{call}");
             for path in [CLOCK, "crates/sim/src/lib.rs", "tests/it/main.rs", "src/actors/health/tests.rs"] {
                 assert_eq!(breach(path, &source), "", "{path} may");
             }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_tests_can_pause_is_left_to_the_linter() {
+        for source in [
+            "fn f() { tokio::time::Instant::now(); }",
+            "use tokio::{net, time::{Duration, Instant}}; fn f() { Instant::now(); }",
+            "use tokio::time::Instant; fn f() { Instant::now(); }",
+        ] {
+            assert_eq!(breach("src/a.rs", source), "", "{source}");
+        }
+        for source in [
+            "use tokio::time::Instant; fn f() { std::time::Instant::now(); }",
+            "use tokio::time::sleep; use std::time::Instant; fn f() { Instant::now(); }",
+        ] {
+            assert!(breach("src/a.rs", source).contains("reads a clock"), "{source}");
         }
     }
 
