@@ -18,3 +18,5 @@ pub mod health;
 pub mod instance;
 pub mod supervisor;
 pub mod system;
+#[cfg(test)]
+mod testing;

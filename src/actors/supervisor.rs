@@ -54,21 +54,15 @@ impl SupervisorActor {
         Self { parts, instance: None, roster: Roster::default(), queue: VecDeque::new(), pacer: None, draining: false }
     }
 
-    /// Starts the next child in the queue, and comes back for the one after it.
+    /// Starts the next child in the queue, and leaves a gap before the one after it.
     fn start_next(&mut self, ctx: &mut Context<Self>) {
         self.pacer = None;
         while let Some(id) = self.queue.pop_front() {
             if self.start_if_waiting(&id, ctx) {
-                break;
+                let gap = Duration::from_secs(1) / self.parts.starts_per_second.max(1);
+                self.pacer = Some(ctx.run_later(gap, Self::start_next));
+                return;
             }
-        }
-        self.pace(ctx);
-    }
-
-    fn pace(&mut self, ctx: &mut Context<Self>) {
-        if self.pacer.is_none() && !self.queue.is_empty() && !self.draining {
-            let gap = Duration::from_secs(1) / self.parts.starts_per_second.max(1);
-            self.pacer = Some(ctx.run_later(gap, Self::start_next));
         }
     }
 }

@@ -1,1 +1,212 @@
-//! x
+use std::time::Duration;
+
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, DownReason, Method, Phase, Refusal};
+
+use super::protocol::{CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, WhereIs};
+use crate::actors::instance::protocol::SendText;
+use crate::actors::testing::World;
+use crate::actors::testing::links::{Answer, Dial};
+use crate::ports::link::{OutgoingText, SendError};
+
+const SOON: Duration = Duration::from_millis(100);
+
+#[actix::test]
+async fn a_stored_instance_that_should_be_connected_comes_online_by_itself() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    assert_eq!(world.links.story(), ["shop g1 dial 1 @0s", "shop g1 ping 1 @0s"]);
+    assert_eq!(world.entry(&id).status.state_at(world.clock.now()), PublicState::Open);
+    let told: Vec<String> = world.store.written().into_iter().filter(|line| line.contains("connection.update")).collect();
+    assert_eq!(told, ["shop connection.update connecting", "shop connection.update open"]);
+}
+
+#[actix::test]
+async fn a_child_that_keeps_crashing_is_started_later_each_time_and_then_quarantined() {
+    let world = World::start();
+    world.links.usually(Dial::Panic);
+    let id = world.add("shop").await;
+    world.pass(Duration::from_secs(60)).await;
+    let dials: Vec<String> = world.links.story().into_iter().filter(|line| line.contains("dial")).collect();
+    assert_eq!(dials.len(), 4, "{dials:?}");
+    assert!(dials[3].starts_with("shop g4 dial 4"), "a new incarnation never uses an old link's number: {dials:?}");
+    let status = world.entry(&id).status;
+    assert_eq!((status.phase, status.code()), (Phase::Parked, Some("instance-quarantined")));
+    assert_eq!(status.state_at(world.clock.now()), PublicState::Close);
+
+    world.links.usually(Dial::Online);
+    world.supervisor.send(RestartInstance { id: id.clone() }).await.unwrap().unwrap();
+    world.pass(SOON).await;
+    assert_eq!(world.entry(&id).status.phase, Phase::Online, "an operator's restart forgives");
+}
+
+#[actix::test]
+async fn a_panic_seals_the_link_and_leaves_the_others_alone() {
+    let world = World::start();
+    let quiet = world.add("quiet").await;
+    world.pass(SOON).await;
+    world.links.next([Dial::Panic]);
+    let loud = world.add("loud").await;
+    world.pass(Duration::from_secs(5)).await;
+    let story = world.links.story();
+    assert!(story.iter().any(|line| line.starts_with("loud g1 seal ActorGone")), "{story:?}");
+    assert!(!story.iter().any(|line| line.starts_with("quiet g1 seal")), "{story:?}");
+    assert_eq!(world.entry(&loud).status.phase, Phase::Online);
+    assert_eq!(world.entry(&quiet).status.link, 1);
+}
+
+#[actix::test]
+async fn a_panic_in_a_task_of_the_link_restarts_the_actor_with_a_new_link() {
+    let world = World::start();
+    world.links.next([Dial::Down(DownReason::Panicked)]);
+    let id = world.add("shop").await;
+    world.pass(Duration::from_secs(5)).await;
+    let story = world.links.story();
+    assert!(story[1].starts_with("shop g1 seal ActorGone"), "{story:?}");
+    assert!(story[2].starts_with("shop g2 dial 2"), "{story:?}");
+    assert_eq!(world.entry(&id).status.phase, Phase::Online);
+}
+
+#[actix::test]
+async fn a_restart_by_an_operator_does_not_wait_for_the_supervisors_backoff() {
+    let world = World::start();
+    world.links.next([Dial::Panic, Dial::Panic, Dial::Panic]);
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    for _ in 0..2 {
+        world.supervisor.send(RestartInstance { id: id.clone() }).await.unwrap().unwrap_err();
+        world.pass(Duration::from_millis(10)).await;
+    }
+    let answer = world.supervisor.send(RestartInstance { id: id.clone() }).await.unwrap();
+    world.pass(SOON).await;
+    assert_eq!(answer, Ok(()));
+    assert_eq!(world.entry(&id).status.phase, Phase::Online);
+}
+
+#[actix::test]
+async fn connecting_a_hundred_times_dials_once() {
+    let world = World::start();
+    world.links.usually(Dial::Qr);
+    let id = world.add_with("new", false, Desired::Stopped).await;
+    for _ in 0..100 {
+        world.supervisor.send(ConnectInstance { id: id.clone(), method: Method::Qr }).await.unwrap().unwrap();
+    }
+    world.pass(SOON).await;
+    assert_eq!(world.links.story(), ["new g1 dial 1 @0s"]);
+    let entry = world.entry(&id);
+    assert_eq!((entry.pairing.qr.as_deref(), entry.pairing.count), (Some("qr"), 1));
+}
+
+#[actix::test]
+async fn a_logout_answers_when_the_credentials_are_archived() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.supervisor.send(LogOutInstance { id: id.clone() }).await.unwrap().unwrap();
+    world.pass(SOON).await;
+    assert!(world.store.written().contains(&"shop archived".to_owned()));
+    assert_eq!(world.entry(&id).status.phase, Phase::Unpaired);
+    let again = world.supervisor.send(LogOutInstance { id }).await.unwrap();
+    assert_eq!(again, Err(CommandError::Refused(Refusal::NotConnected)));
+}
+
+#[actix::test]
+async fn credentials_that_could_not_be_archived_are_never_paired_over() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.store.set_down(true);
+    world.supervisor.send(LogOutInstance { id: id.clone() }).await.unwrap().unwrap();
+    world.links.usually(Dial::Qr);
+    world.links.story();
+    world.supervisor.send(ConnectInstance { id: id.clone(), method: Method::Qr }).await.unwrap().unwrap();
+    world.pass(Duration::from_secs(6)).await;
+    assert!(world.links.story().iter().all(|line| !line.contains("dial")));
+    assert_eq!(world.entry(&id).status.code(), Some("store-unavailable"));
+    world.store.set_down(false);
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(world.entry(&id).status.phase, Phase::Pairing);
+}
+
+#[actix::test]
+async fn a_delete_ends_the_socket_before_it_answers() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.supervisor.send(DeleteInstance { id: id.clone() }).await.unwrap().unwrap();
+    let story = world.links.story();
+    assert!(story.iter().any(|line| line.contains("log out 1")), "{story:?}");
+    assert!(world.board.get(&id).is_none());
+    assert_eq!(world.supervisor.send(DeleteInstance { id }).await.unwrap(), Err(CommandError::Unknown));
+}
+
+#[actix::test]
+async fn draining_saves_then_closes_every_instance() {
+    let world = World::start();
+    for name in ["a", "b", "c"] {
+        world.add(name).await;
+    }
+    world.pass(Duration::from_secs(1)).await;
+    world.links.story();
+    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
+    assert_eq!(forced, Vec::<String>::new());
+    let story = world.links.story();
+    for name in ["a", "b", "c"] {
+        let at = |what: &str| story.iter().position(|line| line.starts_with(&format!("{name} g1 {what}"))).unwrap();
+        assert!(at("save") < at("close") && at("close") < at("seal"), "{story:?}");
+    }
+    let id = holdfast_core::id::InstanceId::new("a");
+    assert_eq!(world.supervisor.send(RestartInstance { id }).await.unwrap(), Err(CommandError::Stopping));
+}
+
+#[actix::test]
+async fn draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.links.answer_saves(Answer::Never);
+    world.links.answer_closes(Answer::Never);
+    let began = world.clock.now();
+    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
+    assert!(world.clock.now().since(began) <= Duration::from_secs(17));
+    assert_eq!(forced, [format!("instance {id} was cut before it was saved and closed")]);
+}
+
+#[actix::test]
+async fn a_message_waits_for_the_link_and_is_refused_when_there_is_none() {
+    let world = World::start();
+    world.links.next([Dial::Hang]);
+    let id = world.add("shop").await;
+    let text = |text: &str| SendText { message: outgoing(text), wait: Duration::from_secs(10) };
+    let ports = world.supervisor.send(WhereIs { id: id.clone() }).await.unwrap().unwrap();
+    let refused = ports.send_text.send(text("lost")).await.unwrap();
+    assert!(matches!(refused, Err(SendError::NotConnected)), "{refused:?}");
+    world.pass(Duration::from_secs(60)).await;
+    let sent = ports.send_text.send(text("hello")).await.unwrap().unwrap();
+    assert_eq!(sent.body["text"], "hello");
+}
+
+#[actix::test]
+async fn boot_is_paced() {
+    let world = World::start();
+    for number in 0..40 {
+        world.add(&format!("n{number}")).await;
+    }
+    world.pass(Duration::from_secs(1)).await;
+    let dials = world.links.story().iter().filter(|line| line.contains("dial")).count();
+    assert!((15..=25).contains(&dials), "{dials} dials in the first second");
+    world.pass(Duration::from_secs(2)).await;
+    assert!(world.board.all().iter().all(|(_, entry)| entry.status.phase == Phase::Online));
+}
+
+fn outgoing(text: &str) -> OutgoingText {
+    OutgoingText {
+        number: "5511999999999".to_owned(),
+        text: text.to_owned(),
+        delay: Duration::ZERO,
+        link_preview: true,
+        mentioned: Vec::new(),
+        quoted: None,
+    }
+}

@@ -1,1 +1,124 @@
-//! x
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::prelude::{Actor, Context, Handler};
+use holdfast_core::shutdown::{Budgets, Phase, ShutdownReport};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::protocol::{BeginShutdown, Booted, GetSystemStatus};
+use super::{SystemActor, SystemParts};
+use crate::actors::dispatcher::protocol::Flush;
+use crate::actors::supervisor::protocol::DrainAll;
+use crate::actors::testing::store::MemoryStore;
+use crate::ports::clock::Clock;
+
+#[actix::test]
+async fn the_phases_are_entered_in_order_and_end_with_the_store() {
+    let (stage, report) = Stage::start(Cast { drain: Some(vec![]), flush: Some(vec![]) });
+    stage.system.do_send(Booted);
+    assert!(stage.status().await.ready);
+    stage.system.do_send(BeginShutdown);
+    let report = report.await.unwrap();
+    assert!(report.clean);
+    assert_eq!(*stage.calls.lock().unwrap(), ["drain", "flush"]);
+    assert_eq!(stage.store.written(), ["store closed"]);
+    assert_eq!(stage.status().await.phase, Phase::Stopped);
+}
+
+#[actix::test]
+async fn what_was_forced_is_said_and_nothing_is_waited_for_forever() {
+    let (stage, report) = Stage::start(Cast { drain: Some(vec!["instance a was cut".to_owned()]), flush: None });
+    stage.system.do_send(Booted);
+    stage.system.do_send(BeginShutdown);
+    let report = report.await.unwrap();
+    assert!(!report.clean);
+    assert_eq!(report.forced, ["instance a was cut", "phase flushing did not end in its time"]);
+    assert!(report.took_ms <= 25_000);
+}
+
+#[actix::test]
+async fn a_second_signal_does_not_wait() {
+    let (stage, report) = Stage::start(Cast { drain: None, flush: None });
+    stage.system.do_send(Booted);
+    stage.system.do_send(BeginShutdown);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!stage.status().await.ready);
+    stage.system.do_send(BeginShutdown);
+    let report = report.await.unwrap();
+    assert!(!report.clean && report.took_ms < 1_000, "{report:?}");
+}
+
+/// What the other actors answer; `None` never answers.
+#[derive(Clone)]
+struct Cast {
+    drain: Option<Vec<String>>,
+    flush: Option<Vec<String>>,
+}
+
+struct Stage {
+    system: actix::Addr<SystemActor>,
+    store: Arc<MemoryStore>,
+    calls: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Stage {
+    fn start(cast: Cast) -> (Self, oneshot::Receiver<ShutdownReport>) {
+        tokio::time::pause();
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let extra = Extra { cast, calls: Arc::clone(&calls) }.start();
+        let store = Arc::new(MemoryStore::default());
+        let (report, receiver) = oneshot::channel();
+        let system = SystemActor::new(SystemParts {
+            clock: Clock::start(),
+            budgets: Budgets::within(Duration::from_secs(30)),
+            drain: extra.clone().recipient(),
+            flush: extra.recipient(),
+            store: store.clone(),
+            runtime: Handle::current(),
+            report,
+        })
+        .start();
+        (Self { system, store, calls }, receiver)
+    }
+
+    async fn status(&self) -> super::protocol::SystemStatus {
+        self.system.send(GetSystemStatus).await.unwrap()
+    }
+}
+
+struct Extra {
+    cast: Cast,
+    calls: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Actor for Extra {
+    type Context = Context<Self>;
+}
+
+impl Handler<DrainAll> for Extra {
+    type Result = actix::ResponseFuture<Vec<String>>;
+
+    fn handle(&mut self, _: DrainAll, _: &mut Self::Context) -> Self::Result {
+        self.calls.lock().unwrap().push("drain");
+        answer(self.cast.drain.clone())
+    }
+}
+
+impl Handler<Flush> for Extra {
+    type Result = actix::ResponseFuture<Vec<String>>;
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+        self.calls.lock().unwrap().push("flush");
+        answer(self.cast.flush.clone())
+    }
+}
+
+fn answer(with: Option<Vec<String>>) -> actix::ResponseFuture<Vec<String>> {
+    Box::pin(async move {
+        match with {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    })
+}

@@ -1,0 +1,48 @@
+//! Signals of the operating system: the first begins the shutdown, the second forces it.
+
+use actix::prelude::Recipient;
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+use crate::actors::system::protocol::BeginShutdown;
+
+/// The signals that stop the service. They are caught from the moment this is made.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl StopSignals {
+    /// Begins to catch SIGTERM, SIGINT and SIGHUP.
+    ///
+    /// # Errors
+    /// If the system does not allow it.
+    pub fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal and returns its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+
+    /// Passes every signal on, for as long as the process lives.
+    pub async fn pass_on(mut self, system: Recipient<BeginShutdown>) {
+        loop {
+            let name = self.next().await;
+            info!(signal = name, "Received {name}");
+            system.do_send(BeginShutdown);
+        }
+    }
+}

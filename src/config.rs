@@ -1,0 +1,241 @@
+//! The settings: read once from the environment, every value typed, all mistakes reported together.
+
+mod problem;
+mod reader;
+mod uri;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use holdfast_core::backoff::Backoff;
+use holdfast_core::connection::Policy;
+use holdfast_core::delivery::RetryPolicy;
+use holdfast_core::shutdown::Budgets;
+use holdfast_core::supervision::RestartPolicy;
+use secrecy::SecretString;
+use url::Url;
+
+pub use self::problem::{Problem, Severity};
+use self::reader::Reader;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the embedded database, the keys and the lock are.
+    pub data_dir: PathBuf,
+    pub server: Server,
+    /// The global API key; generated and kept in the data directory when unset.
+    pub api_key: Option<SecretString>,
+    /// Whether events carry the instance's token.
+    pub expose_token: bool,
+    pub database: Database,
+    /// 32 bytes in hex or base64; a key file in the data directory when unset.
+    pub session_key: Option<SecretString>,
+    pub whatsapp: WhatsApp,
+    /// The rules that every instance lives by.
+    pub policy: Policy,
+    pub supervision: RestartPolicy,
+    /// How many stored instances are started in a second at boot.
+    pub starts_per_second: u32,
+    /// How long a store operation may err or hang before the link is sealed.
+    pub store_grace: Duration,
+    pub shutdown: Shutdown,
+    pub webhook: Webhook,
+    /// Names this process among those that share a database; kept in the data directory when unset.
+    pub node_id: Option<String>,
+    pub log: Log,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    /// The address under which clients reach it, for events.
+    pub url: Option<String>,
+    pub cors: Cors,
+    /// The dark colour of QR codes, `#rrggbb`.
+    pub qr_color: String,
+}
+
+/// Cross-origin rules.
+#[derive(Debug, Clone)]
+pub struct Cors {
+    pub origins: Vec<String>,
+    pub methods: Vec<String>,
+    pub credentials: bool,
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// The file of the embedded database.
+    pub path: PathBuf,
+    /// Whose rows in a shared database are ours.
+    pub client_name: String,
+}
+
+/// How WhatsApp is reached and what it is told about us.
+#[derive(Debug, Clone)]
+pub struct WhatsApp {
+    /// The WebSocket; WhatsApp's own when unset.
+    pub url: Option<Url>,
+    /// The web version to claim; looked up when unset.
+    pub version: Option<(u32, u32, u32)>,
+    /// The device name that the phone shows.
+    pub device_name: String,
+    /// The browser that the phone shows.
+    pub browser: String,
+}
+
+/// The end.
+#[derive(Debug, Clone, Copy)]
+pub struct Shutdown {
+    /// After this time the process ends whatever is still under way.
+    pub forced_after: Duration,
+    pub budgets: Budgets,
+}
+
+/// Deliveries to webhooks.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    pub timeout: Duration,
+    pub retry: RetryPolicy,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub json: bool,
+    pub color: bool,
+}
+
+impl Settings {
+    /// Reads the settings through `lookup`, which returns the text of a variable.
+    ///
+    /// # Errors
+    /// All problems at once, if one of them is an error. Otherwise the settings come with the warnings.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let mut r = Reader::new(&lookup);
+        let data_dir = PathBuf::from(r.text("DATA_DIR", "./data"));
+        let settings = Self {
+            server: server(&mut r),
+            api_key: r.secret("AUTHENTICATION_API_KEY"),
+            expose_token: r.flag("AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES", false),
+            database: Database {
+                path: uri::database(&mut r, &data_dir),
+                client_name: r.text("DATABASE_CONNECTION_CLIENT_NAME", "evolution"),
+            },
+            session_key: r.secret("SESSION_ENCRYPTION_KEY"),
+            whatsapp: WhatsApp {
+                url: uri::websocket(&mut r),
+                version: uri::version(&mut r),
+                device_name: r.text("CONFIG_SESSION_PHONE_CLIENT", "Evolution API"),
+                browser: r.text("CONFIG_SESSION_PHONE_NAME", "Chrome"),
+            },
+            policy: policy(&mut r),
+            supervision: RestartPolicy {
+                intensity: r.number("RESTART_INTENSITY", 5_usize, 1..=1000),
+                window: r.seconds("RESTART_WINDOW_SECONDS", 60, 1..=86_400),
+                backoff: redial(&mut Reader::quiet(&lookup)),
+                stable_after: Duration::from_secs(300),
+            },
+            starts_per_second: r.number("DIAL_RATE_PER_SECOND", 20_u32, 1..=1000),
+            store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
+            shutdown: shutdown(&mut r),
+            webhook: webhook(&mut r),
+            node_id: r.optional("NODE_ID"),
+            log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", color: r.flag("LOG_COLOR", false) },
+            data_dir,
+        };
+        check(&settings, &mut r);
+        let problems = r.finish();
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(problems);
+        }
+        Ok((settings, problems))
+    }
+}
+
+fn server(r: &mut Reader<'_>) -> Server {
+    Server {
+        host: r.text("SERVER_HOST", "0.0.0.0"),
+        port: r.number("SERVER_PORT", 8080_u16, 0..=u16::MAX),
+        url: r.optional("SERVER_URL"),
+        cors: Cors {
+            origins: r.list("CORS_ORIGIN", "*"),
+            methods: r.list("CORS_METHODS", "POST,GET,PUT,DELETE"),
+            credentials: r.flag("CORS_CREDENTIALS", false),
+        },
+        qr_color: r.color("QRCODE_COLOR", "#198754"),
+    }
+}
+
+fn redial(r: &mut Reader<'_>) -> Backoff {
+    Backoff {
+        base: r.millis("RECONNECT_BASE_MS", 1000, 10..=60_000),
+        cap: r.seconds("RECONNECT_MAX_SECONDS", 300, 1..=3_600),
+    }
+}
+
+fn policy(r: &mut Reader<'_>) -> Policy {
+    Policy {
+        redial: redial(r),
+        stable_after: r.seconds("RECONNECT_STABLE_SECONDS", 30, 1..=3_600),
+        connect_timeout: r.seconds("CONNECT_TIMEOUT_SECONDS", 20, 1..=300),
+        login_timeout: r.seconds("LOGIN_TIMEOUT_SECONDS", 60, 1..=600),
+        health_interval: r.seconds("HEALTH_CHECK_INTERVAL_SECONDS", 30, 1..=3_600),
+        ping_timeout: r.seconds("HEALTH_PING_TIMEOUT_SECONDS", 10, 1..=300),
+        qr_limit: r.number("QRCODE_LIMIT", 30_u32, 1..=1000),
+        ..Policy::default()
+    }
+}
+
+fn shutdown(r: &mut Reader<'_>) -> Shutdown {
+    let forced_after = r.seconds("SHUTDOWN_TIMEOUT_SECONDS", 30, 3..=600);
+    Shutdown { forced_after, budgets: Budgets::within(forced_after) }
+}
+
+fn webhook(r: &mut Reader<'_>) -> Webhook {
+    let usual = RetryPolicy::default();
+    Webhook {
+        timeout: r.millis("WEBHOOK_REQUEST_TIMEOUT_MS", 30_000, 100..=600_000),
+        retry: RetryPolicy {
+            max_attempts: r.number("WEBHOOK_RETRY_MAX_ATTEMPTS", usual.max_attempts, 1..=1000),
+            initial: r.seconds("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", 5, 1..=3_600),
+            max: r.seconds("WEBHOOK_RETRY_MAX_DELAY_SECONDS", 300, 1..=86_400),
+            exponential: r.flag("WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF", true),
+            jitter_factor: r.fraction("WEBHOOK_RETRY_JITTER_FACTOR", usual.jitter_factor),
+            non_retryable: r.numbers("WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES", usual.non_retryable),
+        },
+    }
+}
+
+/// Rules between values.
+fn check(settings: &Settings, r: &mut Reader<'_>) {
+    let policy = &settings.policy;
+    if policy.ping_timeout >= policy.health_interval {
+        r.warn(
+            "HEALTH_PING_TIMEOUT_SECONDS",
+            "cfg-ping-timeout",
+            "the ping deadline is not shorter than the check interval",
+            "set HEALTH_PING_TIMEOUT_SECONDS below HEALTH_CHECK_INTERVAL_SECONDS",
+        );
+    }
+    if policy.redial.base > policy.redial.cap {
+        r.error(
+            "RECONNECT_BASE_MS",
+            "cfg-backoff",
+            "the first wait is longer than the longest",
+            "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
+        );
+    }
+    if r.optional("DATABASE_SAVE_DATA_INSTANCE").as_deref() == Some("false") {
+        r.warn(
+            "DATABASE_SAVE_DATA_INSTANCE",
+            "cfg-sessions-always-saved",
+            "sessions are always saved; the value false is not honoured",
+            "remove the variable",
+        );
+    }
+}

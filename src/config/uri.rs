@@ -1,0 +1,60 @@
+//! Values with a syntax of their own: addresses and versions.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::reader::Reader;
+
+/// Reads where the embedded database is, and refuses databases that this build does not speak to.
+pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
+    let provider = r.optional("DATABASE_PROVIDER");
+    let uri = r.optional("DATABASE_CONNECTION_URI");
+    let scheme = uri.as_deref().and_then(|uri| uri.split_once("://")).map(|(scheme, _)| scheme.to_owned());
+    match (provider.as_deref(), scheme.as_deref()) {
+        (Some("mysql"), _) | (_, Some("mysql")) => r.error(
+            "DATABASE_PROVIDER",
+            "cfg-database-mysql",
+            "MySQL is not supported",
+            "use sqlite, or leave the database variables unset",
+        ),
+        (Some("postgresql" | "psql_bouncer"), _) | (_, Some("postgres" | "postgresql")) => r.error(
+            "DATABASE_PROVIDER",
+            "cfg-database-postgresql",
+            "this build does not speak to PostgreSQL yet",
+            "use sqlite, or leave the database variables unset",
+        ),
+        (None | Some("sqlite"), None | Some("sqlite")) => {}
+        (Some(_), _) => r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite"),
+        (None, Some(_)) => {
+            r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", "the address has an unknown scheme", "write sqlite://PATH");
+        }
+    }
+    match uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")) {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => data_dir.join("holdfast.db"),
+    }
+}
+
+/// Reads where WhatsApp is. Anything unencrypted is for this machine only.
+pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
+    let text = r.optional("WHATSAPP_WEBSOCKET_URL")?;
+    let parsed = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
+    if parsed.is_none() {
+        r.error("WHATSAPP_WEBSOCKET_URL", "cfg-websocket-url", "the value is not a WebSocket address", "write ws://HOST:PORT/PATH or wss://HOST/PATH");
+    }
+    parsed
+}
+
+/// Reads the web version to claim, three numbers.
+pub(super) fn version(r: &mut Reader<'_>) -> Option<(u32, u32, u32)> {
+    let text = r.optional("WHATSAPP_WEB_VERSION")?;
+    let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+    match parts.as_deref() {
+        Some(&[major, minor, patch]) => Some((major, minor, patch)),
+        _ => {
+            r.error("WHATSAPP_WEB_VERSION", "cfg-web-version", "the value is not a version", "write three numbers, such as 2.3000.1029");
+            None
+        }
+    }
+}
