@@ -1,0 +1,86 @@
+//! What the handlers work with.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{MailboxError, Message, Recipient};
+use holdfast_core::id::InstanceId;
+use holdfast_core::shutdown::Phase;
+use holdfast_core::status::InstanceStatus;
+use tracing::error;
+
+use super::error::ApiError;
+use super::settings::HttpSettings;
+use crate::actors::supervisor::protocol::{
+    CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+};
+use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
+use crate::ports::board::Board;
+use crate::ports::clock::Clock;
+use crate::ports::store::Store;
+
+/// How long the system actor may take to say where the service is in its life.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The ways to the actors, the store and the board; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    pub start: Recipient<StartInstance>,
+    pub connect: Recipient<ConnectInstance>,
+    pub restart: Recipient<RestartInstance>,
+    pub log_out: Recipient<LogOutInstance>,
+    pub delete: Recipient<DeleteInstance>,
+    pub where_is: Recipient<WhereIs>,
+    pub system: Recipient<GetSystemStatus>,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<Board>,
+    pub clock: Clock,
+    pub settings: Arc<HttpSettings>,
+}
+
+impl Api {
+    /// Returns where the service is in its life, `None` if the system actor does not say.
+    pub(super) async fn system_status(&self) -> Option<SystemStatus> {
+        self.system.send(GetSystemStatus).timeout(STATUS_WITHIN).await.ok()
+    }
+
+    /// Fails while the service starts or stops: an answer about instances would then be wrong, or what it promises not kept.
+    pub(super) async fn require_running(&self) -> Result<(), ApiError> {
+        match self.system_status().await {
+            Some(status) if status.phase > Phase::Running => Err(ApiError::stopping()),
+            Some(status) if status.ready => Ok(()),
+            Some(_) | None => Err(ApiError::starting()),
+        }
+    }
+
+    /// Reads the status that hangs on the board.
+    pub(super) fn status(&self, id: &InstanceId) -> Option<InstanceStatus> {
+        self.board.get(id).map(|entry| entry.status)
+    }
+}
+
+/// Asks an actor, and gives up after `within`. Both a full mailbox and a slow answer end in [`CommandError::Overloaded`].
+pub(super) async fn ask<M, T>(to: &Recipient<M>, message: M, within: Duration) -> Result<T, CommandError>
+where
+    M: Message<Result = Result<T, CommandError>> + Send + 'static,
+    T: Send + 'static,
+{
+    match to.send(message).timeout(within).await {
+        Ok(answer) => answer,
+        Err(MailboxError::Timeout) => Err(CommandError::Overloaded),
+        // The supervisor lives as long as the service.
+        Err(MailboxError::Closed) => Err(CommandError::Stopping),
+    }
+}
+
+/// Runs work to its end even if the client goes away meanwhile: half of a creation or deletion would be worse than either.
+pub(super) async fn to_the_end<T: 'static>(work: impl Future<Output = Result<T, ApiError>> + 'static) -> Result<T, ApiError> {
+    match actix_web::rt::spawn(work).await {
+        Ok(result) => result,
+        Err(cause) => {
+            error!(%cause, "A request did not come to its end");
+            Err(ApiError::internal())
+        }
+    }
+}

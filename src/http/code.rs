@@ -1,0 +1,78 @@
+//! The stable codes of the HTTP layer. Those that explain a connection are in `holdfast_core::connection::down_reason`.
+
+macro_rules! codes {
+    ($($variant:ident $code:literal $action:literal $sentence:literal),+ $(,)?) => {
+        /// Why a request was not carried out.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ErrorCode {
+            $(#[doc = $sentence] $variant,)+
+        }
+
+        impl ErrorCode {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Returns the code, which never changes.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),+ }
+            }
+
+            /// Returns a sentence for people.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence),+ }
+            }
+
+            /// Returns what a person can do about it, as one word.
+            pub fn user_action(self) -> &'static str {
+                match self { $(Self::$variant => $action),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    Unauthorized "unauthorized" "check_key"
+        "The header apikey is missing, or is neither the global key nor the token of this instance.",
+    UnknownInstance "instance-unknown" "check_name"
+        "There is no instance with this name.",
+    NameTaken "instance-name-taken" "choose_name"
+        "Another instance has this name.",
+    UnknownRoute "route-unknown" "check_path"
+        "There is no such path, or not with this method.",
+    Malformed "request-malformed" "fix_request"
+        "The body is not the JSON that it says it is.",
+    Invalid "request-invalid" "fix_request"
+        "A field is missing, has the wrong type or a value that is not allowed.",
+    TooLarge "request-too-large" "fix_request"
+        "The body is larger than this route takes.",
+    TooSlow "request-too-slow" "retry"
+        "The body did not arrive in its time.",
+    OriginRefused "origin-refused" "check_cors"
+        "CORS_ORIGIN does not list the origin of the page that calls.",
+    IntegrationInvalid "integration-invalid" "fix_request"
+        "The integration is missing or unknown.",
+    Unsupported "not-supported" "fix_request"
+        "Evolution API can do this, this engine cannot, or not yet.",
+    NotConnected "instance-not-connected" "wait"
+        "The instance has no open connection; reason says why, if that is known.",
+    NumberUnknown "number-not-on-whatsapp" "check_number"
+        "The recipient has no WhatsApp account.",
+    MessageInvalid "message-invalid" "fix_request"
+        "The message cannot be sent as it is.",
+    MessageRefused "message-refused" "check_recipient"
+        "WhatsApp has refused the message.",
+    MessageFailed "message-failed" "read_log"
+        "The message could not be sent.",
+    MessageUnconfirmed "message-unconfirmed" "check_chat"
+        "The message has left, but WhatsApp has not confirmed it: look into the chat before it is sent again.",
+    Overloaded "overloaded" "retry"
+        "Too much waits already, or the instance does not answer in its time; nothing was lost.",
+    Starting "service-starting" "retry"
+        "The service is starting and does not know its instances yet.",
+    Stopping "service-stopping" "retry"
+        "The service is stopping and takes no new work.",
+    StoreUnavailable "store-unavailable" "check_store"
+        "The database does not answer.",
+    Internal "internal-error" "read_log"
+        "Something went wrong that should not have; the log says what.",
+}

@@ -1,0 +1,184 @@
+//! Every failure to status, body and code: the only place that makes an error answer.
+
+use std::fmt;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use holdfast_core::connection::Refusal;
+use serde_json::{Map, Value, json};
+use tracing::{error, warn};
+
+use super::code::ErrorCode;
+use super::reply;
+use crate::actors::supervisor::protocol::CommandError;
+use crate::ports::store::StoreError;
+
+/// What a handler may return.
+pub(super) type Answer = Result<HttpResponse, ApiError>;
+
+/// After how many seconds a refused request may come again.
+const RETRY_AFTER: u32 = 2;
+
+/// A failure in the contract's shape: `{status, error, response: {message, code, userAction}}`.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    /// The word in `error`, where it is not the name of the status.
+    title: Option<&'static str>,
+    /// A string, an array, or an array in an array: clients know which to expect where.
+    message: Value,
+    code: ErrorCode,
+    /// Keys beside the message; they may replace `userAction`.
+    more: Map<String, Value>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: ErrorCode, message: Value) -> Self {
+        Self { status, title: None, message, code, more: Map::new() }
+    }
+
+    /// Adds a key beside the message.
+    pub(super) fn with(mut self, key: &str, value: Value) -> Self {
+        self.more.insert(key.to_owned(), value);
+        self
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, json!("Unauthorized"))
+    }
+
+    pub(super) fn unknown_instance(name: &str) -> Self {
+        let text = format!("The \"{name}\" instance does not exist");
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::UnknownInstance, json!([text]))
+    }
+
+    /// The wording of `fetchInstances`.
+    pub(super) fn instance_not_found(wanted: &str) -> Self {
+        let text = format!("Instance \"{wanted}\" not found");
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::UnknownInstance, json!([text]))
+    }
+
+    pub(super) fn name_taken(name: &str) -> Self {
+        let text = format!("This name \"{name}\" is already in use.");
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::NameTaken, json!([text]))
+    }
+
+    pub(super) fn unknown_route(method: &str, url: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::UnknownRoute, json!([format!("Cannot {method} {url}")]))
+    }
+
+    /// The body parser's failures say "Internal Server Error" whatever their status; clients of Evolution know them so.
+    pub(super) fn malformed(what: &str) -> Self {
+        let title = Some("Internal Server Error");
+        Self { title, ..Self::new(StatusCode::BAD_REQUEST, ErrorCode::Malformed, json!(what)) }
+    }
+
+    pub(super) fn invalid(messages: Vec<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, json!([messages]))
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let text = format!("request entity too large: at most {limit} bytes are taken");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, json!(text))
+    }
+
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::TooSlow, json!(ErrorCode::TooSlow.sentence()))
+    }
+
+    pub(super) fn origin_refused() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::OriginRefused, json!("Not allowed by CORS"))
+    }
+
+    /// A 400 with one text in an array, as the services of Evolution answer.
+    pub(super) fn bad_request(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self::bad_request_with(code, json!(text.into()))
+    }
+
+    /// A 400 with one value in an array.
+    pub(super) fn bad_request_with(code: ErrorCode, item: Value) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, json!([item]))
+    }
+
+    pub(super) fn overloaded() -> Self {
+        Self::unavailable(ErrorCode::Overloaded)
+    }
+
+    pub(super) fn starting() -> Self {
+        Self::unavailable(ErrorCode::Starting)
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::unavailable(ErrorCode::Stopping)
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, json!(ErrorCode::Internal.sentence()))
+    }
+
+    fn unavailable(code: ErrorCode) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!(code.sentence()))
+    }
+
+    /// Turns a refused command for the instance called `name` into its answer.
+    pub(super) fn of_command(error: CommandError, name: &str) -> Self {
+        match error {
+            CommandError::Unknown => Self::unknown_instance(name),
+            CommandError::Refused(Refusal::NotConnected) => {
+                Self::bad_request(ErrorCode::NotConnected, format!("The \"{name}\" instance is not connected"))
+            }
+            CommandError::Refused(Refusal::Stopping) | CommandError::Overloaded => Self::overloaded(),
+            CommandError::Stopping => Self::stopping(),
+        }
+    }
+
+    /// Turns a failure of the store into the answer about the instance called `name`.
+    pub(super) fn of_store(cause: StoreError, name: &str) -> Self {
+        match cause {
+            StoreError::NameTaken(taken) => Self::name_taken(&taken),
+            StoreError::NoSuchInstance(_) => Self::unknown_instance(name),
+            StoreError::Unavailable { .. } => {
+                warn!(error = &cause as &dyn std::error::Error, "A request found the database not answering");
+                Self::unavailable(ErrorCode::StoreUnavailable)
+            }
+            StoreError::LeaseHeld { .. } => Self::overloaded(),
+            StoreError::Corrupt { .. } | StoreError::FencedOff(_) => {
+                error!(error = &cause as &dyn std::error::Error, "A request failed in the store");
+                Self::internal()
+            }
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        self.title.or_else(|| self.status.canonical_reason()).unwrap_or("Error")
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_u16(), self.code.code())
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = json!({
+            "message": self.message,
+            "code": self.code.code(),
+            "userAction": self.code.user_action(),
+        });
+        for (key, value) in &self.more {
+            response[key] = value.clone();
+        }
+        let body = json!({ "status": self.status.as_u16(), "error": self.title(), "response": response });
+        let mut answer = reply::json(self.status, &body);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(RETRY_AFTER));
+        }
+        answer
+    }
+}

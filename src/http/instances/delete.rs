@@ -1,0 +1,37 @@
+//! `DELETE /instance/delete/{name}`: unlinks, ends the actor, removes every row.
+
+use actix_web::{HttpRequest, web};
+use serde_json::json;
+use tracing::warn;
+
+use crate::actors::supervisor::protocol::{CommandError, DeleteInstance, StartInstance};
+use crate::http::api::{Api, ask, to_the_end};
+use crate::http::auth::{self, Known};
+use crate::http::error::{Answer, ApiError};
+use crate::http::reply;
+
+/// Answers when nothing of the instance is left; its name is free then.
+pub(in crate::http) async fn delete(api: web::Data<Api>, request: HttpRequest) -> Answer {
+    let known = auth::instance(&api, &request).await?;
+    to_the_end(async move { remove(&api, known).await }).await?;
+    Ok(reply::ok(&json!({ "status": "SUCCESS", "error": false, "response": { "message": "Instance deleted" } })))
+}
+
+async fn remove(api: &Api, known: Known) -> Result<(), ApiError> {
+    let Known { id, name, .. } = known;
+    // Read first: with the database away nothing is begun that could not be finished.
+    let record = api.store.get(&id).await.map_err(|error| ApiError::of_store(error, &name))?;
+    match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
+        // Off the roster already: what is left of an earlier try goes now.
+        Ok(()) | Err(CommandError::Unknown) => {}
+        Err(error) => return Err(ApiError::of_command(error, &name)),
+    }
+    let Err(error) = api.store.delete(&id).await else { return Ok(()) };
+    // The rows are still there, so the instance has to be reachable for another try.
+    if let Some(record) = record
+        && let Err(error) = ask(&api.start, StartInstance { record }, api.settings.limits.command_within).await
+    {
+        warn!(instance.id = %id, %error, "Instance {id} was not deleted and is off the roster until the next start");
+    }
+    Err(ApiError::of_store(error, &name))
+}

@@ -1,0 +1,90 @@
+//! What the HTTP interface needs to be told.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::qr::Color;
+
+/// The settings of the HTTP interface.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The global key (`AUTHENTICATION_API_KEY`).
+    pub api_key: SecretString,
+    /// The name of this installation (`DATABASE_CONNECTION_CLIENT_NAME`).
+    pub client_name: String,
+    /// The version that `GET /` reports; clients look for a `2.` in front.
+    pub version: String,
+    /// The WhatsApp version that `GET /` reports, if it is known.
+    pub whatsapp_web_version: Option<String>,
+    /// Which web pages may call.
+    pub cors: CorsSettings,
+    /// The colour of QR codes (`QRCODE_COLOR`).
+    pub qr_color: Color,
+    /// Sizes and times.
+    pub limits: Limits,
+}
+
+/// Which web pages may call, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorsSettings {
+    /// Origins (`CORS_ORIGIN`); one `*` allows every one.
+    pub origins: Vec<String>,
+    /// Methods (`CORS_METHODS`); those that are none are ignored.
+    pub methods: Vec<String>,
+    /// Whether pages may send cookies (`CORS_CREDENTIALS`).
+    pub credentials: bool,
+}
+
+impl Default for CorsSettings {
+    fn default() -> Self {
+        Self {
+            origins: vec!["*".to_owned()],
+            methods: ["POST", "GET", "PUT", "DELETE"].map(str::to_owned).to_vec(),
+            credentials: false,
+        }
+    }
+}
+
+/// Sizes and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest body.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_within: Duration,
+    /// How long a request waits for a QR or pairing code.
+    pub qr_wait: Duration,
+    /// How long a message waits for its instance to be open.
+    pub send_wait: Duration,
+    /// How long a message may take from there until WhatsApp's answer, besides its own delay.
+    pub ack_within: Duration,
+    /// How long the supervisor may take to take a command.
+    pub command_within: Duration,
+    /// How long an unlinking may take.
+    pub unlink_within: Duration,
+    /// How long a kept connection may be idle. Longer than the pools of common clients keep theirs: a request that meets a closing
+    /// connection is sent again by some, messages included.
+    pub keep_alive: Duration,
+    /// How long a stop waits for requests under way.
+    pub stop_timeout: Duration,
+    /// Threads; one per core if unset.
+    pub workers: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            body_within: Duration::from_secs(30),
+            qr_wait: Duration::from_secs(10),
+            send_wait: Duration::from_secs(10),
+            ack_within: Duration::from_secs(60),
+            command_within: Duration::from_secs(5),
+            unlink_within: Duration::from_secs(25),
+            keep_alive: Duration::from_secs(75),
+            stop_timeout: Duration::from_secs(10),
+            workers: None,
+        }
+    }
+}
