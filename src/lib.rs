@@ -11,4 +11,8 @@
 //! | 0 | [`holdfast_core`]: the decisions |
 
 pub mod actors;
+pub mod http;
 pub mod ports;
+pub mod sinks;
+pub mod store;
+pub mod whatsapp;

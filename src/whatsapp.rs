@@ -1,0 +1,29 @@
+//! The WhatsApp driver: one `whatsapp_rust::Client` per actor incarnation, dialled once per link.
+//!
+//! What is relied on of the library, version 0.7.0, and why the parts are as they are:
+//!
+//! - A dial is one call of `run()` with the library's own reconnecting off. It is never aborted: it ends when its transport does.
+//! - It only logs why an attempt failed, so [`transport`] and [`dial`] keep the evidence, and [`events`] reads the stanzas.
+//! - An error of a store call is answered by nacks, and a nacked message is gone. Therefore every part of a link shares one
+//!   [`seal::Seal`], which is set before such an error is handed to the library: from then on nothing leaves the socket.
+//! - It acknowledges a message only after [`durability`] has committed it together with its events.
+//!
+//! Reading order: [`seal`], [`transport`], [`backend`], [`link`].
+
+mod backend;
+mod dial;
+mod durability;
+mod events;
+mod evidence;
+mod http;
+mod link;
+mod message;
+mod reports;
+mod runtime;
+mod seal;
+mod settings;
+mod transport;
+mod version;
+
+pub use link::WhatsApp;
+pub use settings::LinkSettings;

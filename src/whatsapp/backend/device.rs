@@ -1,0 +1,83 @@
+//! The device: the identity of this link, written only once it belongs to an account.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use wacore::store::Device;
+use wacore::store::traits::DeviceStore;
+
+use super::{Backend, Result, Unusable, put};
+use crate::ports::session::SessionBatch;
+
+/// What the server said when it refused us, which it says only once.
+const LAST_WORDS: &str = "last-words";
+
+/// What was on disk when the client was made: its identity key, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity(Option<Vec<u8>>);
+
+fn identity_of(device: &Device) -> Vec<u8> {
+    device.identity_key.public_key.public_key_bytes().to_vec()
+}
+
+impl Backend {
+    /// Tells whether a device that is linked to an account is on disk.
+    pub(in crate::whatsapp) fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Acquire)
+    }
+
+    /// Tells whether the store held a device when this client was made.
+    pub(in crate::whatsapp) fn found_device(&self) -> bool {
+        self.known.get().is_some_and(|known| known.0.is_some())
+    }
+
+    /// Keeps the stanza with which the server ended the login.
+    pub(in crate::whatsapp) async fn keep_last_words(&self, stanza: &str) {
+        let key = self.clock.wall().to_rfc3339();
+        // The link ends either way; a failure has set the seal.
+        let _ = self.write(put(LAST_WORDS, key, stanza.as_bytes().to_vec())).await;
+    }
+
+    async fn stored(&self) -> Result<Option<Device>, Unusable> {
+        let bytes = self.attempt("read the device", || self.store.device(&self.instance)).await?;
+        let device: Option<Device> = bytes.map(|bytes| self.decode("device", &bytes)).transpose()?;
+        let _ = self.known.set(Identity(device.as_ref().map(identity_of)));
+        self.linked.store(device.as_ref().is_some_and(Device::is_registered), Ordering::Release);
+        Ok(device)
+    }
+}
+
+#[async_trait]
+impl DeviceStore for Backend {
+    async fn save(&self, device: &Device) -> Result<()> {
+        // A device that no phone has accepted is worth nothing after a restart, and must not look like credentials.
+        if !device.is_registered() {
+            return Ok(());
+        }
+        match self.known.get() {
+            // An identity is never written over one that was not read, nor over another one.
+            None => return Err(self.corrupt("device, which was never read,").into()),
+            Some(Identity(Some(known))) if *known != identity_of(device) => {
+                return Err(self.corrupt("device of another identity").into());
+            }
+            Some(_) => {}
+        }
+        let bytes = self.encode("device", device)?;
+        self.commit(SessionBatch { device: Some(bytes), paired: Some(true), ..SessionBatch::default() }).await?;
+        self.linked.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<Option<Device>> {
+        Ok(self.stored().await?)
+    }
+
+    async fn exists(&self) -> Result<bool> {
+        Ok(self.stored().await?.is_some())
+    }
+
+    async fn create(&self) -> Result<i32> {
+        // Nothing is written before there is something to keep.
+        Ok(1)
+    }
+}

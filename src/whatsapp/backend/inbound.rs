@@ -1,0 +1,196 @@
+//! Messages that were decrypted but not yet handed over.
+//!
+//! A ratchet that is durable without its message turns the redelivery into a duplicate whose content is gone. So a commit of
+//! ratchets waits for the rows that were submitted before it; a row never waits for ratchets.
+
+use std::collections::{BTreeSet, HashSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+use wacore::store::error::StoreError as LibraryError;
+use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
+use wacore::types::message::{MessageInfo, MessageSource};
+use whatsapp_rust::Jid;
+
+use super::value::joined;
+use super::{Backend, Result, Unusable, delete, put, writes};
+use crate::ports::session::{Accepted, MessageKey, SessionBatch, Write};
+use crate::whatsapp::seal::Seal;
+
+const PENDING: &str = "pending-inbound";
+/// Rows that nobody came for, kept for an operator.
+const DEAD: &str = "dead-inbound";
+/// How often the phone was asked for a message whose content is not here.
+const ASKED: &str = "asked-inbound";
+
+/// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id.
+const ASKS: u8 = 3;
+
+/// The order between rows and ratchets, and the rows that the hook has already deleted.
+#[derive(Debug, Default)]
+pub(super) struct PendingRows {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    in_flight: BTreeSet<u64>,
+    settled: HashSet<String>,
+}
+
+impl PendingRows {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn submit<T>(&self, commit: impl Future<Output = T>) -> T {
+        let ticket = {
+            let mut state = self.state();
+            state.next += 1;
+            let ticket = state.next;
+            state.in_flight.insert(ticket);
+            ticket
+        };
+        // The library may drop the commit midway; a row that is not waited for any more must not hold up the ratchets.
+        let _done = Done { rows: self, ticket };
+        commit.await
+    }
+
+    /// Waits until every row is durable that was submitted before this call.
+    pub(super) async fn submitted_are_durable(&self, seal: &Seal) -> Result<(), Unusable> {
+        let last = self.state().next;
+        loop {
+            let changed = self.changed.notified();
+            if self.state().in_flight.first().is_none_or(|oldest| *oldest > last) {
+                return seal.check().map_err(|_| Unusable);
+            }
+            changed.await;
+        }
+    }
+}
+
+struct Done<'a> {
+    rows: &'a PendingRows,
+    ticket: u64,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.rows.state().in_flight.remove(&self.ticket);
+        self.rows.changed.notify_waiters();
+    }
+}
+
+fn key(chat: &str, sender: &str, id: &str) -> String {
+    joined(&[chat, sender, id])
+}
+
+impl Backend {
+    /// Hands messages over: their ids, their events and the end of their rows become durable together.
+    pub(in crate::whatsapp) async fn hand_over(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
+        let keys: Vec<String> = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id)).collect();
+        self.accept(accepted).await?;
+        self.rows.state().settled.extend(keys);
+        Ok(())
+    }
+
+    /// Does the same for messages that came another way, whose rows the library will not delete.
+    pub(in crate::whatsapp) async fn accept(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
+        let rows = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id));
+        let gone = rows.flat_map(|row| [delete(PENDING, row.as_str()), delete(ASKED, row)]).collect();
+        self.commit(SessionBatch { accepted, writes: gone, ..SessionBatch::default() }).await
+    }
+
+    pub(super) async fn store_rows(&self, rows: &[PendingInboundRow<'_>]) -> Result<()> {
+        let now = self.now_secs().to_le_bytes();
+        let batch = rows.iter().map(|row| {
+            let value = [now.as_slice(), row.message].concat();
+            put(PENDING, key(row.chat, row.sender, row.id), value)
+        });
+        let commit = self.commit(writes(batch.collect()));
+        Ok(self.rows.submit(commit).await?)
+    }
+
+    /// Returns the content of a redelivered message that was decrypted before. The library acknowledges one for which this is `None`.
+    pub(super) async fn pending_row(&self, chat: &str, sender: &str, id: &str) -> Result<Option<Vec<u8>>> {
+        if let Some(value) = self.read(PENDING, &key(chat, sender, id)).await? {
+            let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
+            // The library deletes and acknowledges one that it cannot decode.
+            waproto::codec::message_decode(message).map_err(|_| self.corrupt("pending message"))?;
+            return Ok(Some(message.to_vec()));
+        }
+        let message = MessageKey { chat: chat.to_owned(), sender: sender.to_owned(), id: id.to_owned() };
+        if self.attempt("look for an accepted message", || self.store.is_accepted(&self.instance, &message)).await? {
+            return Ok(None);
+        }
+        self.content_is_gone(message).await
+    }
+
+    /// A message was decrypted, but neither its content nor its acceptance is durable: the phone still has it.
+    async fn content_is_gone(&self, message: MessageKey) -> Result<Option<Vec<u8>>> {
+        let row = key(&message.chat, &message.sender, &message.id);
+        let asked = self.read(ASKED, &row).await?.and_then(|count| count.first().copied()).unwrap_or(0);
+        let id = message.id.clone();
+        if asked >= ASKS {
+            warn!(instance.id = %self.instance, message.id = id, "Message {id} could not be recovered and is given up");
+            let now = self.now_secs().to_le_bytes().to_vec();
+            self.commit(SessionBatch {
+                accepted: vec![Accepted { key: message, event: None }],
+                writes: vec![put(DEAD, row.as_str(), now), delete(ASKED, row.as_str())],
+                ..SessionBatch::default()
+            })
+            .await?;
+            return Ok(None);
+        }
+        self.write(put(ASKED, row, vec![asked + 1])).await?;
+        warn!(instance.id = %self.instance, message.id = id, "The content of message {id} is gone; the phone is asked for it");
+        self.ask_phone(&message);
+        Err(LibraryError::Validation("the message was decrypted before, but not handed over".to_owned()))
+    }
+
+    fn ask_phone(&self, message: &MessageKey) {
+        let Some(client) = self.client.get().and_then(std::sync::Weak::upgrade) else { return };
+        let (Ok(chat), Ok(sender)) = (message.chat.parse::<Jid>(), message.sender.parse::<Jid>()) else { return };
+        let is_group = message.chat.ends_with("@g.us");
+        let source = MessageSource { chat, sender, is_group, ..MessageSource::default() };
+        let info = Arc::new(MessageInfo { id: message.id.clone(), source, timestamp: self.clock.wall(), ..MessageInfo::default() });
+        // Not within this call: it is made while the library holds locks that the request needs.
+        tokio::spawn(async move {
+            if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
+                info!(message.id = info.id, "The phone could not be asked for message {}: {error}", info.id);
+            }
+        });
+    }
+
+    pub(super) async fn delete_rows(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
+        let left: Vec<Write> = {
+            let mut state = self.rows.state();
+            let keys = keys.iter().map(|row| key(row.chat, row.sender, row.id));
+            // The hook's commit has deleted most of them: no second write for those.
+            keys.filter(|key| !state.settled.remove(key)).map(|key| delete(PENDING, key)).collect()
+        };
+        Ok(self.commit(writes(left)).await?)
+    }
+
+    /// Moves rows aside that the library would delete because nobody came for them in seven days.
+    pub(super) async fn bury_rows(&self, before: i64) -> Result<u32> {
+        let mut moved = Vec::new();
+        for (key, value) in self.scan(PENDING, "").await? {
+            let stamp: [u8; 8] = value.get(..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| self.corrupt("pending message"))?;
+            if i64::from_le_bytes(stamp) < before {
+                moved.push(put(DEAD, key.as_str(), value));
+                moved.push(delete(PENDING, key));
+            }
+        }
+        let count = moved.len() / 2;
+        if count > 0 {
+            warn!(instance.id = %self.instance, count, "{count} messages were never handed over and are set aside");
+        }
+        self.commit(writes(moved)).await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,34 @@
+//! The library's durability hook: a message is acknowledged only after it, its id and its events are on disk together.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use holdfast_core::id::InstanceId;
+use whatsapp_rust::types::durability_hook::InboundMessage;
+use whatsapp_rust::{Client, InboundDurabilityHook};
+
+use super::backend::Backend;
+use super::message;
+
+/// Hands received messages over to the store.
+pub(super) struct Handover {
+    backend: Arc<Backend>,
+    instance: InstanceId,
+}
+
+impl Handover {
+    pub(super) fn new(backend: Arc<Backend>, instance: InstanceId) -> Self {
+        Self { backend, instance }
+    }
+}
+
+#[async_trait]
+impl InboundDurabilityHook for Handover {
+    // The client is not called here: the library holds locks that a call could wait for.
+    async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> Result<()> {
+        let accepted = batch.iter().map(|received| message::accepted(received, self.instance.as_str())).collect();
+        self.backend.hand_over(accepted).await?;
+        Ok(())
+    }
+}

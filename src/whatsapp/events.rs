@@ -1,0 +1,333 @@
+//! What the library reports, as facts for the machine, events for the sinks and evidence about the link's end.
+//!
+//! The library's events are an open set; this is the one file with arms that catch the rest, and they are counted.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use holdfast_core::connection::{DownReason, Event as Fact};
+use holdfast_core::event::Owner;
+use holdfast_core::id::{InstanceId, LinkId};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+use wacore::types::events::{
+    Event, EventHandler, EventInterest, EventKind, InboundMessage, MessageBatch, PairSuccess, ServerAck, UndecryptableMessage,
+};
+use wacore::xml::DisplayableNodeRef;
+use whatsapp_rust::{Client, OwnedNodeRef};
+
+use super::backend::Backend;
+use super::evidence::Attempt;
+use super::message;
+use super::reports::Reports;
+use crate::ports::clock::Clock;
+use crate::ports::link::Report;
+
+/// How often a decoded stanza is reported as proof of life.
+const PROOF_EVERY: Duration = Duration::from_secs(1);
+
+/// How WhatsApp has answered a sent message: the code with which it was refused, or none.
+pub(super) type Answer = Option<String>;
+
+/// The dial that events belong to at present.
+pub(super) struct Dial {
+    pub(super) link: LinkId,
+    pub(super) attempt: Arc<Attempt>,
+    /// The number for which a pairing code is wanted.
+    pub(super) number: Mutex<Option<String>>,
+}
+
+/// Handles the events of one client.
+pub(super) struct Listener {
+    instance: InstanceId,
+    reports: Reports,
+    backend: Arc<Backend>,
+    handle: Handle,
+    clock: Clock,
+    client: Mutex<Weak<Client>>,
+    dial: Mutex<Option<Arc<Dial>>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    /// The millisecond of the clock at which the last proof was reported.
+    proven_at: AtomicU64,
+    undecryptable: AtomicU64,
+    unmapped: AtomicU64,
+}
+
+impl Listener {
+    pub(super) fn new(instance: InstanceId, reports: Reports, backend: Arc<Backend>, handle: Handle, clock: Clock) -> Self {
+        Self {
+            instance,
+            reports,
+            backend,
+            handle,
+            clock,
+            client: Mutex::default(),
+            dial: Mutex::default(),
+            waiting: Mutex::default(),
+            proven_at: AtomicU64::new(0),
+            undecryptable: AtomicU64::new(0),
+            unmapped: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn listen_to(&self, client: Weak<Client>) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    /// Says which dial events belong to. Whoever waits for an answer over the earlier one gets none.
+    pub(super) fn belong_to(&self, dial: Option<Arc<Dial>>) {
+        *self.dial.lock().unwrap_or_else(PoisonError::into_inner) = dial;
+        self.proven_at.store(0, Ordering::Release);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Waits for WhatsApp's answer to the message with this id.
+    pub(super) fn answer_to(&self, id: &str) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), answer);
+        answered
+    }
+
+    pub(super) fn forget(&self, id: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn dial(&self) -> Option<Arc<Dial>> {
+        self.dial.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    fn stanza(&self, dial: &Dial, node: &OwnedNodeRef) {
+        let link = dial.link;
+        self.proof(link);
+        match node.tag() {
+            "success" => {
+                self.reports.fact(Fact::Authenticated { link });
+                self.owner(link);
+            }
+            "failure" => {
+                let why = DownReason::from_failure(number(node, "reason").unwrap_or(0), seconds(node, "expire"));
+                self.judged(dial, why, node);
+            }
+            "stream:error" => {
+                let code = number(node, "code");
+                let conflict = node.get_optional_child("conflict").map(|child| {
+                    child.get_attr("type").map(|kind| kind.as_str().into_owned()).unwrap_or_default()
+                });
+                let malformed = node.get_optional_child("xml-not-well-formed").is_some();
+                let why = DownReason::from_stream_error(code, conflict.as_deref());
+                match why.or_else(|| malformed.then_some(DownReason::Transient { code: None })) {
+                    Some(why) => self.judged(dial, why, node),
+                    // An acknowledgement is owed; the stream lives on.
+                    None => info!(instance.id = %self.instance, "A stream error that ends nothing"),
+                }
+            }
+            "xmlstreamend" => {
+                self.judged(dial, DownReason::Transient { code: None }, node);
+            }
+            _ => {}
+        }
+    }
+
+    fn judged(&self, dial: &Dial, why: DownReason, node: &OwnedNodeRef) {
+        let code = why.code();
+        let stays_open = matches!(why, DownReason::RateLimited | DownReason::Transient { .. });
+        if dial.attempt.judged(why, DisplayableNodeRef(node.get()).to_string()) {
+            info!(instance.id = %self.instance, code, "WhatsApp ends the connection: {code}");
+        }
+        // After some of its errors the library leaves the socket open, but logged out.
+        if stays_open {
+            dial.attempt.close(false);
+        }
+    }
+
+    fn proof(&self, link: LinkId) {
+        let now = self.clock.now().as_millis().max(1);
+        let last = self.proven_at.load(Ordering::Acquire);
+        let due = last == 0 || now.saturating_sub(last) >= PROOF_EVERY.as_millis() as u64;
+        if due && self.proven_at.compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.reports.fact(Fact::Proof { link });
+        }
+    }
+
+    fn owner(&self, link: LinkId) {
+        let Some(client) = self.client() else { return };
+        let name = Some(client.push_name()).filter(|name| !name.is_empty());
+        let jid = client.pn().map(|jid| jid.to_non_ad_string());
+        self.reports.tell(Report::Owner { link, owner: Owner { jid, name, picture: None } });
+    }
+
+    /// The phone has accepted the device: first the credentials become durable, then anybody is told.
+    fn paired(&self, link: LinkId, success: &PairSuccess) {
+        let Some(client) = self.client() else { return };
+        let name = Some(success.business_name.clone()).filter(|name| !name.is_empty());
+        let owner = Owner { jid: Some(success.id.to_non_ad_string()), name, picture: None };
+        let instance = self.instance.clone();
+        let backend = Arc::clone(&self.backend);
+        self.reports.after(Box::pin(async move {
+            match client.persistence_manager().flush().await {
+                Ok(()) if backend.is_linked() => Some(Report::Fact(Fact::Paired { link })),
+                Ok(()) | Err(_) => {
+                    warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
+                    None
+                }
+            }
+        }));
+        self.reports.tell(Report::Owner { link, owner });
+    }
+
+    fn qr(&self, dial: &Dial, text: String, valid: Duration) {
+        self.reports.fact(Fact::QrShown { link: dial.link, text, valid });
+        // A code can be asked for once the server has offered to pair. One is made per attempt: another would void it.
+        let number = dial.number.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(number) = number {
+            self.ask_for_code(number);
+        }
+    }
+
+    pub(super) fn ask_for_code(&self, number: String) {
+        let Some(client) = self.client() else { return };
+        let instance = self.instance.clone();
+        self.handle.spawn(async move {
+            let options = whatsapp_rust::pair_code::PairCodeOptions { phone_number: number, ..Default::default() };
+            if let Err(error) = client.pair_with_code(options).await {
+                warn!(instance.id = %instance, "No pairing code was made: {error}");
+            }
+        });
+    }
+
+    fn codes_used_up(&self, dial: &Arc<Dial>, disconnected: bool) {
+        dial.attempt.codes_used_up();
+        if disconnected {
+            return;
+        }
+        // The library leaves the socket open for a pairing code that is still being typed.
+        let attempt = Arc::clone(&dial.attempt);
+        self.handle.spawn(async move {
+            tokio::select! {
+                () = attempt.closing() => {}
+                () = tokio::time::sleep(CODE_LIVES) => attempt.close(false),
+            }
+        });
+    }
+
+    fn acked(&self, link: LinkId, ack: &ServerAck) {
+        if ack.class.as_deref().is_some_and(|class| class != "message") {
+            return;
+        }
+        if ack.error.is_some() {
+            let chat = ack.from.as_ref().map(whatsapp_rust::Jid::to_non_ad_string);
+            let event = message::refusal_update(&ack.id, chat.as_deref(), self.instance.as_str());
+            self.reports.tell(Report::Event { link, event });
+        }
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ack.id);
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(ack.error.clone());
+        }
+    }
+
+    /// Messages that the phone has sent again do not pass through the durability hook; they are committed here.
+    fn recovered(&self, batch: &MessageBatch) {
+        let recovered = |received: &&InboundMessage| received.info.unavailable_request_id.is_some();
+        let accepted: Vec<_> =
+            batch.iter().filter(recovered).map(|received| message::accepted(received, self.instance.as_str())).collect();
+        if batch.hook_committed || accepted.is_empty() {
+            return;
+        }
+        let backend = Arc::clone(&self.backend);
+        self.handle.spawn(async move {
+            // A failure has set the seal; the message is still unacknowledged and comes again.
+            let _ = backend.accept(accepted).await;
+        });
+    }
+
+    fn undecryptable(&self, lost: &UndecryptableMessage) {
+        let count = self.undecryptable.fetch_add(1, Ordering::AcqRel) + 1;
+        let id = lost.info.id.as_str();
+        warn!(instance.id = %self.instance, message.id = id, count, "Message {id} could not be decrypted; it was asked for again");
+    }
+}
+
+/// How long WhatsApp keeps a pairing code.
+const CODE_LIVES: Duration = Duration::from_secs(180);
+
+fn number(node: &OwnedNodeRef, name: &str) -> Option<u16> {
+    node.get_attr(name).and_then(|value| value.as_str().parse().ok())
+}
+
+fn seconds(node: &OwnedNodeRef, name: &str) -> Option<u64> {
+    node.get_attr(name).and_then(|value| value.as_str().parse().ok())
+}
+
+/// The kinds of event that are listened to.
+pub(super) fn interest() -> EventInterest {
+    EventInterest::of(&[
+        EventKind::RawNode,
+        EventKind::Connected,
+        EventKind::PairSuccess,
+        EventKind::PairError,
+        EventKind::PairingQrCode,
+        EventKind::PairingCode,
+        EventKind::PairingCodeError,
+        EventKind::PairingQrCodesExhausted,
+        EventKind::QrScannedWithoutMultidevice,
+        EventKind::Messages,
+        EventKind::Receipt,
+        EventKind::ServerAck,
+        EventKind::UndecryptableMessage,
+        EventKind::SelfPushNameUpdated,
+        EventKind::AppStateSyncFailed,
+    ])
+}
+
+impl EventHandler for Listener {
+    fn handle_event(&self, event: Arc<Event>) {
+        // An event of a link that has ended tells nobody anything.
+        let Some(dial) = self.dial() else { return };
+        let link = dial.link;
+        match &*event {
+            Event::RawNode(node) => self.stanza(&dial, node),
+            Event::Connected(_) => {
+                self.owner(link);
+                self.reports.fact(Fact::Ready { link });
+            }
+            Event::PairSuccess(success) => self.paired(link, success),
+            Event::PairError(error) => warn!(instance.id = %self.instance, "The pairing failed: {}", error.error),
+            Event::PairingQrCode(qr) => self.qr(&dial, qr.code.clone(), qr.timeout),
+            Event::PairingCode(shown) => {
+                self.reports.fact(Fact::CodeShown { link, code: shown.code.clone(), valid: shown.timeout });
+            }
+            Event::PairingCodeError(error) => warn!(instance.id = %self.instance, "No pairing code: {}", error.error),
+            Event::PairingQrCodesExhausted(end) => self.codes_used_up(&dial, end.disconnected),
+            Event::QrScannedWithoutMultidevice(_) => {
+                warn!(instance.id = %self.instance, "The phone that scanned does not support linked devices");
+            }
+            Event::Messages(batch) => self.recovered(batch),
+            Event::Receipt(receipt) => {
+                for event in message::updates(receipt, self.instance.as_str()) {
+                    self.reports.tell(Report::Event { link, event });
+                }
+            }
+            Event::ServerAck(ack) => self.acked(link, ack),
+            Event::UndecryptableMessage(lost) => self.undecryptable(lost),
+            Event::SelfPushNameUpdated(_) => self.owner(link),
+            Event::AppStateSyncFailed(failed) => {
+                info!(instance.id = %self.instance, fatal = failed.fatal.len(), "Some app state could not be synchronised");
+            }
+            _ => {
+                let count = self.unmapped.fetch_add(1, Ordering::AcqRel) + 1;
+                debug!(instance.id = %self.instance, count, "An event of the library is not mapped: {:?}", event.kind());
+            }
+        }
+    }
+
+    fn interest(&self) -> EventInterest {
+        interest()
+    }
+}

@@ -1,0 +1,310 @@
+//! Dialling, closing, saving: what an actor asks of its link.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use holdfast_core::connection::{DownReason, Event, Method};
+use holdfast_core::id::LinkId;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::time::timeout;
+use tracing::{error, info};
+use wacore::iq::devices::RemoveCompanionDeviceSpec;
+use wacore::iq::keepalive::KeepaliveSpec;
+use whatsapp_rust::Client;
+
+use super::Shared;
+use super::holder::Holder;
+use crate::ports::link::{LinkSpec, Report, SealReason};
+use crate::whatsapp::backend::Claimed;
+use crate::whatsapp::events::{Dial, Listener};
+use crate::whatsapp::evidence::Attempt;
+use crate::whatsapp::reports::Reports;
+use crate::whatsapp::seal::Seal;
+
+/// How long telling WhatsApp that the device is gone may take.
+const LOG_OUT_WITHIN: Duration = Duration::from_secs(8);
+
+/// How long a save may take; the store's own grace bounds each of its steps.
+const SAVE_WITHIN: Duration = Duration::from_secs(15);
+
+/// One dial, as it was asked for.
+pub(super) struct Order {
+    pub(super) link: LinkId,
+    pub(super) method: Option<Method>,
+    pub(super) rebuild: bool,
+    pub(super) refresh_version: bool,
+}
+
+/// What can be asked of a link while its client runs.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) client: Arc<Client>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) attempt: Arc<Attempt>,
+}
+
+/// The dial under way.
+struct Current {
+    link: LinkId,
+    attempt: Arc<Attempt>,
+    live: Option<Live>,
+}
+
+/// The driver of one actor incarnation.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    spec: LinkSpec,
+    reports: Reports,
+    current: Mutex<Option<Current>>,
+    /// The seal of the present client, and whether the driver was sealed before it had one.
+    sealing: Mutex<Sealing>,
+    /// The client between dials. Whoever dials holds it until `run()` has returned: no dial before that.
+    turn: AsyncMutex<Option<Holder>>,
+}
+
+#[derive(Default)]
+struct Sealing {
+    seal: Option<Arc<Seal>>,
+    /// The actor is gone: no client is made any more.
+    ended: bool,
+}
+
+impl Driver {
+    pub(super) fn start(shared: Arc<Shared>, spec: LinkSpec, actor: mpsc::Sender<Report>) -> Arc<Self> {
+        let reports = Reports::start(actor, &shared.handle);
+        let driver = Arc::new(Self {
+            shared,
+            spec,
+            reports,
+            current: Mutex::default(),
+            sealing: Mutex::default(),
+            turn: AsyncMutex::new(None),
+        });
+        let (gone, ended) = (driver.reports.clone(), Arc::downgrade(&driver));
+        driver.shared.handle.spawn(async move {
+            gone.actor_gone().await;
+            if let Some(driver) = ended.upgrade() {
+                driver.seal(SealReason::ActorGone);
+            }
+        });
+        driver
+    }
+
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// Returns the running client of a link; `None` if it has none or is not the present one.
+    pub(super) fn live(&self, link: LinkId) -> Option<Live> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().filter(|current| current.link == link).and_then(|current| current.live.clone())
+    }
+
+    pub(super) fn close(&self, link: LinkId) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_ref().filter(|current| current.link == link) {
+            current.attempt.close(true);
+        }
+    }
+
+    pub(super) fn seal(&self, why: SealReason) {
+        {
+            let mut sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+            sealing.ended |= why == SealReason::ActorGone;
+            if let Some(seal) = &sealing.seal {
+                seal.set(why);
+            }
+        }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_ref() {
+            current.attempt.close(true);
+        }
+    }
+
+    /// Lets `seal` reach the client; false if the actor is gone.
+    fn seal_with(&self, seal: &Arc<Seal>) -> bool {
+        let mut sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        if sealing.ended {
+            seal.set(SealReason::ActorGone);
+        }
+        sealing.seal = Some(Arc::clone(seal));
+        !sealing.ended
+    }
+
+    pub(super) fn dial(self: &Arc<Self>, order: Order) {
+        let attempt = Arc::new(Attempt::new());
+        let link = order.link;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Current { link, attempt: Arc::clone(&attempt), live: None });
+        let driver = Arc::clone(self);
+        self.shared.handle.spawn(async move {
+            let dialling = AssertUnwindSafe(driver.dialled(&order, &attempt)).catch_unwind();
+            let why = Box::pin(dialling).await.unwrap_or_else(|_| {
+                driver.seal(SealReason::Panicked);
+                error!(instance.id = %driver.spec.instance, "A dial panicked");
+                DownReason::Panicked
+            });
+            attempt.all_gone().await;
+            driver.ended(link);
+            info!(instance.id = %driver.spec.instance, link = link.0, code = why.code(), "Link {link} is down: {}", why.code());
+            driver.reports.fact(Event::LinkDown { link, why });
+        });
+    }
+
+    fn ended(&self, link: LinkId) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.link == link) {
+            *current = None;
+        }
+    }
+
+    /// Claims, dials once, and returns why it ended.
+    async fn dialled(&self, order: &Order, attempt: &Arc<Attempt>) -> DownReason {
+        let mut turn = tokio::select! {
+            turn = self.turn.lock() => turn,
+            () = attempt.closing() => return DownReason::Requested,
+        };
+        let version = self.shared.versions.current(order.refresh_version).await;
+        let pairing = order.method.is_some();
+        if let Some(holder) = turn.take() {
+            *turn = self.usable(holder, order, version).await;
+        }
+        let holder = match turn.take() {
+            Some(holder) => holder,
+            None => match Holder::make(&self.shared, &self.spec, &self.reports, version, pairing).await {
+                Ok(holder) => holder,
+                Err(why) => return why,
+            },
+        };
+        if !self.seal_with(&holder.seal) || attempt.is_closing() {
+            *turn = Some(holder);
+            return DownReason::Requested;
+        }
+        self.run(&holder, order, attempt).await;
+
+        let why = attempt.reason(holder.seal.reason());
+        if holder.seal.reason().is_none() && is_last_word(&why) && let Some(verdict) = attempt.verdict() {
+            holder.backend.keep_last_words(&verdict.stanza).await;
+        }
+        if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) {
+            holder.retire().await;
+        } else {
+            *turn = Some(holder);
+        }
+        why
+    }
+
+    /// Keeps the client of earlier dials if it is the newest there is of its session.
+    async fn usable(&self, holder: Holder, order: &Order, version: (u32, u32, u32)) -> Option<Holder> {
+        let fit = !order.rebuild && holder.seal.reason().is_none() && holder.version == version;
+        let claimed = if fit { holder.backend.claim(&self.shared.settings.node).await.ok() } else { None };
+        if claimed == Some(Claimed::Continues) {
+            return Some(holder);
+        }
+        if claimed == Some(Claimed::Changed) {
+            info!(instance.id = %self.spec.instance, "The session was changed by somebody else; a new client reads it");
+            holder.seal.set(SealReason::FencedOff);
+        }
+        holder.retire().await;
+        None
+    }
+
+    /// One call of `run()`, from which everything of this dial follows.
+    async fn run(&self, holder: &Holder, order: &Order, attempt: &Arc<Attempt>) {
+        let number = match &order.method {
+            Some(Method::Code(number)) => Some(number.clone()),
+            Some(Method::Qr) | None => None,
+        };
+        let dial = Dial { link: order.link, attempt: Arc::clone(attempt), number: Mutex::new(number) };
+        holder.listener.belong_to(Some(Arc::new(dial)));
+        holder.sockets.belong_to(Some(Arc::clone(attempt)));
+        let live = Live { client: Arc::clone(&holder.client), listener: Arc::clone(&holder.listener), attempt: Arc::clone(attempt) };
+        self.set_live(order.link, Some(live));
+
+        // The library must not dial by itself, whatever it did to this switch since the last time.
+        holder.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
+        let running = holder.client.run();
+        let connected = holder.client.wait_for_socket(self.shared.settings.connect_timeout * 2);
+        tokio::pin!(running);
+        let finished = tokio::select! {
+            () = &mut running => true,
+            noise = connected => {
+                if noise.is_ok() {
+                    attempt.noise_finished();
+                }
+                false
+            }
+        };
+        if !finished {
+            running.await;
+        }
+
+        self.set_live(order.link, None);
+        holder.sockets.belong_to(None);
+        attempt.close(false);
+        attempt.all_gone().await;
+        holder.listener.belong_to(None);
+    }
+
+    fn set_live(&self, link: LinkId, live: Option<Live>) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_mut().filter(|current| current.link == link) {
+            current.live = live;
+        }
+    }
+
+    pub(super) fn log_out(&self, link: LinkId) {
+        let Some(live) = self.live(link) else { return self.close(link) };
+        let instance = self.spec.instance.clone();
+        self.shared.handle.spawn(async move {
+            if let Some(own) = live.client.pn() {
+                let told = timeout(LOG_OUT_WITHIN, live.client.execute(RemoveCompanionDeviceSpec::new(&own))).await;
+                if !matches!(told, Ok(Ok(_))) {
+                    info!(instance.id = %instance, "WhatsApp did not confirm the logout; the phone may still list the device");
+                }
+            }
+            live.attempt.close(true);
+        });
+    }
+
+    pub(super) fn ping(&self, link: LinkId, live: Live, within: Duration) {
+        let reports = self.reports.clone();
+        self.shared.handle.spawn(async move {
+            let answered = timeout(within, live.client.execute(KeepaliveSpec::with_timeout(within))).await;
+            reports.fact(match answered {
+                Ok(Ok(())) => Event::Pong { link },
+                Ok(Err(_)) | Err(_) => Event::PingFailed { link },
+            });
+        });
+    }
+
+    pub(super) fn save(&self, link: LinkId, live: Live) {
+        let reports = self.reports.clone();
+        self.shared.handle.spawn(async move {
+            let ok = timeout(SAVE_WITHIN, Holder::save(&live.client)).await.unwrap_or(false);
+            reports.fact(Event::Saved { link, ok });
+        });
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn spec(&self) -> &LinkSpec {
+        &self.spec
+    }
+}
+
+/// Tells whether the server has said why in a stanza that is worth keeping.
+fn is_last_word(why: &DownReason) -> bool {
+    matches!(why, DownReason::LoggedOut { .. } | DownReason::TemporaryBan { .. } | DownReason::Refused { .. } | DownReason::Outdated)
+}
+
+/// Tells whether a client is not used again after such an end.
+fn is_terminal(why: &DownReason) -> bool {
+    is_last_word(why) || matches!(why, DownReason::Replaced | DownReason::QrExhausted | DownReason::Panicked)
+}
+

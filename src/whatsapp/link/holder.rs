@@ -1,0 +1,147 @@
+//! A client with everything that belongs to it and to no other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use holdfast_core::connection::DownReason;
+use tracing::debug;
+use wacore::client_profile::ClientProfile;
+use wacore::store::DevicePropsOverride;
+use wacore::store::commands::DeviceCommand;
+use wacore::types::events::{EventHandler, Subscription};
+use waproto::whatsapp::device_props::PlatformType;
+use whatsapp_rust::store::persistence_manager::PersistenceManager;
+use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
+
+use super::Shared;
+use crate::ports::link::{LinkSpec, SealReason};
+use crate::whatsapp::backend::{Backend, SENT_TTL_SECS};
+use crate::whatsapp::durability::Handover;
+use crate::whatsapp::events::{self, Listener};
+use crate::whatsapp::reports::Reports;
+use crate::whatsapp::runtime::GuardedRuntime;
+use crate::whatsapp::seal::{self, Seal};
+use crate::whatsapp::transport::{BeforeFrame, Sockets};
+use crate::whatsapp::version::Version;
+
+/// How long the library's saver may leave a change unsaved that it was not told of; changes it is told of are saved at once.
+const SAVE_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// One client over one session.
+pub(super) struct Holder {
+    pub(super) client: Arc<Client>,
+    pub(super) seal: Arc<Seal>,
+    pub(super) backend: Arc<Backend>,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) version: Version,
+    _events: Subscription,
+    _stanzas: RawNodeLease,
+}
+
+impl Holder {
+    /// Claims the session and makes a client over it. An error says how the dial ends.
+    pub(super) async fn make(shared: &Shared, spec: &LinkSpec, reports: &Reports, version: Version, pairing: bool) -> Result<Self, DownReason> {
+        let seal = Arc::new(Seal::new(shared.clock));
+        let grace = shared.settings.store_grace;
+        let store = Arc::clone(&shared.store);
+        let backend = Arc::new(Backend::new(store, spec.instance.clone(), Arc::clone(&seal), shared.clock, grace));
+        let unusable = || seal.reason().map_or(DownReason::StoreUnavailable, seal::down_reason);
+
+        backend.claim(&shared.settings.node).await.map_err(|_| unusable())?;
+        let saved = PersistenceManager::new(Arc::clone(&backend) as _).await.map_err(|_| unusable())?;
+        if !pairing && !backend.found_device() {
+            // The machine believes that there are credentials, the store has none: a new identity is not the answer.
+            seal.set(SealReason::StoreUnavailable);
+            return Err(DownReason::StoreUnavailable);
+        }
+        let saved = Arc::new(saved);
+        // Neither is part of what is stored.
+        saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings))).await;
+        saved.process_command(DeviceCommand::SetClientProfile(ClientProfile::web())).await;
+
+        let gate = Arc::new(Credentials { saved: Arc::clone(&saved), backend: Arc::clone(&backend) });
+        let handle = shared.handle.clone();
+        let sockets = Arc::new(Sockets::new(Arc::clone(&shared.dialler), Arc::clone(&seal), reports.clone(), handle.clone(), gate));
+        let cache = CacheConfig { sent_message_ttl_secs: SENT_TTL_SECS.unsigned_abs(), ..CacheConfig::default() };
+        let build = Client::builder()
+            .with_runtime(GuardedRuntime::new(handle.clone(), Arc::clone(&seal)))
+            .with_persistence_manager(saved)
+            .with_transport_factory_arc(Arc::clone(&sockets) as _)
+            .with_http_client(shared.http.clone())
+            .with_version_override(version)
+            .with_cache_config(cache)
+            .with_inbound_durability_hook(Handover::new(Arc::clone(&backend), spec.instance.clone()))
+            .with_skip_history_sync(true)
+            .with_background_saver_interval(SAVE_EVERY)
+            .build();
+        let client = Box::pin(build).await.map_err(|_| unusable())?.into_client();
+
+        let listener = Arc::new(Listener::new(spec.instance.clone(), reports.clone(), Arc::clone(&backend), handle, shared.clock));
+        listener.listen_to(Arc::downgrade(&client));
+        backend.serve(Arc::downgrade(&client));
+        let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
+        let stanzas = client.acquire_raw_node_forwarding();
+        Ok(Self { client, seal, backend, sockets, listener, version, _events: events, _stanzas: stanzas })
+    }
+
+    /// Tells whether the client has credentials.
+    pub(super) fn is_registered(&self) -> bool {
+        self.client.persistence_manager().get_device_snapshot().is_registered()
+    }
+
+    /// Writes what the client holds in memory; returns whether all of it is durable.
+    pub(super) async fn save(client: &Client) -> bool {
+        let signal = client.flush_pending_signal_state().await;
+        let device = client.persistence_manager().flush().await;
+        if let Err(error) = &signal {
+            debug!("Signal state was not saved: {error}");
+        }
+        signal.is_ok() && device.is_ok()
+    }
+
+    /// Lets the client go for good: nothing that still runs of it may touch the socket or the store.
+    pub(super) async fn retire(self) {
+        if self.seal.reason().is_none() && self.is_registered() {
+            let _ = tokio::time::timeout(SAVE_EVERY, Self::save(&self.client)).await;
+        }
+        self.listener.belong_to(None);
+        self.sockets.belong_to(None);
+        self.seal.set(SealReason::Abandoned);
+        self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
+        self.client.signal_shutdown_sync();
+    }
+}
+
+/// Keeps the confirmation of a pairing back until the credentials are on disk: the phone must not list a device that a crash forgets.
+struct Credentials {
+    saved: Arc<PersistenceManager>,
+    backend: Arc<Backend>,
+}
+
+#[async_trait]
+impl BeforeFrame for Credentials {
+    async fn before_frame(&self) -> Result<()> {
+        if self.backend.is_linked() {
+            return Ok(());
+        }
+        let device = self.saved.get_device_snapshot();
+        if device.pn.is_some() && device.lid.is_some() && device.account.is_some() {
+            self.saved.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+fn props(settings: &crate::whatsapp::settings::LinkSettings) -> DevicePropsOverride {
+    let platform = match settings.browser.to_ascii_lowercase().as_str() {
+        "firefox" => PlatformType::FIREFOX,
+        "edge" => PlatformType::EDGE,
+        "opera" => PlatformType::OPERA,
+        "safari" => PlatformType::SAFARI,
+        _ => PlatformType::CHROME,
+    };
+    DevicePropsOverride::new().with_os(settings.client_name.as_str()).with_platform_type(platform)
+}

@@ -1,0 +1,112 @@
+//! Sending a text: who is meant, is there such an account, send, wait for WhatsApp's word.
+
+use std::time::Duration;
+
+use holdfast_core::event::{EngineEvent, EventName};
+use holdfast_core::id::{InstanceId, LinkId};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use whatsapp_rust::send::SendError as LibraryError;
+use whatsapp_rust::{Client, ClientError, IqError, Jid, SendOptions};
+
+use super::driver::{Driver, Live};
+use crate::ports::clock::Clock;
+use crate::ports::link::{OutgoingText, Report, SendError, SentMessage};
+use crate::whatsapp::message::{self, Recipient, Sent};
+
+/// How long WhatsApp's acknowledgement is waited for.
+const ACK_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the question may take whether an account exists.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(20);
+
+/// "Composing" fades on the other side, so it is said again.
+const COMPOSING_LASTS: Duration = Duration::from_secs(20);
+
+impl Driver {
+    pub(super) fn send_text(&self, link: LinkId, live: Live, text: OutgoingText) -> JoinHandle<Result<SentMessage, SendError>> {
+        let reports = self.reports().clone();
+        let instance = self.spec().instance.clone();
+        let clock = self.shared().clock;
+        self.shared().handle.spawn(async move {
+            let sent = Box::pin(send(&live, &text, &instance, clock)).await?;
+            let event = EngineEvent { name: EventName::SendMessage, data: sent.body.clone() };
+            reports.tell(Report::Event { link, event });
+            Ok(sent)
+        })
+    }
+}
+
+async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Clock) -> Result<SentMessage, SendError> {
+    let client = &live.client;
+    let to = resolve(client, text).await?;
+    compose_for(client, &to, text.delay).await;
+
+    let chat = to.to_string();
+    let own = client.pn().map(|jid| jid.to_non_ad_string());
+    let message = message::compose(text, &chat, own.as_deref());
+    let id = client.generate_message_id();
+    let answered = live.listener.answer_to(&id);
+    let options = SendOptions::default().with_message_id(id.as_str());
+    if let Err(error) = client.send_message_with_options(to, message.clone(), options).await {
+        live.listener.forget(&id);
+        return Err(failed(error));
+    }
+    match timeout(ACK_WITHIN, answered).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(code))) => return Err(SendError::Refused { code: code.parse().unwrap_or(0) }),
+        // The time is over, or the link is.
+        Ok(Err(_)) | Err(_) => {
+            live.listener.forget(&id);
+            return Err(SendError::Unconfirmed { id });
+        }
+    }
+    let at = clock.wall().timestamp();
+    let sent = Sent { chat: &chat, id: &id, message: &message, at, instance: instance.as_str() };
+    Ok(SentMessage { body: message::sent_body(&sent) })
+}
+
+/// Finds the account that is meant, and makes sure that it exists.
+async fn resolve(client: &Client, text: &OutgoingText) -> Result<Jid, SendError> {
+    let number = text.number.clone();
+    let recipient = message::recipient(&number).ok_or_else(|| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
+    let jid: Jid = recipient.jid().parse().map_err(|_| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
+    if matches!(recipient, Recipient::Other(_)) {
+        return Ok(jid);
+    }
+    let asked = timeout(LOOK_UP_WITHIN, client.contacts().is_on_whatsapp(std::slice::from_ref(&jid))).await;
+    let found = match asked {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(SendError::Failed(error.to_string())),
+        Err(_) => return Err(SendError::Failed("WhatsApp did not say whether the number exists".to_owned())),
+    };
+    let account = found.into_iter().find(|account| account.is_registered);
+    let Some(account) = account else { return Err(SendError::NotOnWhatsApp { jid: jid.to_string(), number }) };
+    // The account may be known by a number that is written otherwise than the one that was asked for.
+    let known = [Some(account.jid), account.pn_jid].into_iter().flatten().find(|known| known.is_pn() == jid.is_pn());
+    Ok(known.unwrap_or(jid))
+}
+
+async fn compose_for(client: &Client, to: &Jid, delay: Duration) {
+    let mut left = delay;
+    while !left.is_zero() {
+        let slice = left.min(COMPOSING_LASTS);
+        // Only a courtesy: the message goes whether or not it was shown.
+        let _ = client.chatstate().send_composing(to).await;
+        sleep(slice).await;
+        left -= slice;
+    }
+    if !delay.is_zero() {
+        let _ = client.chatstate().send_paused(to).await;
+    }
+}
+
+fn failed(error: LibraryError) -> SendError {
+    match error {
+        LibraryError::NotLoggedIn | LibraryError::Client(ClientError::NotConnected) | LibraryError::Iq(IqError::NotConnected) => {
+            SendError::NotConnected
+        }
+        LibraryError::InvalidRequest(why) => SendError::Invalid(why),
+        other => SendError::Failed(other.to_string()),
+    }
+}

@@ -1,0 +1,97 @@
+//! The library's runtime: the shared one, with a net under every task.
+//!
+//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tracing::error;
+use wacore::runtime::{AbortHandle, Runtime};
+
+use super::seal::Seal;
+use crate::ports::link::SealReason;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+
+/// Spawns the tasks of one client.
+pub(super) struct GuardedRuntime {
+    handle: Handle,
+    seal: Arc<Seal>,
+}
+
+impl GuardedRuntime {
+    pub(super) fn new(handle: Handle, seal: Arc<Seal>) -> Self {
+        Self { handle, seal }
+    }
+
+    fn guarded(&self, task: Task) -> impl Future<Output = ()> + Send + 'static {
+        let seal = Arc::clone(&self.seal);
+        async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                panicked(&seal);
+            }
+        }
+    }
+}
+
+fn panicked(seal: &Seal) {
+    seal.set(SealReason::Panicked);
+    error!("A task of the WhatsApp library panicked; its link is sealed");
+}
+
+#[async_trait]
+impl Runtime for GuardedRuntime {
+    fn spawn(&self, future: Task) -> AbortHandle {
+        let task = self.handle.spawn(self.guarded(future));
+        AbortHandle::new(move || task.abort())
+    }
+
+    fn spawn_detached(&self, future: Task) {
+        self.handle.spawn(self.guarded(future));
+    }
+
+    fn sleep(&self, duration: Duration) -> Task {
+        // Made when it is first polled, and thus inside the runtime, whoever asked for it.
+        Box::pin(async move { tokio::time::sleep(duration).await })
+    }
+
+    fn spawn_blocking(&self, f: Box<dyn FnOnce() + Send + 'static>) -> Task {
+        let seal = Arc::clone(&self.seal);
+        let work = self.handle.spawn_blocking(f);
+        Box::pin(async move {
+            if work.await.is_err_and(|failed| failed.is_panic()) {
+                panicked(&seal);
+            }
+        })
+    }
+
+    fn yield_now(&self) -> Option<Task> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::clock::Clock;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_seals_the_link() {
+        for blocking in [false, true] {
+            let seal = Arc::new(Seal::new(Clock::start()));
+            let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal));
+            if blocking {
+                runtime.spawn_blocking(Box::new(|| panic!("planned"))).await;
+            } else {
+                runtime.spawn(Box::pin(async { panic!("planned") })).detach();
+            }
+            assert_eq!(seal.sealed().await, SealReason::Panicked);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a link needs to be told, the same for every instance.
+
+use std::time::Duration;
+
+/// The settings of the driver.
+#[derive(Debug, Clone)]
+pub struct LinkSettings {
+    /// Where to dial; WhatsApp's own address unless set.
+    pub url: String,
+    /// Certificates in DER form that are trusted besides the usual roots.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// The client version to claim; looked up when unset.
+    pub version: Option<(u32, u32, u32)>,
+    /// The device's name on the phone.
+    pub client_name: String,
+    /// The browser that the device claims to be.
+    pub browser: String,
+    /// Socket to upgraded connection.
+    pub connect_timeout: Duration,
+    /// How long a store operation may fail or hang before the link is sealed.
+    pub store_grace: Duration,
+    /// Who claims the sessions.
+    pub node: String,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            url: wacore::net::WHATSAPP_WEB_WS_URL.to_owned(),
+            extra_roots: Vec::new(),
+            version: None,
+            client_name: "Evolution API".to_owned(),
+            browser: "Chrome".to_owned(),
+            connect_timeout: Duration::from_secs(20),
+            store_grace: Duration::from_secs(5),
+            node: "local".to_owned(),
+        }
+    }
+}
