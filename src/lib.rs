@@ -11,8 +11,11 @@
 //! | 0 | [`holdfast_core`]: the decisions |
 
 pub mod actors;
+pub mod app;
+pub mod config;
 pub mod http;
 pub mod ports;
 pub mod sinks;
 pub mod store;
+pub mod telemetry;
 pub mod whatsapp;

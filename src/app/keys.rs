@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// # Errors
 /// If the text is neither; the error does not quote it.
-pub fn parse(text: &str) -> Result<[u8; 32]> {
+pub(super) fn parse(text: &str) -> Result<[u8; 32]> {
     let text = text.trim();
     let bytes = if text.len() == 64 { unhex(text) } else { STANDARD.decode(text).ok() };
     bytes.and_then(|bytes| bytes.try_into().ok()).context("the session key is not 32 bytes in hex or base64")

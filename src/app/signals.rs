@@ -1,14 +1,17 @@
 //! Signals of the operating system: the first begins the shutdown, the second forces it.
 
+use std::sync::Arc;
+
 use actix::prelude::Recipient;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::info;
 
 use crate::actors::system::protocol::BeginShutdown;
 
 /// The signals that stop the service. They are caught from the moment this is made.
-pub struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -19,7 +22,7 @@ impl StopSignals {
     ///
     /// # Errors
     /// If the system does not allow it.
-    pub fn catch() -> Result<Self> {
+    pub(super) fn catch() -> Result<Self> {
         let catch = |kind| signal(kind).context("signals cannot be caught");
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
@@ -29,7 +32,7 @@ impl StopSignals {
     }
 
     /// Waits for the next signal and returns its name.
-    pub async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
@@ -37,11 +40,12 @@ impl StopSignals {
         }
     }
 
-    /// Passes every signal on, for as long as the process lives.
-    pub async fn pass_on(mut self, system: Recipient<BeginShutdown>) {
+    /// Passes every signal on, for as long as the process lives, and notifies `stopping` of the first.
+    pub(super) async fn pass_on(mut self, system: Recipient<BeginShutdown>, stopping: Arc<Notify>) {
         loop {
             let name = self.next().await;
             info!(signal = name, "Received {name}");
+            stopping.notify_one();
             system.do_send(BeginShutdown);
         }
     }

@@ -1,0 +1,156 @@
+//! The composition root: the only place that knows every part, and the order in which they start and stop.
+
+pub mod data_dir;
+mod keys;
+mod signals;
+mod wiring;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use holdfast_core::shutdown::ShutdownReport;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use self::data_dir::DataDir;
+use self::signals::StopSignals;
+use self::wiring::Parts;
+use crate::actors::supervisor::protocol::StartInstance;
+use crate::actors::system::protocol::Booted;
+use crate::config::Settings;
+use crate::http;
+use crate::ports::clock::Clock;
+use crate::ports::store::Store;
+use crate::store::{EncryptionKey, Retention, StoreOptions};
+
+/// How long the HTTP server may take to close what is still open when everything else has stopped.
+const HTTP_STOP: Duration = Duration::from_secs(1);
+
+/// What is said before the log begins, because it must not be in it.
+pub trait Announce {
+    /// A new API key was made; it is shown this once.
+    fn new_api_key(&self, key: &SecretString, settings: &Settings);
+}
+
+/// Runs the service until a signal has stopped it, and returns how that went.
+///
+/// `runtime` is the multi-thread runtime on which sockets, cryptography and SQL run; the caller runs this on an actix system.
+///
+/// # Errors
+/// If something that the service cannot do without is missing; nothing was dialled then.
+pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -> Result<ShutdownReport> {
+    let mut signals = StopSignals::catch()?;
+    let Some(data_dir) = unless_stopped(&mut signals, DataDir::take(&settings.data_dir)).await? else {
+        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
+    };
+    let api_key = api_key(&settings, &data_dir, announce)?;
+    let clock = Clock::start();
+    let store = open_store(&settings, &data_dir, clock, &runtime).await?;
+    let node = match &settings.node_id {
+        Some(node) => node.clone(),
+        None => data_dir.node_id()?,
+    };
+    let listener = bind(&settings)?;
+    let address = listener.local_addr().context("the HTTP address cannot be read")?;
+
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
+    let server = http::serve(parts.api(&settings, api_key), listener).context("the HTTP server cannot be started")?;
+    let http = server.handle();
+    actix::spawn(server);
+    let stopping = Arc::new(Notify::new());
+    actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping)));
+    info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
+
+    boot(&parts, &*store).await?;
+    let report = stopped(parts, &stopping, settings.shutdown.forced_after).await;
+    if timeout(HTTP_STOP, http.stop(false)).await.is_err() {
+        warn!("The HTTP server did not stop in its time");
+    }
+    Ok(report)
+}
+
+/// Runs a step of the start, and gives up on it when a signal says to stop.
+async fn unless_stopped<T>(signals: &mut StopSignals, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        done = work => done.map(Some),
+        name = signals.next() => {
+            info!(signal = name, "Stopped while starting");
+            Ok(None)
+        }
+    }
+}
+
+fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> Result<SecretString> {
+    if let Some(key) = &settings.api_key {
+        return Ok(key.clone());
+    }
+    let (key, new) = data_dir.api_key()?;
+    if new {
+        announce.new_api_key(&key, settings);
+    }
+    Ok(key)
+}
+
+async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
+    let key = match &settings.session_key {
+        Some(text) => keys::parse(text.expose_secret()).context("SESSION_ENCRYPTION_KEY cannot be used")?,
+        None => data_dir.session_key()?,
+    };
+    let options = StoreOptions {
+        url: settings.database.path.display().to_string(),
+        client_name: settings.database.client_name.clone(),
+        key: EncryptionKey::new(key),
+        runtime: runtime.clone(),
+        clock,
+        retention: Retention::default(),
+    };
+    crate::store::open(options).await.with_context(|| format!("the database {} cannot be opened", settings.database.path.display()))
+}
+
+fn bind(settings: &Settings) -> Result<TcpListener> {
+    let (host, port) = (settings.server.host.as_str(), settings.server.port);
+    TcpListener::bind((host, port))
+        .with_context(|| format!("{host}:{port} cannot be listened on; set SERVER_HOST or SERVER_PORT, or stop what uses it"))
+}
+
+/// Puts every stored instance on the roster; the desired state of each decides whether it connects.
+async fn boot(parts: &Parts, store: &dyn Store) -> Result<()> {
+    let records = store.list().await.context("the stored instances cannot be read")?;
+    let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
+    for record in records {
+        let id = record.id.clone();
+        let started = parts.supervisor.send(StartInstance { record }).await.context("the supervisor is gone")?;
+        if let Err(refused) = started {
+            bail!("instance {id} cannot be put on the roster: {refused}");
+        }
+    }
+    parts.system.send(Booted).await.context("the system actor is gone")?;
+    info!(instances = count, paired, "Restoring {paired} of {count} instances");
+    Ok(())
+}
+
+/// Waits for the report. If the phases do not end by themselves in the time, that is the report.
+async fn stopped(parts: Parts, stopping: &Notify, forced_after: Duration) -> ShutdownReport {
+    let forced = async {
+        stopping.notified().await;
+        sleep(forced_after).await;
+    };
+    tokio::select! {
+        report = parts.report => report.unwrap_or_else(|_| {
+            error!("The system actor is gone without a report");
+            forced_report("the system actor crashed", Duration::ZERO)
+        }),
+        () = forced => forced_report("the shutdown did not end in its time", forced_after),
+    }
+}
+
+fn forced_report(why: &str, took: Duration) -> ShutdownReport {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    ShutdownReport { clean: false, took_ms, forced: vec![why.to_owned()] }
+}

@@ -1,0 +1,90 @@
+//! The command line.
+
+mod pair;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use holdfast::config::{Problem, Settings};
+
+/// A setting is wrong (`EX_CONFIG` of sysexits).
+const EX_CONFIG: u8 = 78;
+
+/// A WhatsApp connection engine that speaks Evolution API.
+///
+/// Settings come from the environment and from a file .env in the working directory.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the engine until it is told to stop. This is what happens without a command.
+    Serve,
+    /// Check the settings and say what is wrong with them.
+    CheckConfig,
+    /// Pair an instance of a running engine: shows the QR code here until a phone has scanned it.
+    Pair(pair::PairArguments),
+}
+
+/// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 1 otherwise.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = load_env_file() {
+        complain(&format!("error: the file .env cannot be read: {error}"));
+        return ExitCode::from(EX_CONFIG);
+    }
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => match settings() {
+            Ok(settings) => serve::serve(settings),
+            Err(code) => code,
+        },
+        Command::CheckConfig => match settings() {
+            Ok(_) => {
+                say("The settings can be used.");
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        },
+        Command::Pair(arguments) => match settings() {
+            Ok(settings) => pair::pair(&arguments, &settings),
+            Err(code) => code,
+        },
+    }
+}
+
+/// Reads `.env`; variables that are set already win.
+fn load_env_file() -> Result<(), dotenvy::Error> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn settings() -> Result<Settings, ExitCode> {
+    let read = Settings::read(|name| std::env::var(name).ok());
+    let (settings, problems) = match read {
+        Ok((settings, warnings)) => (Ok(settings), warnings),
+        Err(problems) => (Err(ExitCode::from(EX_CONFIG)), problems),
+    };
+    for problem in &problems {
+        complain(&Problem::to_string(problem));
+    }
+    settings
+}
+
+/// Writes a line to standard output; a reader that has gone away is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line to standard error.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
