@@ -3,10 +3,11 @@
 //   node client.mjs --url ws://127.0.0.1:7300/ws/chat --root HEX [--auth DIR]
 //                   [--limit-ms 60000] [--log-level debug]
 //
-// Lines: {"event":"qr","qr"}, {"event":"paired","jid"}, {"event":"restart"}, {"event":"open","jid"},
-//        {"event":"message","id","from","text"}, {"event":"sent","id","to"}, {"event":"status","id","status"},
-//        {"event":"close","code"}, {"event":"timeout"}, {"event":"done"}.
-// Commands on stdin, one JSON object a line: {"send":{"to":"55...","text":"..."}}, {"logout":true}, {"quit":true}.
+// Lines: {"event":"qr","qr"}, {"event":"paired","jid"}, {"event":"restart"}, {"event":"open","jid","lid"},
+//        {"event":"message","id","from","text","type"}, {"event":"sent","id","to"}, {"event":"status","id","status"},
+//        {"event":"close","code","reason"}, {"event":"error","message"}, {"event":"timeout"}, {"event":"done"}.
+// Commands on stdin, one JSON object a line: {"send":{"to":"55...","text":"..."}}, {"connect":true} after a close,
+//        {"logout":true}, {"quit":true}.
 
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,10 +28,10 @@ const { values: options } = parseArgs({
 
 const report = (event, detail = {}) => process.stdout.write(JSON.stringify({ event, ...detail }) + '\n')
 
-// A dependency of Baileys prints to stdout, which belongs to the reports.
-console.log = console.info = console.error
-
 const silent = () => {}
+// A dependency of Baileys prints whole sessions to stdout, which belongs to the reports.
+console.log = console.info = console.warn = silent
+
 const print = level => (object, text) => process.stderr.write(JSON.stringify({ level, text, object }, (_, value) => (value instanceof Error ? value.stack : value)) + '\n')
 const loud = options['log-level'] !== 'silent'
 const logger = {
@@ -87,9 +88,9 @@ const connect = () => {
     }
   })
   socket.ev.on('messages.upsert', ({ messages, type }) => {
-    for (const { key, message, messageStubType } of messages) {
+    for (const { key, message } of messages) {
       if (key.fromMe) continue
-      report('message', { id: key.id, from: key.remoteJid, text: textOf(message), type, stub: messageStubType })
+      report('message', { id: key.id, from: key.remoteJid, text: textOf(message), type })
     }
   })
   socket.ev.on('messages.update', updates => {
@@ -107,10 +108,7 @@ createInterface({ input: process.stdin }).on('line', async line => {
       const sent = await socket.sendMessage(`${to}@s.whatsapp.net`, { text })
       report('sent', { id: sent.key.id, to })
     }
-    if (command.reconnect) {
-      socket.end(new Error('asked to reconnect'))
-      connect()
-    }
+    if (command.connect) connect()
     if (command.logout) await socket.logout()
     if (command.quit) finish(0, 'done')
   } catch (error) {

@@ -20,10 +20,8 @@ impl Phone {
     /// Accepts a number with or without `+`, spaces, dots, dashes and brackets.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: String = text
-            .chars()
-            .filter(|letter| !matches!(letter, '+' | ' ' | '.' | '-' | '(' | ')'))
-            .collect();
+        let digits: String =
+            text.chars().filter(|letter| !matches!(letter, '+' | ' ' | '.' | '-' | '(' | ')')).collect();
         (PHONE_DIGITS.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()))
             .then_some(Self(digits))
     }
@@ -38,10 +36,7 @@ impl Phone {
     #[must_use]
     pub fn lid(&self) -> String {
         let digest = Sha256::digest(self.0.as_bytes());
-        let number = digest
-            .iter()
-            .take(8)
-            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         format!("1{:014}", number % 100_000_000_000_000)
     }
 
@@ -114,10 +109,7 @@ impl FromStr for Address {
         if jid.server != Server::Pn {
             return Err(wrong());
         }
-        Ok(Self::new(
-            Phone::parse(&jid.user).ok_or_else(wrong)?,
-            jid.device,
-        ))
+        Ok(Self::new(Phone::parse(&jid.user).ok_or_else(wrong)?, jid.device))
     }
 }
 
@@ -129,9 +121,7 @@ impl Serialize for Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -141,10 +131,7 @@ mod tests {
 
     #[test]
     fn a_device_survives_being_written_and_read() {
-        for text in [
-            "5511999990001@s.whatsapp.net",
-            "5511999990001:7@s.whatsapp.net",
-        ] {
+        for text in ["5511999990001@s.whatsapp.net", "5511999990001:7@s.whatsapp.net"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert!("5511999990001@g.us".parse::<Address>().is_err());
@@ -152,10 +139,7 @@ mod tests {
 
     #[test]
     fn numbers_are_accepted_as_people_write_them() {
-        assert_eq!(
-            Phone::parse("+55 (11) 99999-0001").unwrap().as_str(),
-            "5511999990001"
-        );
+        assert_eq!(Phone::parse("+55 (11) 99999-0001").unwrap().as_str(), "5511999990001");
         for wrong in ["", "1234", "12345678901234567", "55x", "５５５５５５"] {
             assert_eq!(Phone::parse(wrong), None, "{wrong}");
         }

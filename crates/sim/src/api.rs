@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::counters::Tally;
-use crate::events::{Event, EventKind};
+use crate::events::EventKind;
 use crate::link::LinkId;
 use crate::signal::SignalError;
 
@@ -22,43 +22,28 @@ pub struct Problem {
 impl Problem {
     /// The request itself is wrong.
     pub fn bad_request(sentence: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            sentence: sentence.into(),
-        }
+        Self { status: 400, sentence: sentence.into() }
     }
 
     /// What the request names does not exist.
     pub fn not_found(sentence: impl Into<String>) -> Self {
-        Self {
-            status: 404,
-            sentence: sentence.into(),
-        }
+        Self { status: 404, sentence: sentence.into() }
     }
 
     /// The request does not fit the state of things.
     pub fn conflict(sentence: impl Into<String>) -> Self {
-        Self {
-            status: 409,
-            sentence: sentence.into(),
-        }
+        Self { status: 409, sentence: sentence.into() }
     }
 
     /// A client that should have answered did not.
     pub fn timeout(sentence: impl Into<String>) -> Self {
-        Self {
-            status: 504,
-            sentence: sentence.into(),
-        }
+        Self { status: 504, sentence: sentence.into() }
     }
 }
 
 impl From<SignalError> for Problem {
     fn from(error: SignalError) -> Self {
-        Self {
-            status: 500,
-            sentence: format!("encryption failed: {error}"),
-        }
+        Self { status: 500, sentence: format!("encryption failed: {error}") }
     }
 }
 
@@ -211,16 +196,8 @@ pub struct EventQuery {
     pub kind: Option<EventKind>,
     /// Only events of this person or device.
     pub jid: Option<String>,
+    /// Only the last so many of them.
+    pub last: Option<usize>,
     /// How long to wait for one.
     pub timeout_ms: Option<u64>,
-}
-
-/// `GET /events`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EventsView {
-    /// The events, oldest first.
-    pub events: Vec<Event>,
-    /// The number of the newest event; give it as `since` to go on from here.
-    pub last: u64,
 }

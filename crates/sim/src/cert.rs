@@ -88,17 +88,9 @@ impl ServerIdentity {
     }
 }
 
-fn signed<R: Rng + CryptoRng>(
-    issuer: &KeyPair,
-    details: Vec<u8>,
-    rng: &mut R,
-) -> Result<NoiseCertificate, CurveError> {
+fn signed<R: Rng + CryptoRng>(issuer: &KeyPair, details: Vec<u8>, rng: &mut R) -> Result<NoiseCertificate, CurveError> {
     let signature = issuer.private_key.calculate_signature(&details, rng)?;
-    Ok(NoiseCertificate {
-        details: Some(details),
-        signature: Some(signature.to_vec()),
-        ..NoiseCertificate::default()
-    })
+    Ok(NoiseCertificate { details: Some(details), signature: Some(signature.to_vec()), ..NoiseCertificate::default() })
 }
 
 fn public_half(private: &[u8; 32]) -> Result<[u8; 32], CurveError> {
@@ -116,37 +108,22 @@ mod tests {
 
     #[test]
     fn the_chain_verifies_from_the_root_down_to_the_static_key() {
-        let identity =
-            ServerIdentity::generate(1_800_000_000, &mut rand::make_rng::<StdRng>()).unwrap();
+        let identity = ServerIdentity::generate(1_800_000_000, &mut rand::make_rng::<StdRng>()).unwrap();
         let chain = CertChain::decode_from_slice(identity.chain()).unwrap();
-        let (intermediate, leaf) = (
-            chain.intermediate.into_option().unwrap(),
-            chain.leaf.into_option().unwrap(),
-        );
+        let (intermediate, leaf) = (chain.intermediate.into_option().unwrap(), chain.leaf.into_option().unwrap());
         let middle = Details::decode_from_slice(intermediate.details.as_deref().unwrap()).unwrap();
         let end = Details::decode_from_slice(leaf.details.as_deref().unwrap()).unwrap();
 
-        let root =
-            PublicKey::from_djb_public_key_bytes(&identity.root_public_key().unwrap()).unwrap();
-        assert!(root.verify_signature(
-            intermediate.details.as_deref().unwrap(),
-            intermediate.signature.as_deref().unwrap()
-        ));
+        let root = PublicKey::from_djb_public_key_bytes(&identity.root_public_key().unwrap()).unwrap();
+        assert!(
+            root.verify_signature(intermediate.details.as_deref().unwrap(), intermediate.signature.as_deref().unwrap())
+        );
         let issuer = PublicKey::from_djb_public_key_bytes(middle.key.as_deref().unwrap()).unwrap();
-        assert!(issuer.verify_signature(
-            leaf.details.as_deref().unwrap(),
-            leaf.signature.as_deref().unwrap()
-        ));
-        assert!(!root.verify_signature(
-            leaf.details.as_deref().unwrap(),
-            leaf.signature.as_deref().unwrap()
-        ));
+        assert!(issuer.verify_signature(leaf.details.as_deref().unwrap(), leaf.signature.as_deref().unwrap()));
+        assert!(!root.verify_signature(leaf.details.as_deref().unwrap(), leaf.signature.as_deref().unwrap()));
 
         assert_eq!(middle.issuer_serial, Some(0));
         assert_eq!(end.issuer_serial, middle.serial);
-        assert_eq!(
-            end.key.as_deref(),
-            Some(&identity.noise_public_key().unwrap()[..])
-        );
+        assert_eq!(end.key.as_deref(), Some(&identity.noise_public_key().unwrap()[..]));
     }
 }

@@ -38,11 +38,10 @@ pub async fn serve(tcp: TcpStream, hub: Arc<Hub>, server: Arc<ServerIdentity>) {
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(LARGEST_MESSAGE));
-    let socket =
-        match tokio_tungstenite::accept_async_with_config(Wire::new(tcp), Some(config)).await {
-            Ok(socket) => socket,
-            Err(error) => return tracing::debug!(%error, "not a WebSocket"),
-        };
+    let socket = match tokio_tungstenite::accept_async_with_config(Wire::new(tcp), Some(config)).await {
+        Ok(socket) => socket,
+        Err(error) => return tracing::debug!(%error, "not a WebSocket"),
+    };
     let (id, orders) = hub.open();
     let connection = Connection {
         id,
@@ -120,9 +119,7 @@ impl Connection {
             }
             // The answer to a close is sent by the library; what remains is the client's FIN.
             None | Some(Ok(Message::Close(_))) => Next::Drain,
-            Some(Ok(
-                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
-            )) => Next::Go,
+            Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Next::Go,
             Some(Err(error)) => Next::Ended(how_it_ended(&error)),
         }
     }
@@ -131,14 +128,10 @@ impl Connection {
         loop {
             match self.channel.poll(&self.server, &mut self.rng) {
                 Ok(incoming) if incoming.is_empty() => return,
-                Ok(incoming) => incoming
-                    .into_iter()
-                    .for_each(|incoming| self.pass_on(incoming)),
+                Ok(incoming) => incoming.into_iter().for_each(|incoming| self.pass_on(incoming)),
                 Err(error) => {
                     tracing::debug!(link = self.id.0, %error, "cannot understand the client");
-                    return self
-                        .hub
-                        .with(|world| world.garbled(self.id, &error.to_string()));
+                    return self.hub.with(|world| world.garbled(self.id, &error.to_string()));
                 }
             }
         }
@@ -147,9 +140,7 @@ impl Connection {
     fn pass_on(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Reply(bytes) => self.write(bytes),
-            Incoming::Opened(opened) => self
-                .hub
-                .with(|world| world.handshake_done(self.id, &opened)),
+            Incoming::Opened(opened) => self.hub.with(|world| world.handshake_done(self.id, &opened)),
             Incoming::Stanza(node) => {
                 tracing::trace!(link = self.id.0, ?node, "received");
                 self.hub.with(|world| world.received(self.id, &node));
@@ -193,8 +184,7 @@ impl Connection {
                 Wake::Order(_) => {}
                 Wake::Read(Some(Ok(Message::Binary(bytes)))) => stale += self.skip(&bytes),
                 Wake::Read(Some(Ok(Message::Close(_))) | None) => {
-                    let closed =
-                        tokio::time::timeout(CLOSE_UNDER_WAY, self.finish_and_wait()).await;
+                    let closed = tokio::time::timeout(CLOSE_UNDER_WAY, self.finish_and_wait()).await;
                     return match closed {
                         Ok(how) => Next::Ended(how),
                         Err(_) => {
@@ -251,8 +241,7 @@ impl Connection {
         // A client that does not read cannot be told anything more.
         let _ = tokio::time::timeout(CLOSE_UNDER_WAY, flush).await;
         self.socket.get_mut().finish().await;
-        let Self { socket, orders, .. } = self;
-        let wire = socket.get_mut();
+        let (wire, orders) = (self.socket.get_mut(), &mut self.orders);
         loop {
             tokio::select! {
                 end = wire.until_closed() => return end.name(),
@@ -260,6 +249,12 @@ impl Connection {
                     Some(Command::Close(Closing::Reset)) => {
                         wire.reset_on_drop();
                         return "reset";
+                    }
+                    Some(Command::Supersede) => {
+                        if let Ok(end) = tokio::time::timeout(FIN_UNDER_WAY, wire.until_closed()).await {
+                            return end.name();
+                        }
+                        self.hub.with(|world| world.overlapped(self.id, 0));
                     }
                     Some(_) => {}
                     None => return wire.until_closed().await.name(),

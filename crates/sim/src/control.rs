@@ -39,18 +39,11 @@ pub fn serve(listener: TcpListener, operator: Operator) -> io::Result<ControlSer
                     .content_type_required(false)
                     .error_handler(|error, _| answers::unreadable(&error)),
             )
-            .app_data(
-                web::QueryConfig::default().error_handler(|error, _| answers::unreadable(&error)),
-            )
+            .app_data(web::QueryConfig::default().error_handler(|error, _| answers::unreadable(&error)))
             .configure(routes::configure)
             .default_service(web::to(answers::no_such_route))
     };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?
-        .run();
+    let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run();
     let handle = server.handle();
     tokio::spawn(async move {
         if let Err(error) = server.await {

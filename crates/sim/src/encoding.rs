@@ -5,12 +5,10 @@ use std::fmt::Write;
 /// Writes bytes as lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Serde helpers for byte strings of any length.
@@ -23,10 +21,7 @@ pub mod bytes {
     ///
     /// # Errors
     /// Whatever the serializer reports.
-    pub fn serialize<S: Serializer>(
-        bytes: impl AsRef<[u8]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes.as_ref()))
     }
 
@@ -58,8 +53,6 @@ pub mod key {
     /// When the text is no base64 of exactly 32 bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let bytes = super::bytes::deserialize(deserializer)?;
-        bytes
-            .try_into()
-            .map_err(|_: Vec<u8>| D::Error::custom("a key has 32 bytes"))
+        bytes.try_into().map_err(|_: Vec<u8>| D::Error::custom("a key has 32 bytes"))
     }
 }

@@ -99,26 +99,12 @@ pub struct EventLog {
 
 impl EventLog {
     /// Adds an event.
-    pub fn push(
-        &mut self,
-        at: u64,
-        kind: EventKind,
-        jid: Option<Address>,
-        link: Option<LinkId>,
-        detail: Value,
-    ) {
+    pub fn push(&mut self, at: u64, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: Value) {
         self.last += 1;
         if self.entries.len() >= KEPT {
             self.entries.pop_front();
         }
-        self.entries.push_back(Event {
-            seq: self.last,
-            at,
-            kind,
-            jid,
-            link,
-            detail,
-        });
+        self.entries.push_back(Event { seq: self.last, at, kind, jid, link, detail });
     }
 
     /// The number of the newest event, 0 when there was none.
@@ -147,12 +133,7 @@ mod tests {
         }
         let last = log.last();
         assert_eq!(log.since(last).count(), 0);
-        assert_eq!(
-            log.since(last - 2)
-                .map(|event| event.seq)
-                .collect::<Vec<_>>(),
-            [last - 1, last]
-        );
+        assert_eq!(log.since(last - 2).map(|event| event.seq).collect::<Vec<_>>(), [last - 1, last]);
         assert_eq!(log.since(0).count(), KEPT);
     }
 }

@@ -71,10 +71,7 @@ impl Target {
         match self {
             Self::All => true,
             Self::Open => link.online(),
-            Self::Person(_) | Self::Device(_) => link
-                .address
-                .as_ref()
-                .is_some_and(|address| self.names(address)),
+            Self::Person(_) | Self::Device(_) => link.address.as_ref().is_some_and(|address| self.names(address)),
         }
     }
 }
@@ -90,46 +87,28 @@ impl World {
             "all" => Target::All,
             name => {
                 let address = self.somebody(name)?;
-                if address.device == 0 {
-                    Target::Person(address)
-                } else {
-                    Target::Device(address)
-                }
+                if address.device == 0 { Target::Person(address) } else { Target::Device(address) }
             }
         };
-        let links: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| target.strikes(link))
-            .map(|(id, _)| *id)
-            .collect();
+        let links: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| target.strikes(link)).map(|(id, _)| *id).collect();
         let devices = self.marked(&target);
         self.log(EventKind::Fault, None, None, json!(request));
         match &request.action {
             Action::Rst => Ok(self.each(&links, |world, id| world.close(id, Closing::Reset))),
             Action::Fin => Ok(self.each(&links, |world, id| world.close(id, Closing::Fin))),
             Action::Silent => Ok(self.each(&links, |world, id| world.mute(id, true))),
-            Action::DeviceRemoved => Ok(devices
-                .iter()
-                .filter(|device| self.unlink(device, "asked for by a fault"))
-                .count()),
+            Action::DeviceRemoved => {
+                Ok(devices.iter().filter(|device| self.unlink(device, "asked for by a fault")).count())
+            }
             Action::Replaced => {
-                let conflict = NodeBuilder::new("conflict")
-                    .attr("type", "replaced")
-                    .build();
-                Ok(self.each(&self.online(&links), |world, id| {
-                    world.end_stream(id, None, [conflict.clone()])
-                }))
+                let conflict = NodeBuilder::new("conflict").attr("type", "replaced").build();
+                Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, None, [conflict.clone()])))
             }
             Action::StreamError { code, conflict } => {
-                let conflict = conflict.as_ref().map(|kind| {
-                    NodeBuilder::new("conflict")
-                        .attr("type", kind.as_str())
-                        .build()
-                });
-                Ok(self.each(&self.online(&links), |world, id| {
-                    world.end_stream(id, *code, conflict.clone())
-                }))
+                let conflict =
+                    conflict.as_ref().map(|kind| NodeBuilder::new("conflict").attr("type", kind.as_str()).build());
+                Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, *code, conflict.clone())))
             }
             Action::Failure { reason } => Ok(self.mark(&devices, Some(*reason))),
             Action::Clear => {
@@ -152,24 +131,15 @@ impl World {
     /// The devices that a target means, connected or not.
     fn marked(&self, target: &Target) -> Vec<Address> {
         let linked = self.people.values().flat_map(crate::person::Person::linked);
-        let connected = |address: &Address| {
-            self.links
-                .values()
-                .any(|link| link.online() && link.address.as_ref() == Some(address))
-        };
+        let connected =
+            |address: &Address| self.links.values().any(|link| link.online() && link.address.as_ref() == Some(address));
         linked
-            .filter(|address| {
-                target.names(address) && (!matches!(target, Target::Open) || connected(address))
-            })
+            .filter(|address| target.names(address) && (!matches!(target, Target::Open) || connected(address)))
             .collect()
     }
 
     fn online(&self, links: &[LinkId]) -> Vec<LinkId> {
-        links
-            .iter()
-            .copied()
-            .filter(|id| self.links.get(id).is_some_and(Link::online))
-            .collect()
+        links.iter().copied().filter(|id| self.links.get(id).is_some_and(Link::online)).collect()
     }
 
     fn each(&mut self, links: &[LinkId], mut strike: impl FnMut(&mut Self, LinkId)) -> usize {

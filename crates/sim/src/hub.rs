@@ -36,12 +36,7 @@ impl Hub {
     #[must_use]
     pub fn new(world: World) -> Arc<Self> {
         let events = watch::Sender::new(world.events.last());
-        Arc::new(Self {
-            world: Mutex::new(world),
-            links: Mutex::default(),
-            events,
-            changes: watch::Sender::new(0),
-        })
+        Arc::new(Self { world: Mutex::new(world), links: Mutex::default(), events, changes: watch::Sender::new(0) })
     }
 
     /// Lets something happen in the world, and carries out what follows from it.
@@ -53,8 +48,7 @@ impl Hub {
         self.carry_out(world.take_effects());
         let (last, changed) = (world.events.last(), world.take_changed());
         drop(world);
-        self.events
-            .send_if_modified(|seen| std::mem::replace(seen, last) != last);
+        self.events.send_if_modified(|seen| std::mem::replace(seen, last) != last);
         if changed {
             self.changes.send_modify(|version| *version += 1);
         }
@@ -113,11 +107,7 @@ impl Hub {
 /// The time, in milliseconds since 1970.
 #[must_use]
 pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A panic elsewhere is reported there; here the simulator goes on with what there is.

@@ -26,13 +26,13 @@ impl World {
         let answer = match (namespace.as_str(), kind.as_str()) {
             ("w:p" | "urn:xmpp:ping", _) => self.ping(id, address, node),
             ("encrypt", "get") => self.keys_get(address, node),
-            ("encrypt", _) => self.keys_set(address, node),
             ("usync", _) => self.usync(node),
             ("w:sync:app:state", _) => app_state::sync(node),
             ("privacy", "get") => settings::privacy(node),
             ("abt", _) => settings::props(node),
             ("blocklist", _) => settings::blocklist(node),
             // These have consequences that must follow their answer.
+            ("encrypt", _) => return self.keys_set(id, address, node),
             ("passive", _) => return self.passive(id, address, node),
             ("md", _) => return self.companion(id, address, node),
             _ => result_of(node).build(),
@@ -47,9 +47,7 @@ impl World {
             return;
         }
         let answer = match attr(node, "xmlns").as_deref() {
-            Some("md") if node.get_optional_child("link_code_companion_reg").is_some() => {
-                companion::link_code(node)
-            }
+            Some("md") if node.get_optional_child("link_code_companion_reg").is_some() => companion::link_code(node),
             _ => result_of(node).build(),
         };
         self.send(id, answer);
@@ -60,12 +58,7 @@ impl World {
         let tally = self.tally(address);
         tally.pings += 1;
         tally.last_ping_at = Some(now);
-        self.log(
-            EventKind::Ping,
-            Some(address.clone()),
-            Some(id),
-            serde_json::Value::Null,
-        );
+        self.log(EventKind::Ping, Some(address.clone()), Some(id), serde_json::Value::Null);
         result_of(node).attr("t", self.seconds()).build()
     }
 

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha1::{Digest as _, Sha1};
-use wacore_libsignal::protocol::{
-    DeviceId, IdentityKey, PreKeyBundle, PublicKey, SignalProtocolError,
-};
+use wacore_libsignal::protocol::{DeviceId, IdentityKey, PreKeyBundle, PublicKey, SignalProtocolError};
 
 use crate::encoding;
 
@@ -75,11 +73,7 @@ impl KeyPool {
 
 impl Serialize for KeyPool {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = self
-            .0
-            .iter()
-            .flat_map(|key| key.id.to_be_bytes().into_iter().chain(key.value))
-            .collect();
+        let bytes: Vec<u8> = self.0.iter().flat_map(|key| key.id.to_be_bytes().into_iter().chain(key.value)).collect();
         encoding::bytes::serialize(bytes, serializer)
     }
 }
@@ -89,10 +83,7 @@ impl<'de> Deserialize<'de> for KeyPool {
         let bytes = encoding::bytes::deserialize(deserializer)?;
         let entry = |bytes: &[u8]| -> Option<OneTimeKey> {
             let (id, value) = bytes.split_at_checked(4)?;
-            Some(OneTimeKey {
-                id: u32::from_be_bytes(id.try_into().ok()?),
-                value: value.try_into().ok()?,
-            })
+            Some(OneTimeKey { id: u32::from_be_bytes(id.try_into().ok()?), value: value.try_into().ok()? })
         };
         bytes
             .chunks(POOL_ENTRY_BYTES)
@@ -122,10 +113,7 @@ impl Bundle {
     /// When a key is malformed.
     pub fn to_signal(&self, device: u16) -> Result<PreKeyBundle, SignalProtocolError> {
         let one_time = match &self.one_time {
-            Some(key) => Some((
-                key.id.into(),
-                PublicKey::from_djb_public_key_bytes(&key.value)?,
-            )),
+            Some(key) => Some((key.id.into(), PublicKey::from_djb_public_key_bytes(&key.value)?)),
             None => None,
         };
         PreKeyBundle::new(
@@ -158,20 +146,14 @@ mod tests {
     use super::*;
 
     fn key(id: u32) -> OneTimeKey {
-        OneTimeKey {
-            id,
-            value: [u8::try_from(id).unwrap(); 32],
-        }
+        OneTimeKey { id, value: [u8::try_from(id).unwrap(); 32] }
     }
 
     #[test]
     fn a_one_time_key_is_handed_out_once_and_oldest_first() {
         let mut pool = KeyPool::default();
         pool.add([key(1), key(2), key(2)]);
-        assert_eq!(
-            [pool.take(), pool.take(), pool.take()],
-            [Some(key(1)), Some(key(2)), None]
-        );
+        assert_eq!([pool.take(), pool.take(), pool.take()], [Some(key(1)), Some(key(2)), None]);
     }
 
     #[test]

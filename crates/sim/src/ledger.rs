@@ -29,25 +29,10 @@ pub struct KeyLedger(BTreeMap<Address, BTreeMap<Address, BTreeMap<String, Chain>
 
 impl KeyLedger {
     /// Enters a message and says whether its key was used before.
-    pub fn enter(
-        &mut self,
-        from: &Address,
-        to: &Address,
-        position: ChainPosition,
-        ciphertext: &[u8],
-    ) -> KeyUse {
+    pub fn enter(&mut self, from: &Address, to: &Address, position: ChainPosition, ciphertext: &[u8]) -> KeyUse {
         let fingerprint = fingerprint(ciphertext);
-        let chains = self
-            .0
-            .entry(from.clone())
-            .or_default()
-            .entry(to.clone())
-            .or_default();
-        match chains
-            .entry(hex(&position.ratchet))
-            .or_default()
-            .insert(position.counter, fingerprint)
-        {
+        let chains = self.0.entry(from.clone()).or_default().entry(to.clone()).or_default();
+        match chains.entry(hex(&position.ratchet)).or_default().insert(position.counter, fingerprint) {
             None => KeyUse::Fresh,
             Some(before) if before == fingerprint => KeyUse::Repeated,
             Some(_) => KeyUse::Reused,
@@ -56,10 +41,7 @@ impl KeyLedger {
 }
 
 fn fingerprint(ciphertext: &[u8]) -> u64 {
-    Sha256::digest(ciphertext)
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    Sha256::digest(ciphertext).iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -70,38 +52,19 @@ mod tests {
     #[test]
     fn a_key_used_for_two_messages_is_noticed_and_a_repeated_message_is_told_apart() {
         let device = |number| Address::new(Phone::parse("5511999990001").unwrap(), number);
-        let position = |counter| ChainPosition {
-            ratchet: [7; 32],
-            counter,
-        };
+        let position = |counter| ChainPosition { ratchet: [7; 32], counter };
         let mut ledger = KeyLedger::default();
-        assert_eq!(
-            ledger.enter(&device(1), &device(0), position(0), b"a"),
-            KeyUse::Fresh
-        );
-        assert_eq!(
-            ledger.enter(&device(1), &device(0), position(1), b"b"),
-            KeyUse::Fresh
-        );
-        assert_eq!(
-            ledger.enter(&device(1), &device(0), position(1), b"b"),
-            KeyUse::Repeated
-        );
-        assert_eq!(
-            ledger.enter(&device(1), &device(0), position(1), b"c"),
-            KeyUse::Reused
-        );
+        assert_eq!(ledger.enter(&device(1), &device(0), position(0), b"a"), KeyUse::Fresh);
+        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"b"), KeyUse::Fresh);
+        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"b"), KeyUse::Repeated);
+        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"c"), KeyUse::Reused);
         assert_eq!(
             ledger.enter(&device(1), &device(2), position(1), b"d"),
             KeyUse::Fresh,
             "another recipient is another chain"
         );
 
-        let mut restored: KeyLedger =
-            serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
-        assert_eq!(
-            restored.enter(&device(1), &device(0), position(0), b"x"),
-            KeyUse::Reused
-        );
+        let mut restored: KeyLedger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
+        assert_eq!(restored.enter(&device(1), &device(0), position(0), b"x"), KeyUse::Reused);
     }
 }

@@ -4,7 +4,8 @@
 //! test can say what a client did wrong. It shares no code with the service that is tested against it.
 //!
 //! Reading order: [`simulator`] (start and stop), [`connection`] (bytes to stanzas), [`world`] (what the server knows and
-//! does; its conduct is spread over [`login`], [`linking`], [`messages`], [`delivery`], [`iq`] and [`faults`]), [`operator`]
+//! does; its conduct is spread over [`login`], [`linking`], [`messages`], [`delivery`],
+//! [`receipts`], [`iq`] and [`faults`]), [`operator`]
 //! and [`api`] (what can be asked of it).
 //!
 //! ```no_run
@@ -31,6 +32,7 @@ pub mod events;
 pub mod faults;
 pub mod hub;
 pub mod iq;
+pub mod key_share;
 pub mod keys;
 pub mod ledger;
 pub mod link;
@@ -42,6 +44,7 @@ pub mod operator;
 pub mod pairing;
 pub mod person;
 pub mod queue;
+pub mod receipts;
 pub mod report;
 pub mod server;
 pub mod signal;

@@ -40,9 +40,7 @@ impl World {
         if let Some(link) = self.links.get_mut(&id) {
             link.stage = Stage::Offering(Box::new(registration));
         }
-        let children = references
-            .into_iter()
-            .map(|reference| leaf("ref", reference.into_bytes()));
+        let children = references.into_iter().map(|reference| leaf("ref", reference.into_bytes()));
         let offer = NodeBuilder::new("pair-device").children(children).build();
         let request = NodeBuilder::new("iq")
             .attr("from", server_jid())
@@ -50,48 +48,34 @@ impl World {
             .attr("id", self.new_stanza_id())
             .attr("xmlns", "md");
         self.send(id, request.children([offer]).build());
-        self.log(
-            EventKind::PairOffer,
-            None,
-            Some(id),
-            serde_json::Value::Null,
-        );
+        self.log(EventKind::PairOffer, None, Some(id), serde_json::Value::Null);
     }
 
     /// A phone scans a QR code. Gives the name of the device that is being linked, and its connection.
     ///
     /// # Errors
     /// When the code is malformed, unknown, or does not belong to the client that shows it.
-    pub fn scan(
-        &mut self,
-        qr: &str,
-        phone: Option<&str>,
-        bad_secret: bool,
-    ) -> Result<(Address, LinkId), Problem> {
-        let mut code =
-            QrCode::parse(qr).map_err(|error| Problem::bad_request(error.to_string()))?;
+    pub fn scan(&mut self, qr: &str, phone: Option<&str>, bad_secret: bool) -> Result<(Address, LinkId), Problem> {
+        let mut code = QrCode::parse(qr).map_err(|error| Problem::bad_request(error.to_string()))?;
         let unknown = || {
             Problem::not_found(
                 "no connected client shows this QR code: it was used, replaced by a newer one, or never given",
             )
         };
         let id = *self.references.get(&code.reference).ok_or_else(unknown)?;
-        let Some(Stage::Offering(registration)) =
-            self.links.get(&id).map(|link| link.stage.clone())
-        else {
+        let Some(Stage::Offering(registration)) = self.links.get(&id).map(|link| link.stage.clone()) else {
             return Err(unknown());
         };
         if registration.noise_key != code.noise_key || registration.identity != code.identity {
-            return Err(Problem::bad_request(
-                "the keys in the QR code are not those of the client that shows it",
-            ));
+            return Err(Problem::bad_request("the keys in the QR code are not those of the client that shows it"));
         }
         if bad_secret {
             code.adv_secret.iter_mut().for_each(|byte| *byte ^= 0xFF);
         }
         let phone = match phone {
-            Some(text) => Phone::parse(text)
-                .ok_or_else(|| Problem::bad_request(format!("'{text}' is no phone number")))?,
+            Some(text) => {
+                Phone::parse(text).ok_or_else(|| Problem::bad_request(format!("'{text}' is no phone number")))?
+            }
             None => self.unused_phone()?,
         };
         let number = {
@@ -107,10 +91,7 @@ impl World {
         let signing = sign_device(person, &registration, address.clone(), now, &mut self.rng)?;
         let success = NodeBuilder::new("pair-success").children([
             leaf("device-identity", signing.for_device(&code.adv_secret)),
-            NodeBuilder::new("device")
-                .attr("jid", address.jid())
-                .attr("lid", address.lid_jid())
-                .build(),
+            NodeBuilder::new("device").attr("jid", address.jid()).attr("lid", address.lid_jid()).build(),
             NodeBuilder::new("platform").attr("name", "android").build(),
         ]);
         let request = NodeBuilder::new("iq")
@@ -134,9 +115,8 @@ impl World {
         let Some(stage) = self.links.get(&id).map(|link| link.stage.clone()) else {
             return;
         };
-        let answer = node
-            .get_optional_child("pair-device-sign")
-            .and_then(|sign| child_content(sign, "device-identity"));
+        let answer =
+            node.get_optional_child("pair-device-sign").and_then(|sign| child_content(sign, "device-identity"));
         match (stage, answer) {
             (Stage::Signing(signing), Some(answer)) => match signing.verify(answer) {
                 Some(statement) => self.link_device(id, *signing, statement),
@@ -151,12 +131,7 @@ impl World {
     }
 
     fn link_device(&mut self, id: LinkId, signing: Signing, statement: Vec<u8>) {
-        let Signing {
-            registration,
-            address,
-            key_index,
-            ..
-        } = signing;
+        let Signing { registration, address, key_index, .. } = signing;
         let device = Device {
             noise_key: registration.noise_key,
             identity: registration.identity,
@@ -175,23 +150,13 @@ impl World {
             person.devices.insert(address.device, device);
         }
         self.touch();
-        self.log(
-            EventKind::Pair,
-            Some(address),
-            Some(id),
-            serde_json::Value::Null,
-        );
+        self.log(EventKind::Pair, Some(address), Some(id), serde_json::Value::Null);
         self.end_stream(id, Some(RESTART_REQUIRED), []);
     }
 
     fn refuse_pairing(&mut self, id: LinkId, signing: &Signing, why: &str) {
         self.tally(&signing.address).pairings_refused += 1;
-        self.log(
-            EventKind::PairRefused,
-            Some(signing.address.clone()),
-            Some(id),
-            json!({ "why": why }),
-        );
+        self.log(EventKind::PairRefused, Some(signing.address.clone()), Some(id), json!({ "why": why }));
         self.end_stream(id, Some(UNAUTHORIZED), []);
     }
 
@@ -207,17 +172,10 @@ impl World {
             person.signal.forget(address);
         }
         self.touch();
-        self.log(
-            EventKind::Removed,
-            Some(address.clone()),
-            None,
-            json!({ "why": why }),
-        );
+        self.log(EventKind::Removed, Some(address.clone()), None, json!({ "why": why }));
         for id in self.live_links(address) {
             if self.links.get(&id).is_some_and(crate::link::Link::online) {
-                let conflict = NodeBuilder::new("conflict")
-                    .attr("type", "device_removed")
-                    .build();
+                let conflict = NodeBuilder::new("conflict").attr("type", "device_removed").build();
                 self.end_stream(id, Some(UNAUTHORIZED), [conflict]);
             }
         }
@@ -225,16 +183,9 @@ impl World {
     }
 
     fn unused_phone(&mut self) -> Result<Phone, Problem> {
-        let numbers = std::iter::repeat_with(|| {
-            format!("55119{:08}", self.rng.random_range(0..100_000_000_u32))
-        });
-        let phones: Vec<Phone> = numbers
-            .take(64)
-            .filter_map(|number| Phone::parse(&number))
-            .collect();
-        let unused = phones
-            .into_iter()
-            .find(|phone| !self.people.contains_key(phone));
+        let numbers = std::iter::repeat_with(|| format!("55119{:08}", self.rng.random_range(0..100_000_000_u32)));
+        let phones: Vec<Phone> = numbers.take(64).filter_map(|number| Phone::parse(&number)).collect();
+        let unused = phones.into_iter().find(|phone| !self.people.contains_key(phone));
         unused.ok_or_else(|| Problem::conflict("could not find an unused phone number; give one"))
     }
 }

@@ -31,18 +31,9 @@ impl World {
             return self.refuse(id, MALFORMED, "the login is no ClientPayload");
         };
         if let Some(username) = payload.username {
-            return self.login(
-                id,
-                username,
-                payload.device.unwrap_or(0),
-                &opened.client_static,
-            );
+            return self.login(id, username, payload.device.unwrap_or(0), &opened.client_static);
         }
-        match payload
-            .device_pairing_data
-            .as_option()
-            .and_then(|data| Registration::parse(opened.client_static, data))
-        {
+        match payload.device_pairing_data.as_option().and_then(|data| Registration::parse(opened.client_static, data)) {
             Some(registration) => self.offer_pairing(id, registration),
             None => self.refuse(id, MALFORMED, "neither a login nor a registration"),
         }
@@ -60,34 +51,20 @@ impl World {
         };
         if device.noise_key != *noise_key {
             self.tally(&address).static_mismatches += 1;
-            self.log(
-                EventKind::StaticMismatch,
-                Some(address),
-                Some(id),
-                Value::Null,
-            );
+            self.log(EventKind::StaticMismatch, Some(address), Some(id), Value::Null);
             return self.refuse(id, LOGGED_OUT, "another Noise key than the paired one");
         }
         if let Some(reason) = device.next_failure.take() {
             return self.refuse(id, reason, "asked for by a fault");
         }
         device.queue.restart();
-        for old in self
-            .live_links(&address)
-            .into_iter()
-            .filter(|old| *old != id)
-        {
+        for old in self.live_links(&address).into_iter().filter(|old| *old != id) {
             if let Some(link) = self.links.get_mut(&old)
                 && link.superseded_by.is_none()
             {
                 link.superseded_by = Some(id);
                 self.push_effect(Effect::Supersede(old));
-                self.log(
-                    EventKind::Superseded,
-                    Some(address.clone()),
-                    Some(old),
-                    json!({ "by": id }),
-                );
+                self.log(EventKind::Superseded, Some(address.clone()), Some(old), json!({ "by": id }));
             }
         }
         let mut pattern = None;
@@ -110,33 +87,17 @@ impl World {
             .attr("lid", address.lid_jid())
             .attr("location", "sim");
         self.send(id, success.build());
-        let routing = NodeBuilder::new("edge_routing")
-            .children([leaf("routing_info", ROUTING_INFO)])
-            .build();
+        let routing = NodeBuilder::new("edge_routing").children([leaf("routing_info", ROUTING_INFO)]).build();
         self.send(
             id,
-            NodeBuilder::new("ib")
-                .attr("from", crate::codec::stanza::server_jid())
-                .children([routing])
-                .build(),
+            NodeBuilder::new("ib").attr("from", crate::codec::stanza::server_jid()).children([routing]).build(),
         );
     }
 
     fn refuse(&mut self, id: LinkId, reason: u16, why: &str) {
         let address = self.links.get(&id).and_then(|link| link.address.clone());
-        self.log(
-            EventKind::LoginRefused,
-            address,
-            Some(id),
-            json!({ "reason": reason, "why": why }),
-        );
-        self.send(
-            id,
-            NodeBuilder::new("failure")
-                .attr("reason", reason)
-                .attr("location", "sim")
-                .build(),
-        );
+        self.log(EventKind::LoginRefused, address, Some(id), json!({ "reason": reason, "why": why }));
+        self.send(id, NodeBuilder::new("failure").attr("reason", reason).attr("location", "sim").build());
         self.close(id, Closing::Polite);
     }
 }

@@ -27,30 +27,14 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments {
-        listen,
-        control,
-        state,
-    } = Arguments::parse();
+    let Arguments { listen, control, state } = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let simulator = Simulator::start(Options {
-        listen,
-        control,
-        state,
-    })
-    .await?;
-    writeln!(
-        std::io::stdout(),
-        "{}",
-        serde_json::to_string(simulator.health())?
-    )?;
+    let simulator = Simulator::start(Options { listen, control, state }).await?;
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(simulator.health())?)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

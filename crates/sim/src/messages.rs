@@ -48,37 +48,22 @@ impl World {
     ///
     /// # Errors
     /// When a name is wrong, or the account has no linked device.
-    pub fn write(
-        &mut self,
-        from: &str,
-        to: &str,
-        text: &str,
-        id: Option<String>,
-    ) -> Result<String, Problem> {
+    pub fn write(&mut self, from: &str, to: &str, text: &str, id: Option<String>) -> Result<String, Problem> {
         let sender = self.somebody(from)?;
         let recipient = self.somebody(to)?;
         if sender.phone == recipient.phone {
             return Err(Problem::bad_request("'from' and 'to' are the same person"));
         }
-        let linked = self
-            .people
-            .get(&recipient.phone)
-            .map(|person| person.linked().collect::<Vec<_>>())
-            .unwrap_or_default();
-        let devices: Vec<Address> = linked
-            .into_iter()
-            .filter(|device| recipient.device == 0 || *device == recipient)
-            .collect();
+        let linked =
+            self.people.get(&recipient.phone).map(|person| person.linked().collect::<Vec<_>>()).unwrap_or_default();
+        let devices: Vec<Address> =
+            linked.into_iter().filter(|device| recipient.device == 0 || *device == recipient).collect();
         if devices.is_empty() {
-            return Err(Problem::conflict(format!(
-                "{to} has no linked device that could get a message"
-            )));
+            return Err(Problem::conflict(format!("{to} has no linked device that could get a message")));
         }
         let id = id.unwrap_or_else(|| self.new_message_id());
-        let plaintext = waproto::codec::message_to_vec(&Message {
-            conversation: Some(text.to_owned()),
-            ..Message::default()
-        });
+        let plaintext =
+            waproto::codec::message_to_vec(&Message { conversation: Some(text.to_owned()), ..Message::default() });
         for device in devices {
             let outgoing = Outgoing {
                 id: id.clone(),
@@ -94,20 +79,11 @@ impl World {
 
     /// Who is meant by a phone number or a JID.
     pub(crate) fn somebody(&self, text: &str) -> Result<Address, Problem> {
-        let by_jid = || {
-            text.contains('@')
-                .then(|| text.parse::<Jid>().ok())
-                .flatten()
-                .and_then(|jid| self.resolve(&jid))
-        };
-        let address = Phone::parse(text)
-            .map(|phone| Address::new(phone, 0))
-            .or_else(by_jid);
-        address.ok_or_else(|| {
-            Problem::bad_request(format!(
-                "'{text}' is neither a phone number nor the JID of somebody"
-            ))
-        })
+        let by_jid =
+            || text.contains('@').then(|| text.parse::<Jid>().ok()).flatten().and_then(|jid| self.resolve(&jid));
+        let address = Phone::parse(text).map(|phone| Address::new(phone, 0)).or_else(by_jid);
+        address
+            .ok_or_else(|| Problem::bad_request(format!("'{text}' is neither a phone number nor the JID of somebody")))
     }
 
     /// A device sends a message.
@@ -154,24 +130,14 @@ impl World {
         }
     }
 
-    fn read_by_person(
-        &mut self,
-        from: &Address,
-        to: &Address,
-        chat: &Jid,
-        id: &str,
-        target: &Target,
-        peer: bool,
-    ) {
+    fn read_by_person(&mut self, from: &Address, to: &Address, chat: &Jid, id: &str, target: &Target, peer: bool) {
         if self.person(&to.phone).is_err() {
             return;
         }
         let Some(person) = self.people.get_mut(&to.phone) else {
             return;
         };
-        let opened = person
-            .signal
-            .open(from, &target.kind, &target.ciphertext, &mut self.rng);
+        let opened = person.signal.open(from, &target.kind, &target.ciphertext, &mut self.rng);
         self.touch();
         match opened {
             Ok(plaintext) => {
@@ -196,20 +162,10 @@ impl World {
     }
 
     fn keep(&mut self, from: &Address, to: &Address, id: &str, plaintext: &[u8]) {
-        let text = waproto::codec::message_decode(plaintext)
-            .ok()
-            .and_then(|message| text_of(&message));
-        self.log(
-            EventKind::MessageIn,
-            Some(from.clone()),
-            None,
-            json!({ "id": id, "to": to, "text": text }),
-        );
-        let known = self
-            .sent
-            .iter_mut()
-            .rev()
-            .find(|message| message.id == id && message.from == *from && message.to == *to);
+        let text = waproto::codec::message_decode(plaintext).ok().and_then(|message| text_of(&message));
+        self.log(EventKind::MessageIn, Some(from.clone()), None, json!({ "id": id, "to": to, "text": text }));
+        let known =
+            self.sent.iter_mut().rev().find(|message| message.id == id && message.from == *from && message.to == *to);
         match known {
             Some(message) => message.copies += 1,
             None => self.sent.push(SentMessage {
@@ -224,30 +180,22 @@ impl World {
     }
 
     fn delivery_receipt(&mut self, device: &Address, chat: &Jid, id: &str) {
-        let receipt = NodeBuilder::new("receipt")
-            .attr("from", chat.to_non_ad())
-            .attr("id", id)
-            .attr("t", self.seconds())
-            .build();
+        let receipt =
+            NodeBuilder::new("receipt").attr("from", chat.to_non_ad()).attr("id", id).attr("t", self.seconds()).build();
         self.enqueue(device, id.to_owned(), Class::Receipt, &receipt);
     }
 
     /// A person could not open a message and asks the device to encrypt it again, with fresh keys.
     fn ask_again(&mut self, device: &Address, person: &Address, chat: &Jid, id: &str) {
-        let attempts = self
-            .retries
-            .entry((device.clone(), id.to_owned()))
-            .or_default();
+        let attempts = self.retries.entry((device.clone(), id.to_owned())).or_default();
         *attempts += 1;
         let attempt = *attempts;
         if attempt > MOST_RETRIES {
             return;
         }
         let now = self.seconds();
-        let Some(bundle) = self
-            .people
-            .get_mut(&person.phone)
-            .and_then(|person| person.signal.bundle(&mut self.rng).ok())
+        let Some(bundle) =
+            self.people.get_mut(&person.phone).and_then(|person| person.signal.bundle(&mut self.rng).ok())
         else {
             return;
         };
@@ -255,23 +203,15 @@ impl World {
             NodeBuilder::new(tag).children([leaf("id", key_id(id)), leaf("value", value)])
         };
         let mut keys = vec![leaf("type", [5]), leaf("identity", bundle.identity)];
-        keys.extend(
-            bundle
-                .one_time
-                .map(|one_time| key("key", one_time.id, one_time.value).build()),
-        );
+        keys.extend(bundle.one_time.map(|one_time| key("key", one_time.id, one_time.value).build()));
         let signed = [
             leaf("id", key_id(bundle.signed.id)),
             leaf("value", bundle.signed.value),
             leaf("signature", bundle.signed.signature),
         ];
         keys.push(NodeBuilder::new("skey").children(signed).build());
-        let retry = NodeBuilder::new("retry")
-            .attr("v", "1")
-            .attr("count", attempt)
-            .attr("id", id)
-            .attr("t", now)
-            .build();
+        let retry =
+            NodeBuilder::new("retry").attr("v", "1").attr("count", attempt).attr("id", id).attr("t", now).build();
         let children = [
             retry,
             leaf("registration", bundle.registration_id.to_be_bytes()),
@@ -287,15 +227,7 @@ impl World {
     }
 
     /// Passes a message on to another linked device, sealed as it is.
-    fn forward_message(
-        &mut self,
-        from: &Address,
-        to: &Address,
-        chat: &Jid,
-        id: &str,
-        node: &Node,
-        target: &Target,
-    ) {
+    fn forward_message(&mut self, from: &Address, to: &Address, chat: &Jid, id: &str, node: &Node, target: &Target) {
         let enc = NodeBuilder::new("enc")
             .attr("v", "2")
             .attr("type", target.kind.as_str())
@@ -306,17 +238,12 @@ impl World {
             .attr("from", from.jid())
             .attr("id", id)
             .attr("t", self.seconds())
-            .attr(
-                "type",
-                attr(node, "type").unwrap_or_else(|| "text".to_owned()),
-            )
+            .attr("type", attr(node, "type").unwrap_or_else(|| "text".to_owned()))
             .attr("sender_lid", from.lid_jid());
         if from.phone == to.phone {
             message = message.attr("recipient", chat.to_non_ad());
         }
-        let message = message
-            .children(std::iter::once(enc).chain(identity))
-            .build();
+        let message = message.children(std::iter::once(enc).chain(identity)).build();
         self.enqueue(to, id.to_owned(), Class::Message, &message);
     }
 }
@@ -326,11 +253,7 @@ fn targets(node: &Node, to: &Jid) -> Vec<Target> {
     let sealed = |jid: &Jid, node: &Node| {
         node.get_children_by_tag("enc")
             .filter_map(|enc| {
-                Some(Target {
-                    jid: jid.clone(),
-                    kind: attr(enc, "type")?,
-                    ciphertext: content(enc)?.to_vec(),
-                })
+                Some(Target { jid: jid.clone(), kind: attr(enc, "type")?, ciphertext: content(enc)?.to_vec() })
             })
             .filter(|target| matches!(target.kind.as_str(), "msg" | "pkmsg"))
             .collect::<Vec<_>>()
@@ -339,18 +262,11 @@ fn targets(node: &Node, to: &Jid) -> Vec<Target> {
         .get_optional_child("participants")
         .into_iter()
         .flat_map(|participants| participants.get_children_by_tag("to"));
-    let listed = listed
-        .filter_map(|participant| Some(sealed(&jid_attr(participant, "jid")?, participant)))
-        .flatten();
+    let listed = listed.filter_map(|participant| Some(sealed(&jid_attr(participant, "jid")?, participant))).flatten();
     sealed(to, node).into_iter().chain(listed).collect()
 }
 
 fn text_of(message: &Message) -> Option<String> {
-    let extended = || {
-        message
-            .extended_text_message
-            .as_option()
-            .and_then(|extended| extended.text.clone())
-    };
+    let extended = || message.extended_text_message.as_option().and_then(|extended| extended.text.clone());
     message.conversation.clone().or_else(extended)
 }

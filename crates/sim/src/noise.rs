@@ -2,9 +2,7 @@
 
 use rand::{CryptoRng, Rng};
 use thiserror::Error;
-use wacore_binary::consts::{
-    NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER,
-};
+use wacore_binary::consts::{NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER};
 use wacore_libsignal::protocol::KeyPair;
 use wacore_noise::{HandshakeError, NoiseCipher, NoiseHandshake};
 use waproto::buffa::{Message as _, MessageField};
@@ -89,14 +87,8 @@ pub fn read_client_hello<R: Rng + CryptoRng>(
     rng: &mut R,
 ) -> Result<AfterHello, NoiseError> {
     let message = decode(bytes)?;
-    let hello = message
-        .client_hello
-        .into_option()
-        .ok_or(NoiseError::Missing("clientHello"))?;
-    let client_ephemeral = hello
-        .ephemeral
-        .clone()
-        .ok_or(NoiseError::Missing("ephemeral"))?;
+    let hello = message.client_hello.into_option().ok_or(NoiseError::Missing("clientHello"))?;
+    let client_ephemeral = hello.ephemeral.clone().ok_or(NoiseError::Missing("ephemeral"))?;
     if hello.r#static.is_some() && hello.payload.is_some() {
         return match accept_ik(server, &hello, &client_ephemeral, rng) {
             Ok(done) => Ok(done),
@@ -114,15 +106,11 @@ impl Pending {
     /// When the message is malformed or was not sealed with the right keys.
     pub fn read_client_finish(mut self, bytes: &[u8]) -> Result<Established, NoiseError> {
         let message = decode(bytes)?;
-        let finish = message
-            .client_finish
-            .into_option()
-            .ok_or(NoiseError::Missing("clientFinish"))?;
+        let finish = message.client_finish.into_option().ok_or(NoiseError::Missing("clientFinish"))?;
         let sealed_static = finish.r#static.ok_or(NoiseError::Missing("static"))?;
         let sealed_payload = finish.payload.ok_or(NoiseError::Missing("payload"))?;
         let client_static = key(self.noise.decrypt(&sealed_static)?)?;
-        self.noise
-            .mix_shared_secret(self.ephemeral.private_key.serialize(), &client_static)?;
+        self.noise.mix_shared_secret(self.ephemeral.private_key.serialize(), &client_static)?;
         let payload = self.noise.decrypt(&sealed_payload)?;
         establish(self.pattern, self.noise, client_static, payload)
     }
@@ -134,11 +122,7 @@ fn answer_xx<R: Rng + CryptoRng>(
     client_ephemeral: &[u8],
     rng: &mut R,
 ) -> Result<AfterHello, NoiseError> {
-    let name = if pattern == Pattern::XxFallback {
-        NOISE_PATTERN_XXFALLBACK
-    } else {
-        NOISE_PATTERN_XX
-    };
+    let name = if pattern == Pattern::XxFallback { NOISE_PATTERN_XXFALLBACK } else { NOISE_PATTERN_XX };
     let mut noise = NoiseHandshake::new(name, &WA_CONN_HEADER)?;
     noise.authenticate(client_ephemeral);
     let ephemeral = KeyPair::generate(rng);
@@ -148,14 +132,7 @@ fn answer_xx<R: Rng + CryptoRng>(
     noise.mix_shared_secret(server.noise_private_key(), client_ephemeral)?;
     let sealed_chain = noise.encrypt(server.chain())?;
     let reply = server_hello(&ephemeral, Some(sealed_static), sealed_chain);
-    Ok(AfterHello::AwaitFinish(
-        reply,
-        Box::new(Pending {
-            pattern,
-            noise,
-            ephemeral,
-        }),
-    ))
+    Ok(AfterHello::AwaitFinish(reply, Box::new(Pending { pattern, noise, ephemeral })))
 }
 
 fn accept_ik<R: Rng + CryptoRng>(
@@ -164,14 +141,8 @@ fn accept_ik<R: Rng + CryptoRng>(
     client_ephemeral: &[u8],
     rng: &mut R,
 ) -> Result<AfterHello, NoiseError> {
-    let sealed_static = hello
-        .r#static
-        .as_deref()
-        .ok_or(NoiseError::Missing("static"))?;
-    let sealed_payload = hello
-        .payload
-        .as_deref()
-        .ok_or(NoiseError::Missing("payload"))?;
+    let sealed_static = hello.r#static.as_deref().ok_or(NoiseError::Missing("static"))?;
+    let sealed_payload = hello.payload.as_deref().ok_or(NoiseError::Missing("payload"))?;
     let mut noise = NoiseHandshake::new(NOISE_PATTERN_IK, &WA_CONN_HEADER)?;
     noise.authenticate(&public_static(server)?);
     noise.authenticate(client_ephemeral);
@@ -186,10 +157,7 @@ fn accept_ik<R: Rng + CryptoRng>(
     noise.mix_shared_secret(ephemeral.private_key.serialize(), &client_static)?;
     let sealed_chain = noise.encrypt(server.chain())?;
     let reply = server_hello(&ephemeral, None, sealed_chain);
-    Ok(AfterHello::Done(
-        reply,
-        Box::new(establish(Pattern::Ik, noise, client_static, payload)?),
-    ))
+    Ok(AfterHello::Done(reply, Box::new(establish(Pattern::Ik, noise, client_static, payload)?)))
 }
 
 fn establish(
@@ -200,13 +168,7 @@ fn establish(
 ) -> Result<Established, NoiseError> {
     // The first half of the split is what the initiator writes with.
     let (incoming, outgoing) = noise.finish()?;
-    Ok(Established {
-        pattern,
-        client_static,
-        payload,
-        incoming,
-        outgoing,
-    })
+    Ok(Established { pattern, client_static, payload, incoming, outgoing })
 }
 
 fn server_hello(ephemeral: &KeyPair, sealed_static: Option<Vec<u8>>, payload: Vec<u8>) -> Vec<u8> {
@@ -223,113 +185,16 @@ fn server_hello(ephemeral: &KeyPair, sealed_static: Option<Vec<u8>>, payload: Ve
 }
 
 fn decode(bytes: &[u8]) -> Result<HandshakeMessage, NoiseError> {
-    HandshakeMessage::decode_from_slice(bytes)
-        .map_err(|error| NoiseError::Malformed(error.to_string()))
+    HandshakeMessage::decode_from_slice(bytes).map_err(|error| NoiseError::Malformed(error.to_string()))
 }
 
 fn key(bytes: Vec<u8>) -> Result<[u8; 32], NoiseError> {
-    bytes
-        .try_into()
-        .map_err(|_: Vec<u8>| NoiseError::Missing("32-byte static key"))
+    bytes.try_into().map_err(|_: Vec<u8>| NoiseError::Missing("32-byte static key"))
 }
 
 fn public_static(server: &ServerIdentity) -> Result<[u8; 32], NoiseError> {
-    server
-        .noise_public_key()
-        .map_err(|error| NoiseError::Crypto(HandshakeError::Crypto(error.to_string())))
+    server.noise_public_key().map_err(|error| NoiseError::Crypto(HandshakeError::Crypto(error.to_string())))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::rngs::StdRng;
-    use wacore_noise::{IkHandshakeState, IkServerHelloOutcome, NoiseCipher, XxHandshakeState};
-
-    fn server() -> ServerIdentity {
-        ServerIdentity::generate(1_800_000_000, &mut rand::make_rng::<StdRng>()).unwrap()
-    }
-
-    fn agree(writer: &NoiseCipher, reader: &NoiseCipher) {
-        let mut sealed = writer.encrypt_with_counter(0, b"stanza").unwrap();
-        reader
-            .decrypt_in_place_with_counter(0, &mut sealed)
-            .unwrap();
-        assert_eq!(sealed, b"stanza");
-    }
-
-    // The published initiator checks the chain against WhatsApp's own root, so the XX reply is judged by its refusal of
-    // ours: it gets as far as the signature, which needs every key before it to be right.
-    #[test]
-    fn an_xx_initiator_reads_our_hello_up_to_the_signature_of_a_root_it_does_not_know() {
-        let client = KeyPair::generate(&mut rand::make_rng::<StdRng>());
-        let mut state = XxHandshakeState::new(client, b"login".to_vec(), &WA_CONN_HEADER).unwrap();
-        let AfterHello::AwaitFinish(reply, _) = read_client_hello(
-            &server(),
-            &state.build_client_hello().unwrap(),
-            &mut rand::make_rng::<StdRng>(),
-        )
-        .unwrap() else {
-            panic!("XX needs a ClientFinish");
-        };
-        let outcome = state.read_server_hello_and_build_client_finish(&reply);
-        assert!(
-            outcome.is_ok()
-                || outcome
-                    .unwrap_err()
-                    .to_string()
-                    .contains("signature failed")
-        );
-    }
-
-    #[test]
-    fn ik_is_accepted_when_the_static_key_is_ours() {
-        let (server, client) = (server(), KeyPair::generate(&mut rand::make_rng::<StdRng>()));
-        let mut state = IkHandshakeState::new(
-            client.clone(),
-            server.noise_public_key().unwrap(),
-            b"login".to_vec(),
-            &WA_CONN_HEADER,
-        )
-        .unwrap();
-        let hello = state.build_client_hello().unwrap();
-        let AfterHello::Done(reply, established) =
-            read_client_hello(&server, &hello, &mut rand::make_rng::<StdRng>()).unwrap()
-        else {
-            panic!("IK must be accepted");
-        };
-        let IkServerHelloOutcome::Continue(outcome) = state.read_server_hello(&reply).unwrap()
-        else {
-            panic!("the client must go on")
-        };
-        assert_eq!(established.payload, b"login");
-        assert_eq!(
-            established.client_static,
-            client.public_key.public_key_bytes()
-        );
-        agree(&outcome.write_cipher, &established.incoming);
-        agree(&established.outgoing, &outcome.read_cipher);
-    }
-
-    #[test]
-    fn ik_for_another_static_key_falls_back_to_xx() {
-        let client = KeyPair::generate(&mut rand::make_rng::<StdRng>());
-        let mut state = IkHandshakeState::new(
-            client,
-            server().noise_public_key().unwrap(),
-            b"login".to_vec(),
-            &WA_CONN_HEADER,
-        )
-        .unwrap();
-        let hello = state.build_client_hello().unwrap();
-        let AfterHello::AwaitFinish(reply, pending) =
-            read_client_hello(&server(), &hello, &mut rand::make_rng::<StdRng>()).unwrap()
-        else {
-            panic!("IK must be refused");
-        };
-        assert_eq!(pending.pattern, Pattern::XxFallback);
-        assert!(matches!(
-            state.read_server_hello(&reply).unwrap(),
-            IkServerHelloOutcome::Fallback(_)
-        ));
-    }
-}
+mod tests;

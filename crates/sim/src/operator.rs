@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::{
-    AccountView, CountersView, EventQuery, EventsView, FaultAnswer, Health, MessageAnswer,
-    MessageRequest, Problem, ScanAnswer, ScanRequest, SessionView,
+    AccountView, CountersView, EventQuery, FaultAnswer, Health, MessageAnswer, MessageRequest, Problem, ScanAnswer,
+    ScanRequest, SessionView,
 };
 use crate::events::{Event, EventKind};
 use crate::faults::FaultRequest;
@@ -28,10 +28,7 @@ pub struct Operator {
 
 impl Operator {
     pub(crate) fn new(hub: Arc<Hub>, health: Health) -> Self {
-        Self {
-            hub,
-            health: Arc::new(health),
-        }
+        Self { hub, health: Arc::new(health) }
     }
 
     /// Where everything is.
@@ -45,49 +42,28 @@ impl Operator {
     /// # Errors
     /// When the code is wrong, or the client does not sign as it should.
     pub async fn scan(&self, request: &ScanRequest) -> Result<ScanAnswer, Problem> {
-        let (seen, scanned) = self.hub.with(|world| {
-            (
-                world.events.last(),
-                world.scan(&request.qr, request.phone.as_deref(), request.bad_secret),
-            )
-        });
+        let (seen, scanned) = self
+            .hub
+            .with(|world| (world.events.last(), world.scan(&request.qr, request.phone.as_deref(), request.bad_secret)));
         let (address, link) = scanned?;
         let outcome = |event: &Event| match event.kind {
             EventKind::Pair | EventKind::PairRefused => event.jid.as_ref() == Some(&address),
             EventKind::Disconnect => event.link == Some(link),
             _ => false,
         };
-        let find = || {
-            self.hub.with(|world| {
-                world
-                    .events
-                    .since(seen)
-                    .find(|event| outcome(event))
-                    .cloned()
-            })
-        };
+        let find = || self.hub.with(|world| world.events.since(seen).find(|event| outcome(event)).cloned());
         match self.until(find, SIGNING).await {
-            Some(event) if event.kind == EventKind::Pair => Ok(ScanAnswer {
-                jid: address.to_string(),
-                lid: address.lid_jid().to_string(),
-            }),
-            Some(event) if event.kind == EventKind::PairRefused => {
-                let why = event
-                    .detail
-                    .get("why")
-                    .and_then(serde_json::Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
-                Err(Problem::conflict(format!(
-                    "the device was not linked: {why}"
-                )))
+            Some(event) if event.kind == EventKind::Pair => {
+                Ok(ScanAnswer { jid: address.to_string(), lid: address.lid_jid().to_string() })
             }
-            Some(_) => Err(Problem::conflict(
-                "the device was not linked: the client closed the connection instead of signing",
-            )),
-            None => Err(Problem::timeout(
-                "the device was not linked: the client did not sign in time",
-            )),
+            Some(event) if event.kind == EventKind::PairRefused => {
+                let why = event.detail.get("why").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+                Err(Problem::conflict(format!("the device was not linked: {why}")))
+            }
+            Some(_) => {
+                Err(Problem::conflict("the device was not linked: the client closed the connection instead of signing"))
+            }
+            None => Err(Problem::timeout("the device was not linked: the client did not sign in time")),
         }
     }
 
@@ -98,11 +74,7 @@ impl Operator {
     pub async fn message(&self, request: MessageRequest) -> Result<MessageAnswer, Problem> {
         let MessageRequest { from, to, text, id } = request;
         // Encryption is short work, but not so short that it belongs on a task that others wait for.
-        self.apart(move |hub| {
-            hub.with(|world| world.write(&from, &to, &text, id))
-                .map(|id| MessageAnswer { id })
-        })
-        .await
+        self.apart(move |hub| hub.with(|world| world.write(&from, &to, &text, id)).map(|id| MessageAnswer { id })).await
     }
 
     /// Lets something go wrong.
@@ -110,11 +82,7 @@ impl Operator {
     /// # Errors
     /// When the target is no name.
     pub async fn fault(&self, request: FaultRequest) -> Result<FaultAnswer, Problem> {
-        self.apart(move |hub| {
-            hub.with(|world| world.fault(&request))
-                .map(|hit| FaultAnswer { hit })
-        })
-        .await
+        self.apart(move |hub| hub.with(|world| world.fault(&request)).map(|hit| FaultAnswer { hit })).await
     }
 
     /// The connections that their clients have not closed.
@@ -134,11 +102,7 @@ impl Operator {
     /// # Errors
     /// When the JID names nobody.
     pub fn counters(&self, jid: Option<&str>) -> Result<CountersView, Problem> {
-        self.hub.with(|world| {
-            world
-                .filter(jid)
-                .map(|filter| world.counters(filter.as_ref()))
-        })
+        self.hub.with(|world| world.filter(jid).map(|filter| world.counters(filter.as_ref())))
     }
 
     /// What devices sent, as the recipients decrypted it.
@@ -151,13 +115,14 @@ impl Operator {
     ///
     /// # Errors
     /// When the query names nobody.
-    pub fn events(&self, query: &EventQuery) -> Result<EventsView, Problem> {
-        self.hub.with(|world| {
-            Ok(EventsView {
-                events: world.matching_events(query)?,
-                last: world.events.last(),
-            })
-        })
+    pub fn events(&self, query: &EventQuery) -> Result<Vec<Event>, Problem> {
+        self.hub.with(|world| world.matching_events(query))
+    }
+
+    /// The number of the newest event, to be given as `since` for what comes after.
+    #[must_use]
+    pub fn last_event(&self) -> u64 {
+        self.hub.with(|world| world.events.last())
     }
 
     /// The first event that a query means, as soon as there is one.
@@ -166,20 +131,12 @@ impl Operator {
     /// When the query names nobody, or nothing happened in time.
     pub async fn wait(&self, query: &EventQuery) -> Result<Event, Problem> {
         self.hub.with(|world| world.filter(query.jid.as_deref()))?;
-        let find = || {
-            self.hub
-                .with(|world| world.matching_events(query))
-                .ok()
-                .and_then(|events| events.into_iter().next())
-        };
-        let limit = query
-            .timeout_ms
-            .map_or(DEFAULT_WAIT, Duration::from_millis)
-            .min(LONGEST_WAIT);
-        self.until(find, limit).await.ok_or_else(|| Problem {
-            status: 408,
-            sentence: "no such event happened in time".to_owned(),
-        })
+        let find =
+            || self.hub.with(|world| world.matching_events(query)).ok().and_then(|events| events.into_iter().next());
+        let limit = query.timeout_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+        self.until(find, limit)
+            .await
+            .ok_or_else(|| Problem { status: 408, sentence: "no such event happened in time".to_owned() })
     }
 
     async fn until(&self, find: impl Fn() -> Option<Event>, limit: Duration) -> Option<Event> {
@@ -199,14 +156,7 @@ impl Operator {
         work: impl FnOnce(&Hub) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let hub = self.hub.clone();
-        let failed = |_| {
-            Err(Problem {
-                status: 500,
-                sentence: "the simulator failed; see its log".to_owned(),
-            })
-        };
-        tokio::task::spawn_blocking(move || work(&hub))
-            .await
-            .unwrap_or_else(failed)
+        let failed = |_| Err(Problem { status: 500, sentence: "the simulator failed; see its log".to_owned() });
+        tokio::task::spawn_blocking(move || work(&hub)).await.unwrap_or_else(failed)
     }
 }

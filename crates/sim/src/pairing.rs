@@ -10,8 +10,8 @@ use wacore_libsignal::protocol::PublicKey;
 use waproto::buffa::Message as _;
 use waproto::whatsapp::client_payload::DevicePairingRegistrationData;
 use waproto::whatsapp::{
-    ADVDeviceIdentity, ADVEncryptionType, ADVKeyIndexList, ADVSignedDeviceIdentity,
-    ADVSignedDeviceIdentityHMAC, ADVSignedKeyIndexList,
+    ADVDeviceIdentity, ADVEncryptionType, ADVKeyIndexList, ADVSignedDeviceIdentity, ADVSignedDeviceIdentityHMAC,
+    ADVSignedKeyIndexList,
 };
 
 use crate::address::Address;
@@ -89,9 +89,7 @@ pub struct QrCode {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum QrError {
     /// It has too few parts.
-    #[error(
-        "a QR code has at least four parts separated by commas: reference, Noise key, identity key, secret"
-    )]
+    #[error("a QR code has at least four parts separated by commas: reference, Noise key, identity key, secret")]
     Parts,
     /// A part is no base64 of the right length.
     #[error("the {0} of the QR code is no base64 of 32 bytes")]
@@ -107,19 +105,10 @@ impl QrCode {
         let text = text.trim();
         let bare = text.rsplit_once('#').map_or(text, |(_, bare)| bare);
         let mut parts = bare.split(',');
-        let mut part = || {
-            parts
-                .next()
-                .filter(|part| !part.is_empty())
-                .ok_or(QrError::Parts)
-        };
+        let mut part = || parts.next().filter(|part| !part.is_empty()).ok_or(QrError::Parts);
         let (reference, noise, identity, secret) = (part()?, part()?, part()?, part()?);
         let key = |text: &str, name| {
-            STANDARD
-                .decode(text)
-                .ok()
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-                .ok_or(QrError::Key(name))
+            STANDARD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(QrError::Key(name))
         };
         Ok(Self {
             reference: reference.to_owned(),
@@ -151,10 +140,8 @@ pub fn sign_device(
         ..ADVDeviceIdentity::default()
     }
     .encode_to_vec();
-    let account_signature = person.signal.sign(
-        &[&ACCOUNT_PREFIX[..], &details, &registration.identity].concat(),
-        rng,
-    )?;
+    let account_signature =
+        person.signal.sign(&[&ACCOUNT_PREFIX[..], &details, &registration.identity].concat(), rng)?;
     Ok(Signing {
         registration: registration.clone(),
         address,
@@ -184,24 +171,13 @@ impl Signing {
     pub fn verify(&self, answer: &[u8]) -> Option<Vec<u8>> {
         let answer = ADVSignedDeviceIdentity::decode_from_slice(answer).ok()?;
         // Baileys leaves the account key out of its answer, other clients repeat it.
-        let same_account = answer
-            .account_signature_key
-            .as_deref()
-            .is_none_or(|key| key.is_empty() || key == self.account_key);
-        let signature = answer
-            .device_signature
-            .filter(|_| same_account && answer.details.as_deref() == Some(&self.details))?;
-        let signed = [
-            &DEVICE_PREFIX[..],
-            &self.details,
-            &self.registration.identity,
-            &self.account_key,
-        ]
-        .concat();
+        let same_account =
+            answer.account_signature_key.as_deref().is_none_or(|key| key.is_empty() || key == self.account_key);
+        let signature =
+            answer.device_signature.filter(|_| same_account && answer.details.as_deref() == Some(&self.details))?;
+        let signed = [&DEVICE_PREFIX[..], &self.details, &self.registration.identity, &self.account_key].concat();
         let device = PublicKey::from_djb_public_key_bytes(&self.registration.identity).ok()?;
-        device
-            .verify_signature(&signed, &signature)
-            .then(|| self.statement(Some(signature)).encode_to_vec())
+        device.verify_signature(&signed, &signature).then(|| self.statement(Some(signature)).encode_to_vec())
     }
 
     fn statement(&self, device_signature: Option<Vec<u8>>) -> ADVSignedDeviceIdentity {
@@ -219,16 +195,8 @@ impl Signing {
 ///
 /// # Errors
 /// When the phone's key is unusable.
-pub fn key_index_list(
-    person: &Person,
-    now_ms: u64,
-    rng: &mut StdRng,
-) -> Result<Vec<u8>, SignalError> {
-    let indexes: Vec<u32> = person
-        .devices
-        .values()
-        .map(|device| device.key_index)
-        .collect();
+pub fn key_index_list(person: &Person, now_ms: u64, rng: &mut StdRng) -> Result<Vec<u8>, SignalError> {
+    let indexes: Vec<u32> = person.devices.values().map(|device| device.key_index).collect();
     let details = ADVKeyIndexList {
         raw_id: Some(person.raw_id),
         timestamp: Some(now_ms / 1000),
@@ -238,9 +206,7 @@ pub fn key_index_list(
         ..ADVKeyIndexList::default()
     }
     .encode_to_vec();
-    let signature = person
-        .signal
-        .sign(&[&KEY_INDEX_PREFIX[..], &details].concat(), rng)?;
+    let signature = person.signal.sign(&[&KEY_INDEX_PREFIX[..], &details].concat(), rng)?;
     Ok(ADVSignedKeyIndexList {
         details: Some(details),
         account_signature: Some(signature),
@@ -261,132 +227,4 @@ fn mac(secret: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::address::Phone;
-    use wacore_libsignal::protocol::KeyPair;
-
-    fn scanned() -> (Signing, KeyPair) {
-        let rng = &mut rand::make_rng::<StdRng>();
-        let device = KeyPair::generate(rng);
-        let phone = Phone::parse("5511999990001").unwrap();
-        let person = Person::generate(phone.clone(), 0, rng).unwrap();
-        let registration = Registration {
-            noise_key: [1; 32],
-            identity: device.public_key.public_key_bytes().try_into().unwrap(),
-            registration_id: 7,
-            signed_key: SignedKey {
-                id: 1,
-                value: [2; 32],
-                signature: vec![3; 64],
-            },
-        };
-        (
-            sign_device(
-                &person,
-                &registration,
-                Address::new(phone, 1),
-                1_800_000_000_000,
-                rng,
-            )
-            .unwrap(),
-            device,
-        )
-    }
-
-    fn answer(signing: &Signing, device: &KeyPair) -> ADVSignedDeviceIdentity {
-        let container =
-            ADVSignedDeviceIdentityHMAC::decode_from_slice(&signing.for_device(&[9; 32])).unwrap();
-        let mut statement =
-            ADVSignedDeviceIdentity::decode_from_slice(container.details.as_deref().unwrap())
-                .unwrap();
-        let signed = [
-            &DEVICE_PREFIX[..],
-            statement.details.as_deref().unwrap(),
-            device.public_key.public_key_bytes(),
-            &signing.account_key,
-        ]
-        .concat();
-        statement.device_signature = Some(
-            device
-                .private_key
-                .calculate_signature(&signed, &mut rand::make_rng::<StdRng>())
-                .unwrap()
-                .to_vec(),
-        );
-        statement
-    }
-
-    #[test]
-    fn a_device_that_signs_is_accepted_with_or_without_the_account_key_in_its_answer() {
-        let (signing, device) = scanned();
-        let mut answer = answer(&signing, &device);
-        assert!(signing.verify(&answer.encode_to_vec()).is_some());
-        answer.account_signature_key = None;
-        let statement = ADVSignedDeviceIdentity::decode_from_slice(
-            &signing.verify(&answer.encode_to_vec()).unwrap(),
-        )
-        .unwrap();
-        assert_eq!(
-            statement.account_signature_key.as_deref(),
-            Some(&signing.account_key[..])
-        );
-    }
-
-    #[test]
-    fn a_device_that_signs_wrongly_is_refused() {
-        let (signing, device) = scanned();
-        let good = answer(&signing, &device);
-        let stranger = KeyPair::generate(&mut rand::make_rng::<StdRng>());
-        assert!(
-            signing
-                .verify(&answer(&signing, &stranger).encode_to_vec())
-                .is_none()
-        );
-        for spoil in [
-            |answer: &mut ADVSignedDeviceIdentity| answer.device_signature = None,
-            |answer: &mut ADVSignedDeviceIdentity| answer.details = Some(vec![8]),
-            |answer: &mut ADVSignedDeviceIdentity| answer.account_signature_key = Some(vec![8; 32]),
-        ] {
-            let mut bad = good.clone();
-            spoil(&mut bad);
-            assert!(signing.verify(&bad.encode_to_vec()).is_none());
-        }
-        assert!(signing.verify(b"\xff").is_none());
-    }
-
-    #[test]
-    fn the_seal_depends_on_the_secret() {
-        let (signing, _) = scanned();
-        assert_ne!(signing.for_device(&[1; 32]), signing.for_device(&[2; 32]));
-        // RFC 4231, test case 2.
-        assert_eq!(
-            crate::encoding::hex(&mac(b"Jefe", b"what do ya want for nothing?")),
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
-    }
-
-    #[test]
-    fn qr_codes_are_read_with_and_without_a_link_before_them() {
-        let key = STANDARD.encode([5; 32]);
-        let bare = format!("2@ref,{key},{key},{key},1");
-        let code = QrCode::parse(&bare).unwrap();
-        assert_eq!(
-            (code.reference.as_str(), code.noise_key),
-            ("2@ref", [5; 32])
-        );
-        assert_eq!(
-            QrCode::parse(&format!("https://wa.me/settings/linked_devices#{bare}")).unwrap(),
-            code
-        );
-        assert_eq!(
-            QrCode::parse(&format!("2@ref,{key},{key},{key}")).unwrap(),
-            code
-        );
-        assert_eq!(QrCode::parse("nonsense"), Err(QrError::Parts));
-        assert_eq!(
-            QrCode::parse(&format!("r,{key},AAAA,{key}")),
-            Err(QrError::Key("identity key"))
-        );
-    }
-}
+mod tests;

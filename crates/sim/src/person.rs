@@ -60,9 +60,7 @@ impl Person {
 
     /// The addresses of the linked devices.
     pub fn linked(&self) -> impl Iterator<Item = Address> {
-        self.devices
-            .keys()
-            .map(|device| Address::new(self.phone.clone(), *device))
+        self.devices.keys().map(|device| Address::new(self.phone.clone(), *device))
     }
 
     /// Whether this person ever linked a device.

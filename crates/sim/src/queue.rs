@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::encoding;
 
@@ -76,38 +76,30 @@ impl Delivery {
 }
 
 /// The queue of one device.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Queue(VecDeque<Delivery>);
+
+impl Serialize for Queue {
+    /// What was confirmed once is remembered for the sake of the connection, which does not survive.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().filter(|delivery| !delivery.settled()))
+    }
+}
 
 impl Queue {
     /// Adds an encoded stanza.
     pub fn push(&mut self, id: String, class: Class, stanza: Vec<u8>) {
-        self.0.push_back(Delivery {
-            id,
-            class,
-            stanza,
-            sent: false,
-            acked: false,
-            receipted: false,
-        });
+        self.0.push_back(Delivery { id, class, stanza, sent: false, acked: false, receipted: false });
     }
 
     /// Takes note of a confirmation; says whether it took something from the queue.
     pub fn confirm(&mut self, id: &str, class: Class, confirmation: Confirmation) -> bool {
-        let open = |delivery: &Delivery| {
-            delivery.id == id && delivery.class == class && !delivery.had(confirmation)
-        };
-        let sent = self
-            .0
-            .iter()
-            .position(|delivery| open(delivery) && delivery.sent);
+        let open = |delivery: &Delivery| delivery.id == id && delivery.class == class && !delivery.had(confirmation);
+        let sent = self.0.iter().position(|delivery| open(delivery) && delivery.sent);
         // A client may also confirm, right after a login, what it received on the connection before.
-        let Some(place) = sent.or_else(|| {
-            self.0
-                .iter()
-                .position(|delivery| open(delivery) && !delivery.settled())
-        }) else {
+        let Some(place) = sent.or_else(|| self.0.iter().position(|delivery| open(delivery) && !delivery.settled()))
+        else {
             return false;
         };
         let delivery = &mut self.0[place];
@@ -132,10 +124,7 @@ impl Queue {
 
     /// The stanzas that were not sent yet, marked as sent.
     pub fn take_unsent(&mut self) -> Vec<(String, Class, Vec<u8>)> {
-        let unsent = self
-            .0
-            .iter_mut()
-            .filter(|delivery| !delivery.sent && !delivery.settled());
+        let unsent = self.0.iter_mut().filter(|delivery| !delivery.sent && !delivery.settled());
         unsent
             .map(|delivery| {
                 delivery.sent = true;
@@ -147,19 +136,11 @@ impl Queue {
     /// How many messages wait for a confirmation.
     #[must_use]
     pub fn messages(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|delivery| delivery.class == Class::Message && !delivery.settled())
-            .count()
+        self.0.iter().filter(|delivery| delivery.class == Class::Message && !delivery.settled()).count()
     }
 
     fn trim(&mut self) {
-        let mut surplus = self
-            .0
-            .iter()
-            .filter(|delivery| delivery.settled())
-            .count()
-            .saturating_sub(SETTLED_KEPT);
+        let mut surplus = self.0.iter().filter(|delivery| delivery.settled()).count().saturating_sub(SETTLED_KEPT);
         self.0.retain(|delivery| {
             let drop = surplus > 0 && delivery.settled();
             surplus -= usize::from(drop);
@@ -169,94 +150,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queue(ids: &[&str]) -> Queue {
-        let mut queue = Queue::default();
-        for id in ids {
-            queue.push((*id).to_owned(), Class::Message, id.as_bytes().to_vec());
-        }
-        queue
-    }
-
-    fn unsent(queue: &mut Queue) -> Vec<String> {
-        queue
-            .take_unsent()
-            .into_iter()
-            .map(|(id, _, _)| id)
-            .collect()
-    }
-
-    #[test]
-    fn what_was_not_confirmed_is_sent_again_on_the_next_connection() {
-        let mut queue = queue(&["a", "b"]);
-        assert_eq!(unsent(&mut queue), ["a", "b"]);
-        assert!(unsent(&mut queue).is_empty());
-        assert!(queue.confirm("a", Class::Message, Confirmation::Receipt));
-        queue.restart();
-        assert_eq!(unsent(&mut queue), ["b"]);
-        assert_eq!(queue.messages(), 1);
-    }
-
-    #[test]
-    fn a_refusal_takes_a_message_from_the_queue_like_any_confirmation() {
-        let mut queue = queue(&["a"]);
-        unsent(&mut queue);
-        assert!(queue.confirm("a", Class::Message, Confirmation::Ack));
-        assert_eq!(queue.messages(), 0);
-        queue.restart();
-        assert!(unsent(&mut queue).is_empty());
-    }
-
-    #[test]
-    fn the_second_confirmation_of_one_delivery_does_not_confirm_the_next_delivery_of_the_same_id() {
-        let mut queue = queue(&["a"]);
-        unsent(&mut queue);
-        assert!(
-            queue.confirm("a", Class::Message, Confirmation::Receipt),
-            "a retry receipt"
-        );
-        queue.push("a".to_owned(), Class::Message, b"again".to_vec());
-        assert_eq!(unsent(&mut queue), ["a"]);
-        assert!(
-            !queue.confirm("a", Class::Message, Confirmation::Ack),
-            "the acknowledgement of the first delivery"
-        );
-        assert_eq!(queue.messages(), 1);
-        assert!(
-            queue.confirm("a", Class::Message, Confirmation::Receipt),
-            "the receipt for the second delivery"
-        );
-        assert_eq!(queue.messages(), 0);
-    }
-
-    #[test]
-    fn a_message_may_be_confirmed_before_it_is_sent_again() {
-        let mut queue = queue(&["a"]);
-        unsent(&mut queue);
-        queue.restart();
-        assert!(queue.confirm("a", Class::Message, Confirmation::Receipt));
-        assert!(unsent(&mut queue).is_empty());
-    }
-
-    #[test]
-    fn confirmed_deliveries_do_not_pile_up() {
-        let mut queue = Queue::default();
-        for number in 0..SETTLED_KEPT * 2 {
-            queue.push(number.to_string(), Class::Message, Vec::new());
-            unsent(&mut queue);
-            assert!(queue.confirm(&number.to_string(), Class::Message, Confirmation::Receipt));
-        }
-        assert_eq!(queue.0.len(), SETTLED_KEPT);
-    }
-
-    #[test]
-    fn a_queue_survives_the_state_file_and_sends_everything_again() {
-        let mut before = queue(&["a", "b"]);
-        unsent(&mut before);
-        let mut after: Queue =
-            serde_json::from_str(&serde_json::to_string(&before).unwrap()).unwrap();
-        assert_eq!(unsent(&mut after), ["a", "b"]);
-    }
-}
+mod tests;

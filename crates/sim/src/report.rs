@@ -25,8 +25,7 @@ impl World {
     /// # Errors
     /// When the text names nobody.
     pub fn filter(&self, jid: Option<&str>) -> Result<Option<JidFilter>, Problem> {
-        jid.map(|text| self.somebody(text).map(JidFilter))
-            .transpose()
+        jid.map(|text| self.somebody(text).map(JidFilter)).transpose()
     }
 
     /// The connections that their clients have not closed.
@@ -35,16 +34,10 @@ impl World {
         let view = |(id, link): (&crate::link::LinkId, &crate::link::Link)| SessionView {
             link: *id,
             jid: link.address.clone(),
-            lid: link
-                .address
-                .as_ref()
-                .map(|address| address.lid_jid().to_string()),
+            lid: link.address.as_ref().map(|address| address.lid_jid().to_string()),
             since: link.since,
             state: link.stage.name(),
-            paired: link
-                .address
-                .as_ref()
-                .is_some_and(|address| self.is_linked(address)),
+            paired: link.address.as_ref().is_some_and(|address| self.is_linked(address)),
             handshake: link.pattern.map(crate::noise::Pattern::name),
             edge_routing: link.routed,
             superseded: link.superseded_by.is_some(),
@@ -62,60 +55,28 @@ impl World {
             pre_keys: device.one_time_keys.len(),
             pending: device.queue.messages(),
             linked_at: device.linked_at,
-            connected: self
-                .links
-                .values()
-                .any(|link| link.online() && link.address.as_ref() == Some(&address)),
+            connected: self.links.values().any(|link| link.online() && link.address.as_ref() == Some(&address)),
             jid: address,
         };
         let account = |person: &crate::person::Person| AccountView {
             phone: person.phone.to_string(),
             jid: person.phone.jid().to_string(),
             lid: person.phone.lid_jid().to_string(),
-            devices: person
-                .linked()
-                .zip(person.devices.values())
-                .map(device)
-                .collect(),
+            devices: person.linked().zip(person.devices.values()).map(device).collect(),
         };
-        self.people
-            .values()
-            .filter(|person| person.ever_linked())
-            .map(account)
-            .collect()
+        self.people.values().filter(|person| person.ever_linked()).map(account).collect()
     }
 
     /// The counts of a person or device, or of everybody together.
     #[must_use]
     pub fn counters(&self, filter: Option<&JidFilter>) -> CountersView {
         let meant = |address: &Address| filter.is_none_or(|filter| filter.matches(address));
-        let mut tally = if filter.is_none() {
-            self.unattributed.clone()
-        } else {
-            Tally::default()
-        };
-        self.tallies
-            .iter()
-            .filter(|(address, _)| meant(address))
-            .for_each(|(_, counts)| tally.add(counts));
-        let current = self
-            .links
-            .values()
-            .filter(|link| link.address.as_ref().map_or(filter.is_none(), meant))
-            .count();
-        let devices = self
-            .people
-            .values()
-            .flat_map(|person| person.linked().zip(person.devices.values()));
-        let queued = devices
-            .filter(|(address, _)| meant(address))
-            .map(|(_, device)| device.queue.messages())
-            .sum();
-        CountersView {
-            tally,
-            current,
-            queued,
-        }
+        let mut tally = if filter.is_none() { self.unattributed.clone() } else { Tally::default() };
+        self.tallies.iter().filter(|(address, _)| meant(address)).for_each(|(_, counts)| tally.add(counts));
+        let current = self.links.values().filter(|link| link.address.as_ref().map_or(filter.is_none(), meant)).count();
+        let devices = self.people.values().flat_map(|person| person.linked().zip(person.devices.values()));
+        let queued = devices.filter(|(address, _)| meant(address)).map(|(_, device)| device.queue.messages()).sum();
+        CountersView { tally, current, queued }
     }
 
     /// What devices sent, as the recipients decrypted it.
@@ -132,21 +93,14 @@ impl World {
         let filter = self.filter(query.jid.as_deref())?;
         let meant = |event: &&Event| {
             query.kind.is_none_or(|kind| kind == event.kind)
-                && filter
-                    .as_ref()
-                    .is_none_or(|filter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid)))
+                && filter.as_ref().is_none_or(|filter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid)))
         };
-        Ok(self
-            .events
-            .since(query.since.unwrap_or(0))
-            .filter(meant)
-            .cloned()
-            .collect())
+        let found: Vec<Event> = self.events.since(query.since.unwrap_or(0)).filter(meant).cloned().collect();
+        let skipped = query.last.map_or(0, |last| found.len().saturating_sub(last));
+        Ok(found.into_iter().skip(skipped).collect())
     }
 
     fn is_linked(&self, address: &Address) -> bool {
-        self.people
-            .get(&address.phone)
-            .is_some_and(|person| person.devices.contains_key(&address.device))
+        self.people.get(&address.phone).is_some_and(|person| person.devices.contains_key(&address.device))
     }
 }

@@ -10,10 +10,9 @@ use rand::{CryptoRng, Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wacore_libsignal::protocol::{
-    CiphertextMessage, CurveError, GenericSignedPreKey as _, IdentityKeyPair, KeyPair,
-    PreKeyRecord, PreKeySignalMessage, SessionStore as _, SignalMessage, SignalProtocolError,
-    SignedPreKeyRecord, Timestamp, UsePQRatchet, message_decrypt, message_encrypt,
-    process_prekey_bundle,
+    CiphertextMessage, CurveError, GenericSignedPreKey as _, IdentityKeyPair, KeyPair, PreKeyRecord,
+    PreKeySignalMessage, SessionStore as _, SignalMessage, SignalProtocolError, SignedPreKeyRecord, Timestamp,
+    UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
 };
 
 use crate::address::Address;
@@ -69,10 +68,7 @@ pub fn chain_position(kind: &str, bytes: &[u8]) -> Result<ChainPosition, SignalE
     let position = |message: &SignalMessage| {
         let mut ratchet = [0; 32];
         ratchet.copy_from_slice(message.sender_ratchet_key().public_key_bytes());
-        ChainPosition {
-            ratchet,
-            counter: message.counter(),
-        }
+        ChainPosition { ratchet, counter: message.counter() }
     };
     match parse(kind, bytes)? {
         CiphertextMessage::SignalMessage(message) => Ok(position(&message)),
@@ -102,15 +98,9 @@ impl SignalIdentity {
     pub fn generate<R: Rng + CryptoRng>(now_ms: u64, rng: &mut R) -> Result<Self, SignalError> {
         let identity = IdentityKeyPair::generate(rng);
         let signed = KeyPair::generate(rng);
-        let signature = identity
-            .private_key()
-            .calculate_signature(&signed.public_key.serialize(), rng)?;
-        let record = SignedPreKeyRecord::new(
-            SIGNED_KEY_ID.into(),
-            Timestamp::from_epoch_millis(now_ms),
-            &signed,
-            &signature,
-        );
+        let signature = identity.private_key().calculate_signature(&signed.public_key.serialize(), rng)?;
+        let record =
+            SignedPreKeyRecord::new(SIGNED_KEY_ID.into(), Timestamp::from_epoch_millis(now_ms), &signed, &signature);
         Ok(Self {
             identities: Identities::new(identity, rng.random_range(1..=0x3FFF)),
             signed_keys: SignedKeys::new(record),
@@ -131,12 +121,7 @@ impl SignalIdentity {
     /// # Errors
     /// When the key is unusable.
     pub fn sign(&self, message: &[u8], rng: &mut StdRng) -> Result<Vec<u8>, SignalError> {
-        Ok(self
-            .identities
-            .own()
-            .private_key()
-            .calculate_signature(message, rng)?
-            .to_vec())
+        Ok(self.identities.own().private_key().calculate_signature(message, rng)?.to_vec())
     }
 
     /// Keys for somebody who wants to write to this person, with a one-time prekey made for them alone.
@@ -147,8 +132,7 @@ impl SignalIdentity {
         let pair = KeyPair::generate(rng);
         let id = self.next_key;
         self.next_key = if id >= LAST_KEY_ID { 1 } else { id + 1 };
-        self.one_time_keys
-            .insert(PreKeyRecord::new(id.into(), &pair));
+        self.one_time_keys.insert(PreKeyRecord::new(id.into(), &pair));
         let mut value = [0; 32];
         value.copy_from_slice(pair.public_key.public_key_bytes());
         let signed = self.signed_keys.current();
@@ -157,11 +141,7 @@ impl SignalIdentity {
         Ok(Bundle {
             registration_id: self.identities.registration_id(),
             identity: self.identity(),
-            signed: SignedKey {
-                id: SIGNED_KEY_ID,
-                value: signed_value,
-                signature: signed.signature()?,
-            },
+            signed: SignedKey { id: SIGNED_KEY_ID, value: signed_value, signature: signed.signature()? },
             one_time: Some(OneTimeKey { id, value }),
         })
     }
@@ -169,32 +149,18 @@ impl SignalIdentity {
     /// Whether there is a session with this device.
     #[must_use]
     pub fn has_session(&self, with: &Address) -> bool {
-        now(self.sessions.has_session(&with.signal()))
-            .and_then(Result::ok)
-            .unwrap_or(false)
+        now(self.sessions.has_session(&with.signal())).and_then(Result::ok).unwrap_or(false)
     }
 
     /// Begins a new session with a device, in place of the one that may be there.
     ///
     /// # Errors
     /// When the keys are malformed or wrongly signed.
-    pub fn begin_session(
-        &mut self,
-        with: &Address,
-        bundle: &Bundle,
-        rng: &mut StdRng,
-    ) -> Result<(), SignalError> {
+    pub fn begin_session(&mut self, with: &Address, bundle: &Bundle, rng: &mut StdRng) -> Result<(), SignalError> {
         let bundle = bundle.to_signal(with.device)?;
         let address = with.signal();
-        now(process_prekey_bundle(
-            &address,
-            &mut self.sessions,
-            &mut self.identities,
-            &bundle,
-            rng,
-            UsePQRatchet::No,
-        ))
-        .ok_or(SignalError::Pending)??;
+        now(process_prekey_bundle(&address, &mut self.sessions, &mut self.identities, &bundle, rng, UsePQRatchet::No))
+            .ok_or(SignalError::Pending)??;
         Ok(())
     }
 
@@ -202,43 +168,20 @@ impl SignalIdentity {
     ///
     /// # Errors
     /// When there is no session.
-    pub fn seal(
-        &mut self,
-        to: &Address,
-        plaintext: &[u8],
-        rng: &mut StdRng,
-    ) -> Result<Sealed, SignalError> {
+    pub fn seal(&mut self, to: &Address, plaintext: &[u8], rng: &mut StdRng) -> Result<Sealed, SignalError> {
         let address = to.signal();
         let padded = pad(plaintext, rng);
-        let message = now(message_encrypt(
-            &padded,
-            &address,
-            &mut self.sessions,
-            &mut self.identities,
-        ))
-        .ok_or(SignalError::Pending)??;
-        let kind = if matches!(message, CiphertextMessage::PreKeySignalMessage(_)) {
-            "pkmsg"
-        } else {
-            "msg"
-        };
-        Ok(Sealed {
-            kind,
-            bytes: message.serialize().to_vec(),
-        })
+        let message = now(message_encrypt(&padded, &address, &mut self.sessions, &mut self.identities))
+            .ok_or(SignalError::Pending)??;
+        let kind = if matches!(message, CiphertextMessage::PreKeySignalMessage(_)) { "pkmsg" } else { "msg" };
+        Ok(Sealed { kind, bytes: message.serialize().to_vec() })
     }
 
     /// Opens a message from a device.
     ///
     /// # Errors
     /// When it was not sealed for this person, or was opened before.
-    pub fn open(
-        &mut self,
-        from: &Address,
-        kind: &str,
-        bytes: &[u8],
-        rng: &mut StdRng,
-    ) -> Result<Vec<u8>, SignalError> {
+    pub fn open(&mut self, from: &Address, kind: &str, bytes: &[u8], rng: &mut StdRng) -> Result<Vec<u8>, SignalError> {
         let message = parse(kind, bytes)?;
         let address = from.signal();
         let opened = now(message_decrypt(
@@ -271,12 +214,8 @@ fn now<F: Future>(future: F) -> Option<F::Output> {
 
 fn parse(kind: &str, bytes: &[u8]) -> Result<CiphertextMessage, SignalError> {
     match kind {
-        "msg" => Ok(CiphertextMessage::SignalMessage(SignalMessage::try_from(
-            bytes,
-        )?)),
-        "pkmsg" => Ok(CiphertextMessage::PreKeySignalMessage(
-            PreKeySignalMessage::try_from(bytes)?,
-        )),
+        "msg" => Ok(CiphertextMessage::SignalMessage(SignalMessage::try_from(bytes)?)),
+        "pkmsg" => Ok(CiphertextMessage::PreKeySignalMessage(PreKeySignalMessage::try_from(bytes)?)),
         other => Err(SignalError::Kind(other.to_owned())),
     }
 }
@@ -290,106 +229,12 @@ fn pad(plaintext: &[u8], rng: &mut StdRng) -> Vec<u8> {
 }
 
 fn unpad(mut padded: Vec<u8>) -> Result<Vec<u8>, SignalError> {
-    let count = padded
-        .last()
-        .copied()
-        .map(usize::from)
-        .filter(|count| (1..=16).contains(count))
-        .ok_or(SignalError::Padding)?;
-    let length = padded
-        .len()
-        .checked_sub(count)
-        .ok_or(SignalError::Padding)?;
+    let count =
+        padded.last().copied().map(usize::from).filter(|count| (1..=16).contains(count)).ok_or(SignalError::Padding)?;
+    let length = padded.len().checked_sub(count).ok_or(SignalError::Padding)?;
     padded.truncate(length);
     Ok(padded)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::address::Phone;
-
-    fn somebody(number: &str) -> (Address, SignalIdentity) {
-        let address = Address::new(Phone::parse(number).unwrap(), 0);
-        (
-            address,
-            SignalIdentity::generate(0, &mut rand::make_rng::<StdRng>()).unwrap(),
-        )
-    }
-
-    #[test]
-    fn two_people_talk_and_a_message_opens_only_once() {
-        let rng = &mut rand::make_rng::<StdRng>();
-        let ((ana, mut anas), (bob, mut bobs)) =
-            (somebody("5511999990001"), somebody("5511999990002"));
-        anas.begin_session(&bob, &bobs.bundle(rng).unwrap(), rng)
-            .unwrap();
-
-        let hello = anas.seal(&bob, b"hello", rng).unwrap();
-        assert_eq!(hello.kind, "pkmsg");
-        assert_eq!(
-            bobs.open(&ana, hello.kind, &hello.bytes, rng).unwrap(),
-            b"hello"
-        );
-        assert!(bobs.open(&ana, hello.kind, &hello.bytes, rng).is_err());
-
-        let answer = bobs.seal(&ana, b"hi", rng).unwrap();
-        assert_eq!(answer.kind, "msg");
-        assert_eq!(
-            anas.open(&bob, answer.kind, &answer.bytes, rng).unwrap(),
-            b"hi"
-        );
-    }
-
-    #[test]
-    fn each_message_has_its_own_place_in_the_chain() {
-        let rng = &mut rand::make_rng::<StdRng>();
-        let ((_, mut anas), (bob, mut bobs)) =
-            (somebody("5511999990001"), somebody("5511999990002"));
-        anas.begin_session(&bob, &bobs.bundle(rng).unwrap(), rng)
-            .unwrap();
-        let first = anas.seal(&bob, b"1", rng).unwrap();
-        let second = anas.seal(&bob, b"2", rng).unwrap();
-        let (first, second) = (
-            chain_position(first.kind, &first.bytes).unwrap(),
-            chain_position(second.kind, &second.bytes).unwrap(),
-        );
-        assert_eq!(first.ratchet, second.ratchet);
-        assert_eq!((first.counter, second.counter), (0, 1));
-    }
-
-    #[test]
-    fn sessions_survive_the_state_file() {
-        let rng = &mut rand::make_rng::<StdRng>();
-        let ((ana, mut anas), (bob, mut bobs)) =
-            (somebody("5511999990001"), somebody("5511999990002"));
-        anas.begin_session(&bob, &bobs.bundle(rng).unwrap(), rng)
-            .unwrap();
-        let hello = anas.seal(&bob, b"hello", rng).unwrap();
-
-        let mut anas: SignalIdentity =
-            serde_json::from_str(&serde_json::to_string(&anas).unwrap()).unwrap();
-        let mut bobs: SignalIdentity =
-            serde_json::from_str(&serde_json::to_string(&bobs).unwrap()).unwrap();
-        assert_eq!(
-            bobs.open(&ana, hello.kind, &hello.bytes, rng).unwrap(),
-            b"hello"
-        );
-        let again = anas.seal(&bob, b"again", rng).unwrap();
-        assert_eq!(
-            bobs.open(&ana, again.kind, &again.bytes, rng).unwrap(),
-            b"again"
-        );
-    }
-
-    #[test]
-    fn padding_is_between_one_and_sixteen_bytes() {
-        let rng = &mut rand::make_rng::<StdRng>();
-        for _ in 0..64 {
-            assert_eq!(unpad(pad(b"text", rng)).unwrap(), b"text");
-        }
-        for wrong in [&b""[..], &[0], &[17; 17], &[3, 3]] {
-            assert!(unpad(wrong.to_vec()).is_err());
-        }
-    }
-}
+mod tests;

@@ -37,11 +37,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            listen: free,
-            control: free,
-            state: None,
-        }
+        Self { listen: free, control: free, state: None }
     }
 }
 
@@ -49,9 +45,7 @@ impl Default for Options {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Others could reach it there.
-    #[error(
-        "{0} can be reached from outside; the simulator listens on loopback addresses only, such as 127.0.0.1"
-    )]
+    #[error("{0} can be reached from outside; the simulator listens on loopback addresses only, such as 127.0.0.1")]
     NotLoopback(SocketAddr),
     /// The port is taken, or not ours to take.
     #[error("cannot listen on {0}: {1}")]
@@ -79,35 +73,20 @@ impl Simulator {
     /// # Errors
     /// When an address or the state file cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options {
-            listen,
-            control,
-            state,
-        } = options;
-        if let Some(address) = [listen, control]
-            .into_iter()
-            .find(|address| !server::is_loopback(address))
-        {
+        let Options { listen, control, state } = options;
+        if let Some(address) = [listen, control].into_iter().find(|address| !server::is_loopback(address)) {
             return Err(StartError::NotLoopback(address));
         }
         let world = world(state.as_ref())?;
         let server = Arc::new(world.server.clone());
-        let root = server
-            .root_public_key()
-            .map_err(|error| StartError::Keys(error.to_string()))?;
+        let root = server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;
         let hub = Hub::new(world);
 
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|error| StartError::Listen(listen, error))?;
-        let ws = listener
-            .local_addr()
-            .map_err(|error| StartError::Listen(listen, error))?;
-        let control_listener = std::net::TcpListener::bind(control)
-            .map_err(|error| StartError::Listen(control, error))?;
-        let control_address = control_listener
-            .local_addr()
-            .map_err(|error| StartError::Listen(control, error))?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+        let ws = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+        let control_listener =
+            std::net::TcpListener::bind(control).map_err(|error| StartError::Listen(control, error))?;
+        let control_address = control_listener.local_addr().map_err(|error| StartError::Listen(control, error))?;
         let health = Health {
             ws: format!("ws://{ws}{WS_PATH}"),
             control: format!("http://{control_address}"),
@@ -122,13 +101,7 @@ impl Simulator {
             state_file::save(&hub, path)?;
             tasks.push(tokio::spawn(state_file::keep(hub.clone(), path.clone())));
         }
-        Ok(Self {
-            operator,
-            hub,
-            state,
-            control,
-            tasks,
-        })
+        Ok(Self { operator, hub, state, control, tasks })
     }
 
     /// The address for clients.
@@ -197,7 +170,7 @@ fn world(state: Option<&PathBuf>) -> Result<World, StartError> {
         return Ok(world);
     }
     let mut rng: StdRng = rand::make_rng();
-    let server = ServerIdentity::generate(now_ms() / 1000, &mut rng)
-        .map_err(|error| StartError::Keys(error.to_string()))?;
+    let server =
+        ServerIdentity::generate(now_ms() / 1000, &mut rng).map_err(|error| StartError::Keys(error.to_string()))?;
     Ok(World::new(server, rng))
 }

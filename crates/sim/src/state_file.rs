@@ -68,30 +68,16 @@ pub fn load(path: &Path, rng: StdRng) -> Result<Option<World>, StateError> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(StateError::Io {
-                doing: "read",
-                path: path.to_owned(),
-                error,
-            });
+            return Err(StateError::Io { doing: "read", path: path.to_owned(), error });
         }
     };
-    let unusable = |why: String| StateError::Unusable {
-        path: path.to_owned(),
-        why,
-    };
-    let saved: Saved =
-        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    let unusable = |why: String| StateError::Unusable { path: path.to_owned(), why };
+    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
     if saved.version != VERSION {
-        return Err(unusable(format!(
-            "it has version {}, this simulator reads version {VERSION}",
-            saved.version
-        )));
+        return Err(unusable(format!("it has version {}, this simulator reads version {VERSION}", saved.version)));
     }
     let mut world = World::new(saved.server, rng);
-    saved
-        .people
-        .into_iter()
-        .for_each(|person| world.adopt_person(person));
+    saved.people.into_iter().for_each(|person| world.adopt_person(person));
     world.tallies = saved.tallies;
     world.unattributed = saved.unattributed;
     world.ledger = saved.ledger;
@@ -104,18 +90,9 @@ pub fn load(path: &Path, rng: StdRng) -> Result<Option<World>, StateError> {
 /// # Errors
 /// When the file system refuses.
 pub fn save(hub: &Hub, path: &Path) -> Result<(), StateError> {
-    let unusable = |why: serde_json::Error| StateError::Unusable {
-        path: path.to_owned(),
-        why: why.to_string(),
-    };
+    let unusable = |why: serde_json::Error| StateError::Unusable { path: path.to_owned(), why: why.to_string() };
     let bytes = hub.with(|world| snapshot(world)).map_err(unusable)?;
-    let failed = |doing| {
-        move |error| StateError::Io {
-            doing,
-            path: path.to_owned(),
-            error,
-        }
-    };
+    let failed = |doing| move |error| StateError::Io { doing, path: path.to_owned(), error };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);

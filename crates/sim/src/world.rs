@@ -121,12 +121,7 @@ impl World {
             return;
         };
         self.references.retain(|_, owner| *owner != id);
-        self.log(
-            EventKind::Disconnect,
-            link.address,
-            Some(id),
-            serde_json::json!({ "how": how }),
-        );
+        self.log(EventKind::Disconnect, link.address, Some(id), serde_json::json!({ "how": how }));
     }
 
     /// A superseded connection turned out to be alive: two at one moment. `stale` frames came on it meanwhile.
@@ -140,14 +135,8 @@ impl World {
         tally.peak_concurrent = tally.peak_concurrent.max(alive);
         tally.stale_frames += stale;
         self.log(EventKind::Overlap, Some(address), Some(id), Value::Null);
-        if self
-            .links
-            .get(&id)
-            .is_some_and(|link| !matches!(link.stage, Stage::Ending))
-        {
-            let conflict = NodeBuilder::new("conflict")
-                .attr("type", "replaced")
-                .build();
+        if self.links.get(&id).is_some_and(|link| !matches!(link.stage, Stage::Ending)) {
+            let conflict = NodeBuilder::new("conflict").attr("type", "replaced").build();
             self.end_stream(id, None, [conflict]);
         }
     }
@@ -161,12 +150,7 @@ impl World {
         link.last_frame_at = now;
         if let (Some(_), Some(address)) = (link.superseded_by, link.address.clone()) {
             self.tally(&address).stale_frames += 1;
-            self.log(
-                EventKind::StaleFrame,
-                Some(address),
-                Some(id),
-                serde_json::json!({ "tag": node.tag }),
-            );
+            self.log(EventKind::StaleFrame, Some(address), Some(id), serde_json::json!({ "tag": node.tag }));
             return;
         }
         match (&link.stage, link.address.clone()) {
@@ -180,12 +164,7 @@ impl World {
     /// A connection sent something that cannot be understood; it is at its end.
     pub fn garbled(&mut self, id: LinkId, why: &str) {
         let address = self.links.get(&id).and_then(|link| link.address.clone());
-        self.log(
-            EventKind::Garbled,
-            address,
-            Some(id),
-            serde_json::json!({ "why": why }),
-        );
+        self.log(EventKind::Garbled, address, Some(id), serde_json::json!({ "why": why }));
         self.close(id, Closing::Polite);
     }
 
@@ -223,10 +202,7 @@ impl World {
     }
 
     pub(crate) fn device(&mut self, address: &Address) -> Option<&mut Device> {
-        self.people
-            .get_mut(&address.phone)?
-            .devices
-            .get_mut(&address.device)
+        self.people.get_mut(&address.phone)?.devices.get_mut(&address.device)
     }
 
     /// Who a JID means: by number, or by the hidden identity of somebody who is known already.
@@ -258,11 +234,7 @@ impl World {
 
     /// The connections of a device that their client has not closed.
     pub(crate) fn live_links(&self, address: &Address) -> Vec<LinkId> {
-        self.links
-            .iter()
-            .filter(|(_, link)| link.address.as_ref() == Some(address))
-            .map(|(id, _)| *id)
-            .collect()
+        self.links.iter().filter(|(_, link)| link.address.as_ref() == Some(address)).map(|(id, _)| *id).collect()
     }
 
     /// The connection on which a device is served at once.
@@ -272,19 +244,10 @@ impl World {
                 && link.online()
                 && link.address.as_ref() == Some(address)
         };
-        self.links
-            .iter()
-            .find(|(_, link)| active(link))
-            .map(|(id, _)| *id)
+        self.links.iter().find(|(_, link)| active(link)).map(|(id, _)| *id)
     }
 
-    pub(crate) fn log(
-        &mut self,
-        kind: EventKind,
-        jid: Option<Address>,
-        link: Option<LinkId>,
-        detail: Value,
-    ) {
+    pub(crate) fn log(&mut self, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: Value) {
         self.events.push(self.now, kind, jid, link, detail);
     }
 
@@ -309,25 +272,13 @@ impl World {
     }
 
     /// Says why the stream ends, and ends it.
-    pub(crate) fn end_stream(
-        &mut self,
-        id: LinkId,
-        code: Option<u16>,
-        children: impl IntoIterator<Item = Node>,
-    ) {
+    pub(crate) fn end_stream(&mut self, id: LinkId, code: Option<u16>, children: impl IntoIterator<Item = Node>) {
         let mut error = NodeBuilder::new("stream:error");
         if let Some(code) = code {
             error = error.attr("code", code);
         }
         let children: Vec<Node> = children.into_iter().collect();
-        self.send(
-            id,
-            if children.is_empty() {
-                error.build()
-            } else {
-                error.children(children).build()
-            },
-        );
+        self.send(id, if children.is_empty() { error.build() } else { error.children(children).build() });
         self.send(id, NodeBuilder::new("xmlstreamend").build());
         self.close(id, Closing::Polite);
     }
@@ -339,9 +290,7 @@ impl World {
     }
 
     pub(crate) fn new_stanza_id(&mut self) -> String {
-        self.rng
-            .random_range(1_000_000_000_u64..10_000_000_000)
-            .to_string()
+        self.rng.random_range(1_000_000_000_u64..10_000_000_000).to_string()
     }
 
     pub(crate) fn seconds(&self) -> u64 {

@@ -55,12 +55,7 @@ pub struct Opened {
 enum Phase {
     Hello,
     Finish(Box<Pending>),
-    Open {
-        incoming: NoiseCipher,
-        received: u32,
-        outgoing: NoiseCipher,
-        sent: u32,
-    },
+    Open { incoming: NoiseCipher, received: u32, outgoing: NoiseCipher, sent: u32 },
     Broken,
 }
 
@@ -72,10 +67,7 @@ pub struct Channel {
 
 impl Default for Channel {
     fn default() -> Self {
-        Self {
-            frames: Frames::default(),
-            phase: Phase::Hello,
-        }
+        Self { frames: Frames::default(), phase: Phase::Hello }
     }
 }
 
@@ -99,10 +91,9 @@ impl Channel {
         };
         match std::mem::replace(&mut self.phase, Phase::Broken) {
             Phase::Hello => match read_client_hello(server, &bytes, rng)? {
-                AfterHello::Done(reply, established) => Ok(vec![
-                    Incoming::Reply(frame(&reply)?),
-                    self.open(*established),
-                ]),
+                AfterHello::Done(reply, established) => {
+                    Ok(vec![Incoming::Reply(frame(&reply)?), self.open(*established)])
+                }
                 AfterHello::AwaitFinish(reply, pending) => {
                     self.phase = Phase::Finish(pending);
                     Ok(vec![Incoming::Reply(frame(&reply)?)])
@@ -112,24 +103,13 @@ impl Channel {
                 let established = pending.read_client_finish(&bytes)?;
                 Ok(vec![self.open(established)])
             }
-            Phase::Open {
-                incoming,
-                received,
-                outgoing,
-                sent,
-            } => {
+            Phase::Open { incoming, received, outgoing, sent } => {
                 let mut sealed = bytes;
                 incoming
                     .decrypt_in_place_with_counter(received, &mut sealed)
                     .map_err(|error| ChannelError::Sealed(error.to_string()))?;
-                self.phase = Phase::Open {
-                    incoming,
-                    received: received.wrapping_add(1),
-                    outgoing,
-                    sent,
-                };
-                let node = stanza::decode(&sealed)
-                    .map_err(|error| ChannelError::Stanza(error.to_string()))?;
+                self.phase = Phase::Open { incoming, received: received.wrapping_add(1), outgoing, sent };
+                let node = stanza::decode(&sealed).map_err(|error| ChannelError::Stanza(error.to_string()))?;
                 Ok(vec![Incoming::Stanza(node)])
             }
             Phase::Broken => Ok(Vec::new()),
@@ -144,8 +124,7 @@ impl Channel {
         let Phase::Open { outgoing, sent, .. } = &mut self.phase else {
             return Err(ChannelError::NotOpen);
         };
-        let mut bytes =
-            stanza::encode(node).map_err(|error| ChannelError::Stanza(error.to_string()))?;
+        let mut bytes = stanza::encode(node).map_err(|error| ChannelError::Stanza(error.to_string()))?;
         outgoing
             .encrypt_in_place_with_counter(*sent, &mut bytes)
             .map_err(|error| ChannelError::Sealed(error.to_string()))?;
@@ -154,24 +133,8 @@ impl Channel {
     }
 
     fn open(&mut self, established: Established) -> Incoming {
-        let Established {
-            pattern,
-            client_static,
-            payload,
-            incoming,
-            outgoing,
-        } = established;
-        self.phase = Phase::Open {
-            incoming,
-            received: 0,
-            outgoing,
-            sent: 0,
-        };
-        Incoming::Opened(Opened {
-            pattern,
-            routed: self.frames.routed(),
-            client_static,
-            payload,
-        })
+        let Established { pattern, client_static, payload, incoming, outgoing } = established;
+        self.phase = Phase::Open { incoming, received: 0, outgoing, sent: 0 };
+        Incoming::Opened(Opened { pattern, routed: self.frames.routed(), client_static, payload })
     }
 }

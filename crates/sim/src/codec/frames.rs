@@ -104,9 +104,7 @@ pub fn frame(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
 
 fn begins_with(buffer: &[u8], mark: &[u8; 4]) -> Result<bool, FrameError> {
     match buffer.first() {
-        Some(first) if *first == mark[0] => {
-            Ok(buffer.len() >= mark.len() && buffer.starts_with(mark))
-        }
+        Some(first) if *first == mark[0] => Ok(buffer.len() >= mark.len() && buffer.starts_with(mark)),
         Some(first) if *first != WA_CONN_HEADER[0] => Err(FrameError::NotWhatsApp),
         _ => Ok(false),
     }
@@ -114,11 +112,7 @@ fn begins_with(buffer: &[u8], mark: &[u8; 4]) -> Result<bool, FrameError> {
 
 fn length_at(buffer: &[u8], offset: usize) -> Option<usize> {
     let bytes = buffer.get(offset..offset + LENGTH_BYTES)?;
-    Some(
-        bytes
-            .iter()
-            .fold(0, |length, byte| length << 8 | usize::from(*byte)),
-    )
+    Some(bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
 }
 
 #[cfg(test)]
@@ -142,11 +136,7 @@ mod tests {
                 frames.feed(piece);
                 seen.extend(all(&mut frames));
             }
-            assert_eq!(
-                seen,
-                [b"one".to_vec(), Vec::new(), vec![7; 70_000]],
-                "cut every {cut} bytes"
-            );
+            assert_eq!(seen, [b"one".to_vec(), Vec::new(), vec![7; 70_000]], "cut every {cut} bytes");
             assert!(frames.routed());
         }
     }

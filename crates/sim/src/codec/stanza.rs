@@ -18,9 +18,7 @@ pub fn attr(node: &Node, key: &str) -> Option<String> {
 /// An attribute that names somebody.
 #[must_use]
 pub fn jid_attr(node: &Node, key: &str) -> Option<Jid> {
-    node.attrs
-        .get(key)
-        .and_then(wacore_binary::NodeValue::to_jid)
+    node.attrs.get(key).and_then(wacore_binary::NodeValue::to_jid)
 }
 
 /// The bytes inside a node; texts count as bytes.
@@ -48,11 +46,7 @@ pub fn child_number(node: &Node, tag: &str) -> Option<u32> {
 /// A big-endian number of up to four bytes.
 #[must_use]
 pub fn number(bytes: &[u8]) -> Option<u32> {
-    (!bytes.is_empty() && bytes.len() <= 4).then(|| {
-        bytes
-            .iter()
-            .fold(0, |number, byte| number << 8 | u32::from(*byte))
-    })
+    (!bytes.is_empty() && bytes.len() <= 4).then(|| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
 }
 
 /// The three bytes in which WhatsApp writes the id of a key.
@@ -77,10 +71,7 @@ pub fn error_of(request: &Node, code: u16, text: &'static str) -> Node {
         .attr("from", server_jid())
         .attr("id", attr(request, "id").unwrap_or_default())
         .attr("type", "error")
-        .children([NodeBuilder::new("error")
-            .attr("code", code)
-            .attr("text", text)
-            .build()])
+        .children([NodeBuilder::new("error").attr("code", code).attr("text", text).build()])
         .build()
 }
 
@@ -119,10 +110,7 @@ mod tests {
             .children([leaf("enc", vec![1, 2, 3]), leaf("id", key_id(0x01_02_03))])
             .build();
         let back = decode(&encode(&node).unwrap()).unwrap();
-        assert_eq!(
-            jid_attr(&back, "to").unwrap().to_string(),
-            "5511999990001:3@s.whatsapp.net"
-        );
+        assert_eq!(jid_attr(&back, "to").unwrap().to_string(), "5511999990001:3@s.whatsapp.net");
         assert_eq!(child_number(&back, "id"), Some(0x01_02_03));
         assert_eq!(child_content(&back, "enc"), Some(&[1, 2, 3][..]));
     }

@@ -3,7 +3,6 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Query, ServiceConfig, get, post};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::api::{EventQuery, MessageRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
@@ -35,11 +34,11 @@ async fn health(operator: Data<Operator>) -> HttpResponse {
 }
 
 async fn sessions(operator: Data<Operator>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "sessions": operator.sessions() }))
+    HttpResponse::Ok().json(operator.sessions())
 }
 
 async fn accounts(operator: Data<Operator>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "accounts": operator.accounts() }))
+    HttpResponse::Ok().json(operator.accounts())
 }
 
 async fn counters(operator: Data<Operator>, query: Query<JidQuery>) -> Answer {
@@ -47,7 +46,7 @@ async fn counters(operator: Data<Operator>, query: Query<JidQuery>) -> Answer {
 }
 
 async fn messages(operator: Data<Operator>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "messages": operator.messages() }))
+    HttpResponse::Ok().json(operator.messages())
 }
 
 async fn events(operator: Data<Operator>, query: Query<EventQuery>) -> Answer {

@@ -16,11 +16,7 @@ impl World {
             return self.send(id, result_of(node).build());
         };
         // A companion may unlink itself; only the phone may unlink others.
-        if jid_attr(request, "jid")
-            .and_then(|jid| self.resolve(&jid))
-            .as_ref()
-            != Some(address)
-        {
+        if jid_attr(request, "jid").and_then(|jid| self.resolve(&jid)).as_ref() != Some(address) {
             return self.send(id, error_of(node, 403, "forbidden"));
         }
         self.send(id, result_of(node).build());

@@ -17,22 +17,14 @@ const PRIVACY: [(&str, &str); 8] = [
 ];
 
 pub(super) fn privacy(node: &Node) -> Node {
-    let categories = PRIVACY.iter().map(|(name, value)| {
-        NodeBuilder::new("category")
-            .attr("name", *name)
-            .attr("value", *value)
-            .build()
-    });
+    let categories = PRIVACY
+        .iter()
+        .map(|(name, value)| NodeBuilder::new("category").attr("name", *name).attr("value", *value).build());
     with_child(node, NodeBuilder::new("privacy").children(categories))
 }
 
 pub(super) fn props(node: &Node) -> Node {
-    with_child(
-        node,
-        NodeBuilder::new("props")
-            .attr("protocol", "1")
-            .attr("hash", "sim"),
-    )
+    with_child(node, NodeBuilder::new("props").attr("protocol", "1").attr("hash", "sim"))
 }
 
 pub(super) fn blocklist(node: &Node) -> Node {

@@ -14,16 +14,8 @@ impl World {
         let Some(request) = node.get_optional_child("usync") else {
             return not_found(node);
         };
-        let children = |tag| {
-            request
-                .get_optional_child(tag)
-                .and_then(Node::children)
-                .unwrap_or_default()
-        };
-        let wanted: Vec<&str> = children("query")
-            .iter()
-            .map(|protocol| protocol.tag.as_ref())
-            .collect();
+        let children = |tag| request.get_optional_child(tag).and_then(Node::children).unwrap_or_default();
+        let wanted: Vec<&str> = children("query").iter().map(|protocol| protocol.tag.as_ref()).collect();
         let users: Vec<Node> = children("list")
             .iter()
             .filter(|user| user.tag == "user")
@@ -37,17 +29,13 @@ impl World {
         }
         with_child(
             node,
-            answer.children([
-                NodeBuilder::new("result").build(),
-                NodeBuilder::new("list").children(users).build(),
-            ]),
+            answer.children([NodeBuilder::new("result").build(), NodeBuilder::new("list").children(users).build()]),
         )
     }
 
     fn usync_user(&mut self, user: &Node, wanted: &[&str]) -> Option<Node> {
         let asked = jid_attr(user, "jid").map(|jid| jid.to_non_ad());
-        let number =
-            child_content(user, "contact").map(|text| String::from_utf8_lossy(text).into_owned());
+        let number = child_content(user, "contact").map(|text| String::from_utf8_lossy(text).into_owned());
         let phone = match (&asked, &number) {
             (Some(jid), _) => self.resolve(jid)?.phone,
             (None, Some(number)) => match Phone::parse(number) {
@@ -76,24 +64,14 @@ impl World {
         let person = self.people.get(phone)?;
         let phone_itself = NodeBuilder::new("device").attr("id", 0_u8).build();
         let companion = |(number, device): (&u16, &crate::person::Device)| {
-            NodeBuilder::new("device")
-                .attr("id", *number)
-                .attr("key-index", device.key_index)
-                .build()
+            NodeBuilder::new("device").attr("id", *number).attr("key-index", device.key_index).build()
         };
         let devices = std::iter::once(phone_itself).chain(person.devices.iter().map(companion));
         let list = NodeBuilder::new("device-list").children(devices).build();
         // Without the signed list, clients ignore all devices but the phone.
         let signed = key_index_list(person, self.now, &mut self.rng).ok()?;
-        let indexes = NodeBuilder::new("key-index-list")
-            .attr("ts", self.now / 1000)
-            .bytes(signed)
-            .build();
-        Some(
-            NodeBuilder::new("devices")
-                .children([list, indexes])
-                .build(),
-        )
+        let indexes = NodeBuilder::new("key-index-list").attr("ts", self.now / 1000).bytes(signed).build();
+        Some(NodeBuilder::new("devices").children([list, indexes]).build())
     }
 }
 
@@ -108,8 +86,5 @@ fn contact(kind: &'static str, number: Option<&str>) -> Node {
 /// What is said about a text that is no phone number.
 fn nobody(number: &str) -> Node {
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
-    NodeBuilder::new("user")
-        .attr("jid", Jid::pn(digits))
-        .children([contact("out", Some(number))])
-        .build()
+    NodeBuilder::new("user").attr("jid", Jid::pn(digits)).children([contact("out", Some(number))]).build()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use wacore_libsignal::protocol::{
-    Direction, GenericSignedPreKey as _, IdentityChange, IdentityKey, IdentityKeyPair,
-    IdentityKeyStore, PreKeyId, PreKeyRecord, PreKeyStore, ProtocolAddress, SessionRecord,
-    SessionStore, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord, SignedPreKeyStore,
+    Direction, GenericSignedPreKey as _, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore, PreKeyId,
+    PreKeyRecord, PreKeyStore, ProtocolAddress, SessionRecord, SessionStore, SignalProtocolError, SignedPreKeyId,
+    SignedPreKeyRecord, SignedPreKeyStore,
 };
 
 use crate::encoding;
@@ -29,11 +29,7 @@ pub(super) struct Identities {
 
 impl Identities {
     pub(super) fn new(own: IdentityKeyPair, registration_id: u32) -> Self {
-        Self {
-            own,
-            registration_id,
-            known: BTreeMap::new(),
-        }
+        Self { own, registration_id, known: BTreeMap::new() }
     }
 
     pub(super) fn own(&self) -> &IdentityKeyPair {
@@ -61,14 +57,8 @@ impl IdentityKeyStore for Identities {
         Ok(self.registration_id)
     }
 
-    async fn save_identity(
-        &mut self,
-        address: &ProtocolAddress,
-        identity: &IdentityKey,
-    ) -> Result<IdentityChange> {
-        let before = self
-            .known
-            .insert(address.as_str().to_owned(), identity.serialize());
+    async fn save_identity(&mut self, address: &ProtocolAddress, identity: &IdentityKey) -> Result<IdentityChange> {
+        let before = self.known.insert(address.as_str().to_owned(), identity.serialize());
         Ok(if before.is_some_and(|key| key != identity.serialize()) {
             IdentityChange::ReplacedExisting
         } else {
@@ -77,20 +67,12 @@ impl IdentityKeyStore for Identities {
     }
 
     /// People get new phones: like WhatsApp's own clients, a simulated person accepts the new key.
-    async fn is_trusted_identity(
-        &self,
-        _: &ProtocolAddress,
-        _: &IdentityKey,
-        _: Direction,
-    ) -> Result<bool> {
+    async fn is_trusted_identity(&self, _: &ProtocolAddress, _: &IdentityKey, _: Direction) -> Result<bool> {
         Ok(true)
     }
 
     async fn get_identity(&self, address: &ProtocolAddress) -> Result<Option<IdentityKey>> {
-        self.known
-            .get(address.as_str())
-            .map(|key| IdentityKey::decode(key))
-            .transpose()
+        self.known.get(address.as_str()).map(|key| IdentityKey::decode(key)).transpose()
     }
 }
 
@@ -114,11 +96,7 @@ impl SessionStore for Sessions {
         Ok(self.0.contains_key(address.as_str()))
     }
 
-    async fn store_session(
-        &mut self,
-        address: &ProtocolAddress,
-        record: SessionRecord,
-    ) -> Result<()> {
+    async fn store_session(&mut self, address: &ProtocolAddress, record: SessionRecord) -> Result<()> {
         self.0.insert(address.as_str().to_owned(), record);
         Ok(())
     }
@@ -143,10 +121,7 @@ impl OneTimeKeys {
 #[async_trait]
 impl PreKeyStore for OneTimeKeys {
     async fn get_pre_key(&self, id: PreKeyId) -> Result<PreKeyRecord> {
-        self.0
-            .get(&u32::from(id))
-            .cloned()
-            .ok_or(SignalProtocolError::InvalidPreKeyId)
+        self.0.get(&u32::from(id)).cloned().ok_or(SignalProtocolError::InvalidPreKeyId)
     }
 
     async fn save_pre_key(&mut self, id: PreKeyId, record: &PreKeyRecord) -> Result<()> {
@@ -177,18 +152,10 @@ impl SignedKeys {
 #[async_trait]
 impl SignedPreKeyStore for SignedKeys {
     async fn get_signed_pre_key(&self, id: SignedPreKeyId) -> Result<SignedPreKeyRecord> {
-        if self.0.id()? == id {
-            Ok(self.0.clone())
-        } else {
-            Err(SignalProtocolError::InvalidSignedPreKeyId)
-        }
+        if self.0.id()? == id { Ok(self.0.clone()) } else { Err(SignalProtocolError::InvalidSignedPreKeyId) }
     }
 
-    async fn save_signed_pre_key(
-        &mut self,
-        _: SignedPreKeyId,
-        record: &SignedPreKeyRecord,
-    ) -> Result<()> {
+    async fn save_signed_pre_key(&mut self, _: SignedPreKeyId, record: &SignedPreKeyRecord) -> Result<()> {
         self.0 = record.clone();
         Ok(())
     }
@@ -204,17 +171,9 @@ struct SavedIdentities {
 
 impl Serialize for Identities {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let known = self
-            .known
-            .iter()
-            .map(|(name, key)| (name.clone(), Blob(key.to_vec())))
-            .collect();
-        SavedIdentities {
-            own: Blob(self.own.serialize().into_vec()),
-            registration_id: self.registration_id,
-            known,
-        }
-        .serialize(serializer)
+        let known = self.known.iter().map(|(name, key)| (name.clone(), Blob(key.to_vec()))).collect();
+        SavedIdentities { own: Blob(self.own.serialize().into_vec()), registration_id: self.registration_id, known }
+            .serialize(serializer)
     }
 }
 
@@ -222,8 +181,7 @@ impl<'de> Deserialize<'de> for Identities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let saved = SavedIdentities::deserialize(deserializer)?;
         let key = |blob: Blob| {
-            <[u8; 33]>::try_from(blob.0)
-                .map_err(|_: Vec<u8>| D::Error::custom("an identity has 33 bytes"))
+            <[u8; 33]>::try_from(blob.0).map_err(|_: Vec<u8>| D::Error::custom("an identity has 33 bytes"))
         };
         Ok(Self {
             own: IdentityKeyPair::try_from(&saved.own.0[..]).map_err(D::Error::custom)?,
@@ -240,25 +198,17 @@ impl<'de> Deserialize<'de> for Identities {
 impl Serialize for Sessions {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         use serde::ser::Error as _;
-        let saved = self
-            .0
-            .iter()
-            .map(|(name, record)| Ok((name, Blob(record.serialize().map_err(S::Error::custom)?))));
-        saved
-            .collect::<std::result::Result<BTreeMap<_, _>, S::Error>>()?
-            .serialize(serializer)
+        let saved = self.0.iter().map(|(name, record)| Ok((name, Blob(record.serialize().map_err(S::Error::custom)?))));
+        saved.collect::<std::result::Result<BTreeMap<_, _>, S::Error>>()?.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Sessions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let saved = BTreeMap::<String, Blob>::deserialize(deserializer)?;
-        let records = saved.into_iter().map(|(name, blob)| {
-            Ok((
-                name,
-                SessionRecord::deserialize(&blob.0).map_err(D::Error::custom)?,
-            ))
-        });
+        let records = saved
+            .into_iter()
+            .map(|(name, blob)| Ok((name, SessionRecord::deserialize(&blob.0).map_err(D::Error::custom)?)));
         records.collect::<std::result::Result<_, _>>().map(Self)
     }
 }
@@ -266,25 +216,16 @@ impl<'de> Deserialize<'de> for Sessions {
 impl Serialize for OneTimeKeys {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         use serde::ser::Error as _;
-        let saved = self
-            .0
-            .iter()
-            .map(|(id, record)| Ok((id, Blob(record.serialize().map_err(S::Error::custom)?))));
-        saved
-            .collect::<std::result::Result<BTreeMap<_, _>, S::Error>>()?
-            .serialize(serializer)
+        let saved = self.0.iter().map(|(id, record)| Ok((id, Blob(record.serialize().map_err(S::Error::custom)?))));
+        saved.collect::<std::result::Result<BTreeMap<_, _>, S::Error>>()?.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for OneTimeKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let saved = BTreeMap::<u32, Blob>::deserialize(deserializer)?;
-        let records = saved.into_iter().map(|(id, blob)| {
-            Ok((
-                id,
-                PreKeyRecord::deserialize(&blob.0).map_err(D::Error::custom)?,
-            ))
-        });
+        let records =
+            saved.into_iter().map(|(id, blob)| Ok((id, PreKeyRecord::deserialize(&blob.0).map_err(D::Error::custom)?)));
         records.collect::<std::result::Result<_, _>>().map(Self)
     }
 }
@@ -299,8 +240,6 @@ impl Serialize for SignedKeys {
 impl<'de> Deserialize<'de> for SignedKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let blob = Blob::deserialize(deserializer)?;
-        SignedPreKeyRecord::deserialize(&blob.0)
-            .map(Self)
-            .map_err(D::Error::custom)
+        SignedPreKeyRecord::deserialize(&blob.0).map(Self).map_err(D::Error::custom)
     }
 }
