@@ -105,7 +105,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || format!("'{text}' is no JID of a device");
-        let jid = Jid::from_str(text).map_err(|_| wrong())?;
+        let jid = Jid::from_str(text).ok().ok_or_else(wrong)?;
         if jid.server != Server::Pn {
             return Err(wrong());
         }

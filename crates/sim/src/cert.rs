@@ -43,14 +43,12 @@ impl ServerIdentity {
             key: Some(key.public_key.public_key_bytes().to_vec()),
             not_before: Some(not_before),
             not_after: Some(not_before + VALID_SECONDS),
-            ..Details::default()
         };
         let intermediate_details = details(INTERMEDIATE_SERIAL, 0, &intermediate).encode_to_vec();
         let leaf_details = details(LEAF_SERIAL, INTERMEDIATE_SERIAL, &noise).encode_to_vec();
         let chain = CertChain {
             intermediate: MessageField::some(signed(&root, intermediate_details, rng)?),
             leaf: MessageField::some(signed(&intermediate, leaf_details, rng)?),
-            ..CertChain::default()
         };
         Ok(Self {
             root: *root.private_key.serialize(),
@@ -90,7 +88,7 @@ impl ServerIdentity {
 
 fn signed<R: Rng + CryptoRng>(issuer: &KeyPair, details: Vec<u8>, rng: &mut R) -> Result<NoiseCertificate, CurveError> {
     let signature = issuer.private_key.calculate_signature(&details, rng)?;
-    Ok(NoiseCertificate { details: Some(details), signature: Some(signature.to_vec()), ..NoiseCertificate::default() })
+    Ok(NoiseCertificate { details: Some(details), signature: Some(signature.to_vec()) })
 }
 
 fn public_half(private: &[u8; 32]) -> Result<[u8; 32], CurveError> {

@@ -185,13 +185,11 @@ impl Connection {
                 Wake::Read(Some(Ok(Message::Binary(bytes)))) => stale += self.skip(&bytes),
                 Wake::Read(Some(Ok(Message::Close(_))) | None) => {
                     let closed = tokio::time::timeout(CLOSE_UNDER_WAY, self.finish_and_wait()).await;
-                    return match closed {
-                        Ok(how) => Next::Ended(how),
-                        Err(_) => {
-                            self.hub.with(|world| world.overlapped(self.id, stale));
-                            Next::Drain
-                        }
-                    };
+                    if let Ok(how) = closed {
+                        return Next::Ended(how);
+                    }
+                    self.hub.with(|world| world.overlapped(self.id, stale));
+                    return Next::Drain;
                 }
                 Wake::Read(Some(Ok(_))) => {}
                 Wake::Read(Some(Err(error))) => return Next::Ended(how_it_ended(&error)),
@@ -282,9 +280,7 @@ fn poll(
 }
 
 fn how_it_ended(error: &WsError) -> &'static str {
-    match error {
-        WsError::Io(io) if io.kind() == std::io::ErrorKind::ConnectionReset => End::Rst.name(),
-        WsError::Io(io) if io.kind() == std::io::ErrorKind::BrokenPipe => End::Rst.name(),
-        _ => End::Fin.name(),
-    }
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let reset = matches!(error, WsError::Io(io) if matches!(io.kind(), ConnectionReset | BrokenPipe));
+    if reset { End::Rst.name() } else { End::Fin.name() }
 }

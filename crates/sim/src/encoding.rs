@@ -53,6 +53,6 @@ pub mod key {
     /// When the text is no base64 of exactly 32 bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let bytes = super::bytes::deserialize(deserializer)?;
-        bytes.try_into().map_err(|_: Vec<u8>| D::Error::custom("a key has 32 bytes"))
+        bytes.try_into().map_err(|bytes: Vec<u8>| D::Error::custom(format!("a key has 32 bytes, not {}", bytes.len())))
     }
 }

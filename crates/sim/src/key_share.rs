@@ -34,33 +34,18 @@ impl World {
 }
 
 fn app_state_key_share(raw_id: u32, key: [u8; 32], now_ms: u64) -> Message {
-    let fingerprint = AppStateSyncKeyFingerprint {
-        raw_id: Some(raw_id),
-        current_index: Some(0),
-        device_indexes: vec![0],
-        ..AppStateSyncKeyFingerprint::default()
-    };
+    let fingerprint =
+        AppStateSyncKeyFingerprint { raw_id: Some(raw_id), current_index: Some(0), device_indexes: vec![0] };
     let data = AppStateSyncKeyData {
         key_data: Some(key.to_vec()),
         fingerprint: MessageField::some(fingerprint),
         timestamp: i64::try_from(now_ms).ok(),
-        ..AppStateSyncKeyData::default()
     };
-    let id = AppStateSyncKeyId {
-        key_id: Some([&[0, 0][..], &raw_id.to_be_bytes()].concat()),
-        ..AppStateSyncKeyId::default()
-    };
-    let key = AppStateSyncKey {
-        key_id: MessageField::some(id),
-        key_data: MessageField::some(data),
-        ..AppStateSyncKey::default()
-    };
+    let id = AppStateSyncKeyId { key_id: Some([&[0, 0][..], &raw_id.to_be_bytes()].concat()) };
+    let key = AppStateSyncKey { key_id: MessageField::some(id), key_data: MessageField::some(data) };
     let protocol = ProtocolMessage {
         r#type: Some(protocol_message::Type::APP_STATE_SYNC_KEY_SHARE),
-        app_state_sync_key_share: MessageField::some(AppStateSyncKeyShare {
-            keys: vec![key],
-            ..AppStateSyncKeyShare::default()
-        }),
+        app_state_sync_key_share: MessageField::some(AppStateSyncKeyShare { keys: vec![key] }),
         ..ProtocolMessage::default()
     };
     Message { protocol_message: MessageField::some(protocol), ..Message::default() }

@@ -189,7 +189,7 @@ fn decode(bytes: &[u8]) -> Result<HandshakeMessage, NoiseError> {
 }
 
 fn key(bytes: Vec<u8>) -> Result<[u8; 32], NoiseError> {
-    bytes.try_into().map_err(|_: Vec<u8>| NoiseError::Missing("32-byte static key"))
+    bytes.try_into().ok().ok_or(NoiseError::Missing("32-byte static key"))
 }
 
 fn public_static(server: &ServerIdentity) -> Result<[u8; 32], NoiseError> {

@@ -46,10 +46,10 @@ impl Operator {
             .hub
             .with(|world| (world.events.last(), world.scan(&request.qr, request.phone.as_deref(), request.bad_secret)));
         let (address, link) = scanned?;
-        let outcome = |event: &Event| match event.kind {
-            EventKind::Pair | EventKind::PairRefused => event.jid.as_ref() == Some(&address),
-            EventKind::Disconnect => event.link == Some(link),
-            _ => false,
+        let outcome = |event: &Event| {
+            let answered = matches!(event.kind, EventKind::Pair | EventKind::PairRefused);
+            answered && event.jid.as_ref() == Some(&address)
+                || event.kind == EventKind::Disconnect && event.link == Some(link)
         };
         let find = || self.hub.with(|world| world.events.since(seen).find(|event| outcome(event)).cloned());
         match self.until(find, SIGNING).await {

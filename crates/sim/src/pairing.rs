@@ -137,7 +137,6 @@ pub fn sign_device(
         key_index: Some(key_index),
         account_type: Some(ADVEncryptionType::E2EE),
         device_type: Some(ADVEncryptionType::E2EE),
-        ..ADVDeviceIdentity::default()
     }
     .encode_to_vec();
     let account_signature =
@@ -186,7 +185,6 @@ impl Signing {
             account_signature_key: Some(self.account_key.to_vec()),
             account_signature: Some(self.account_signature.clone()),
             device_signature,
-            ..ADVSignedDeviceIdentity::default()
         }
     }
 }
@@ -203,7 +201,6 @@ pub fn key_index_list(person: &Person, now_ms: u64, rng: &mut StdRng) -> Result<
         current_index: Some(indexes.iter().copied().max().unwrap_or(0)),
         valid_indexes: indexes,
         account_type: Some(ADVEncryptionType::E2EE),
-        ..ADVKeyIndexList::default()
     }
     .encode_to_vec();
     let signature = person.signal.sign(&[&KEY_INDEX_PREFIX[..], &details].concat(), rng)?;

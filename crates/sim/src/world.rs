@@ -208,10 +208,12 @@ impl World {
     /// Who a JID means: by number, or by the hidden identity of somebody who is known already.
     #[must_use]
     pub fn resolve(&self, jid: &Jid) -> Option<Address> {
-        let phone = match jid.server {
-            Server::Pn => Phone::parse(&jid.user)?,
-            Server::Lid => self.lids.get(jid.user.as_str())?.clone(),
-            _ => return None,
+        let phone = if jid.server == Server::Pn {
+            Phone::parse(&jid.user)?
+        } else if jid.server == Server::Lid {
+            self.lids.get(jid.user.as_str())?.clone()
+        } else {
+            return None;
         };
         Some(Address::new(phone, jid.device))
     }

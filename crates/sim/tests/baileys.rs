@@ -1,5 +1,7 @@
 //! The real Baileys client (Node) against the simulator.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;

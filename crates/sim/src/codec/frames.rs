@@ -128,7 +128,7 @@ mod tests {
         let mut stream = b"ED\x00\x01\x00\x00\x02hiWA\x06\x03".to_vec();
         stream.extend(frame(b"one").unwrap());
         stream.extend(frame(b"").unwrap());
-        stream.extend(frame(&[7; 70_000]).unwrap());
+        stream.extend(frame(&vec![7; 70_000]).unwrap());
         for cut in [1, 2, 3, 5, 64, stream.len()] {
             let mut frames = Frames::default();
             let mut seen = Vec::new();

@@ -180,9 +180,8 @@ impl Serialize for Identities {
 impl<'de> Deserialize<'de> for Identities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let saved = SavedIdentities::deserialize(deserializer)?;
-        let key = |blob: Blob| {
-            <[u8; 33]>::try_from(blob.0).map_err(|_: Vec<u8>| D::Error::custom("an identity has 33 bytes"))
-        };
+        let key =
+            |blob: Blob| <[u8; 33]>::try_from(blob.0).ok().ok_or_else(|| D::Error::custom("an identity has 33 bytes"));
         Ok(Self {
             own: IdentityKeyPair::try_from(&saved.own.0[..]).map_err(D::Error::custom)?,
             registration_id: saved.registration_id,

@@ -1,5 +1,7 @@
 //! The simulator against clients that are scripted down to the single stanza, well-behaved ones and others.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 mod client;
 mod control;
 mod linking;
