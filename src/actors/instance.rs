@@ -22,7 +22,7 @@ use holdfast_core::supervision::ExitReason;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use self::protocol::{Command, Ping, Pong};
 use self::scribe::Scribe;
@@ -185,7 +185,10 @@ impl Actor for InstanceActor {
 impl StreamHandler<Report> for InstanceActor {
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         match report {
-            Report::Fact(event) => self.feed(event, ctx),
+            Report::Fact(event) => {
+                self.log_end(&event);
+                self.feed(event, ctx);
+            }
             Report::Owner { link, owner } => {
                 if self.machine.link() == Some(link) {
                     self.learn_owner(owner);
@@ -224,6 +227,17 @@ impl Handler<Ping> for InstanceActor {
 }
 
 impl InstanceActor {
+    /// Logs what ends a link, in the order in which it happens.
+    fn log_end(&self, event: &Event) {
+        if let Event::Saved { link, ok: true } = event {
+            info!(instance.id = %self.id, link = link.0, "Session saved");
+        } else if let Event::Saved { link, ok: false } = event {
+            warn!(instance.id = %self.id, link = link.0, "The session could not be saved");
+        } else if let Event::LinkDown { link, why } = event {
+            info!(instance.id = %self.id, link = link.0, code = why.code(), "Link closed");
+        }
+    }
+
     fn end(&mut self, reason: ExitReason, clean: bool, ctx: &mut Context<Self>) {
         self.exit.leave(reason, clean);
         ctx.stop();

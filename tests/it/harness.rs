@@ -1,0 +1,7 @@
+//! What tests are made of: the engine as a process, a simulated WhatsApp, a receiver of webhooks, and patience.
+
+pub(crate) mod client;
+pub(crate) mod engine;
+pub(crate) mod eventually;
+pub(crate) mod faulty_store;
+pub(crate) mod receiver;

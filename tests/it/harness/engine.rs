@@ -1,0 +1,197 @@
+//! The engine as a real process, under real signals.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use holdfast_sim::{ScanRequest, Simulator};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::client::Api;
+use super::eventually::{PATIENCE, eventually};
+
+/// The global key of every engine under test.
+pub(crate) const KEY: &str = "a-key-for-tests-only";
+
+/// Returns a binary of this workspace: named by the environment, or beside the one that cargo has built for this test.
+pub(crate) fn binary(variable: &str, name: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name(name),
+    }
+}
+
+/// An engine's home: its data directory and settings, which outlive its processes.
+pub(crate) struct Home {
+    directory: TempDir,
+    port: u16,
+    settings: Vec<(String, String)>,
+    program: PathBuf,
+}
+
+impl Home {
+    /// Makes a home whose engine dials `url`, with quick timings.
+    pub(crate) fn new(url: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let settings = [
+            ("SERVER_HOST", "127.0.0.1"),
+            ("AUTHENTICATION_API_KEY", KEY),
+            ("WHATSAPP_WEBSOCKET_URL", url),
+            ("WHATSAPP_WEB_VERSION", "2.3000.1029"),
+            ("RECONNECT_BASE_MS", "50"),
+            ("RECONNECT_MAX_SECONDS", "1"),
+            ("HEALTH_CHECK_INTERVAL_SECONDS", "2"),
+            ("HEALTH_PING_TIMEOUT_SECONDS", "1"),
+            ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+            ("LOG_FORMAT", "json"),
+            ("RUST_LOG", "warn,holdfast=debug"),
+        ];
+        let home = Self {
+            directory: TempDir::new().expect("a temporary directory"),
+            port,
+            settings: Vec::new(),
+            program: binary("HOLDFAST_BIN", "holdfast"),
+        };
+        let home = settings.into_iter().fold(home, |home, (name, value)| home.set(name, value));
+        let port = port.to_string();
+        let data = home.data_dir().display().to_string();
+        home.set("SERVER_PORT", &port).set("DATA_DIR", &data)
+    }
+
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.retain(|(set, _)| set != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.settings.retain(|(set, _)| set != name);
+        self
+    }
+
+    pub(crate) fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// Makes a command over this home, with nothing of the caller's environment but the path.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env_clear().envs(self.settings.iter().cloned()).current_dir(self.directory.path());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts the engine and waits until it is ready.
+    pub(crate) async fn start(&self) -> Engine<'_> {
+        let engine = self.spawn();
+        let api = engine.api();
+        eventually("a ready engine", || async {
+            let ready = api.try_call(reqwest::Method::GET, "/health/ready", None).await;
+            ready.is_ok_and(|answer| answer.status == 200).then_some(())
+        })
+        .await;
+        engine
+    }
+
+    /// Starts the engine and does not wait.
+    pub(crate) fn spawn(&self) -> Engine<'_> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
+        let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().expect("the engine");
+        Engine { home: self, child }
+    }
+}
+
+/// A running engine. Dropping it kills it.
+pub(crate) struct Engine<'a> {
+    home: &'a Home,
+    child: Child,
+}
+
+impl Engine<'_> {
+    pub(crate) fn api(&self) -> Api {
+        Api::new(format!("http://127.0.0.1:{}", self.home.port), KEY)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("a running engine");
+        kill_process(pid, signal).expect("the signal arrives");
+    }
+
+    /// Waits for the end of the process and returns its exit code, `None` if a signal has ended it.
+    pub(crate) async fn end(mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.expect("the engine ends").expect("its exit code").code()
+    }
+
+    /// Ends the process as a power cut would.
+    pub(crate) async fn kill_9(self) {
+        self.signal(Signal::KILL);
+        assert_eq!(self.end().await, None);
+    }
+
+    /// Creates an instance, with a webhook if there is a receiver.
+    pub(crate) async fn create(&self, name: &str, webhook: Option<&str>) -> Value {
+        let mut body = json!({ "instanceName": name, "integration": "WHATSAPP-BAILEYS", "qrcode": true });
+        if let Some(url) = webhook {
+            body["webhook"] = json!({ "url": url, "events": [] });
+        }
+        self.api().post("/instance/create", body).await.good()
+    }
+
+    /// Lets a simulated phone scan what the instance shows.
+    pub(crate) async fn scan(&self, sim: &Simulator, name: &str, phone: &str) {
+        let qr = eventually("a QR code", || async {
+            let shown = self.api().get(&format!("/instance/connect/{name}")).await.good();
+            shown["code"].as_str().map(ToOwned::to_owned)
+        })
+        .await;
+        let request = ScanRequest { qr, phone: Some(phone.to_owned()), ..ScanRequest::default() };
+        sim.scan(&request).await.expect("the phone links the device");
+    }
+
+    /// Creates an instance and pairs it.
+    pub(crate) async fn pair(&self, sim: &Simulator, name: &str, phone: &str, webhook: Option<&str>) {
+        self.create(name, webhook).await;
+        self.scan(sim, name, phone).await;
+        self.reaches(name, "open").await;
+    }
+
+    pub(crate) async fn state(&self, name: &str) -> Value {
+        self.api().get(&format!("/instance/connectionState/{name}")).await.good()["instance"].clone()
+    }
+
+    /// Waits until the instance says that it is in this state, and returns all that it says.
+    pub(crate) async fn reaches(&self, name: &str, state: &str) -> Value {
+        eventually(&format!("instance {name} to be {state}; log:\n{}", ""), || async {
+            let said = self.state(name).await;
+            (said["state"] == state).then_some(said)
+        })
+        .await
+    }
+
+    /// Sends a text and returns the whole answer.
+    pub(crate) async fn send(&self, name: &str, number: &str, text: &str) -> super::client::Answer {
+        self.api().post(&format!("/message/sendText/{name}"), json!({ "number": number, "text": text })).await
+    }
+}
+
+/// How long a shutdown may take in which nothing is in the way.
+pub(crate) const PROMPT: Duration = Duration::from_secs(10);

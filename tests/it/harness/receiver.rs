@@ -1,0 +1,114 @@
+//! A receiver of webhooks: a real HTTP server that remembers what it was sent, and refuses when told to.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::Value;
+
+use super::eventually::eventually;
+
+/// One request that came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) event_id: String,
+    pub(crate) attempt: String,
+    pub(crate) body: Value,
+    /// Whether it was answered with success.
+    pub(crate) taken: bool,
+}
+
+impl Received {
+    pub(crate) fn event(&self) -> &str {
+        self.body["event"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.body["data"]["message"]["conversation"].as_str().unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Desk {
+    received: Vec<Received>,
+    refusals: u32,
+}
+
+pub(crate) struct Receiver {
+    desk: Arc<Mutex<Desk>>,
+    address: String,
+    server: ServerHandle,
+}
+
+impl Receiver {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let desk = Arc::new(Mutex::new(Desk::default()));
+        let shared = web::Data::from(Arc::clone(&desk));
+        let factory = move || {
+            App::new().app_data(shared.clone()).app_data(web::PayloadConfig::new(16 << 20)).default_service(web::to(take))
+        };
+        let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener).expect("the listener").run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { desk, address: format!("http://{address}"), server: handle }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("{}/hook", self.address)
+    }
+
+    /// Refuses the next `times` requests with 503.
+    pub(crate) fn refuse(&self, times: u32) {
+        self.desk.lock().unwrap().refusals = times;
+    }
+
+    pub(crate) fn all(&self) -> Vec<Received> {
+        self.desk.lock().unwrap().received.clone()
+    }
+
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.all().iter().filter(|one| one.taken && one.event() == "messages.upsert").map(|one| one.text().to_owned()).collect()
+    }
+
+    /// Waits for a taken message with this text.
+    pub(crate) async fn message(&self, text: &str) -> Received {
+        eventually(&format!("a webhook with the message {text:?}"), || async {
+            self.all().into_iter().find(|one| one.taken && one.event() == "messages.upsert" && one.text() == text)
+        })
+        .await
+    }
+
+    /// Waits for a taken event whose data pass.
+    pub(crate) async fn event(&self, name: &str, passes: impl Fn(&Value) -> bool) -> Received {
+        eventually(&format!("a webhook with the event {name}"), || async {
+            self.all().into_iter().find(|one| one.taken && one.event() == name && passes(&one.body["data"]))
+        })
+        .await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let server = self.server.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { server.stop(false).await });
+        }
+    }
+}
+
+async fn take(request: HttpRequest, body: web::Bytes, desk: web::Data<Mutex<Desk>>) -> HttpResponse {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut desk = desk.lock().unwrap();
+    let taken = desk.refusals == 0;
+    desk.refusals = desk.refusals.saturating_sub(1);
+    desk.received.push(Received {
+        event_id: header("x-holdfast-event-id"),
+        attempt: header("x-holdfast-attempt"),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+        taken,
+    });
+    if taken { HttpResponse::Ok().finish() } else { HttpResponse::ServiceUnavailable().finish() }
+}

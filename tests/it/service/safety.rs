@@ -1,0 +1,49 @@
+//! What the cargo feature `simulator` may and may not do.
+
+use holdfast_sim::{Options, Simulator};
+use serde_json::json;
+
+use crate::harness::engine::{Home, binary};
+use crate::harness::eventually::eventually;
+
+/// The simulator's certificate chain is signed, but not by WhatsApp.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_binary_refuses_a_server_that_whatsapp_has_not_signed() {
+    let default = binary("HOLDFAST_DEFAULT_BIN", "../default/holdfast");
+    assert!(default.exists(), "there is no default binary at {}; ./scripts/test builds it", default.display());
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url()).program(default);
+    let engine = home.start().await;
+    let body = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "qrcode": false });
+    engine.api().post("/instance/create", body).await.good();
+    engine.api().get("/instance/connect/shop").await.good();
+    let refused = eventually("the handshake to be refused twice", || async {
+        let state = engine.state("shop").await;
+        let refused = state["code"] == "wa-handshake" && sim.sessions().is_empty();
+        refused.then_some(state)
+    })
+    .await;
+    assert_eq!(refused["state"], "connecting", "{refused}");
+    let shown = engine.api().get("/instance/connect/shop").await.good();
+    assert_eq!(shown.get("code"), None, "a QR code came from a server that is not WhatsApp: {shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_for_the_simulator_dials_nothing_but_loopback() {
+    // Documentation addresses (RFC 5737): if the guard failed, nothing would be there to answer.
+    for url in ["wss://192.0.2.1/ws/chat", "ws://192.0.2.1:7300/ws/chat"] {
+        let home = Home::new(url).set("CONNECT_TIMEOUT_SECONDS", "3");
+        let engine = home.spawn();
+        let said = eventually("a refusal", || async {
+            let log = home.log();
+            (log.contains("loopback") || log.contains("Holdfast listens")).then_some(log)
+        })
+        .await;
+        if said.contains("Holdfast listens") && !said.contains("loopback") {
+            let body = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "qrcode": false });
+            engine.api().post("/instance/create", body).await.good();
+            engine.api().get("/instance/connect/shop").await.good();
+            eventually("a refusal that names loopback", || async { home.log().contains("loopback").then_some(()) }).await;
+        }
+    }
+}
