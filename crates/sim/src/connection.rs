@@ -19,15 +19,13 @@ use crate::cert::ServerIdentity;
 use crate::codec::channel::{Channel, Incoming};
 use crate::hub::{Command, Hub};
 use crate::link::LinkId;
-use crate::wire::{End, Wire};
+use crate::wire::{End, Unread, Wire};
 use crate::world::Closing;
 
 /// Thousands of connections are mostly idle, so each gets small buffers.
 const BUFFER: usize = 4096;
 const LARGEST_MESSAGE: usize = 16 << 20;
-/// How long a FIN that the client has sent already may take to reach us; only then two connections count as two.
-const FIN_UNDER_WAY: Duration = Duration::from_millis(25);
-/// The same for a client that is in the middle of a WebSocket close.
+/// How long a client may take over a close that is under way.
 const CLOSE_UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its client closes it.
@@ -174,18 +172,19 @@ impl Connection {
         }
     }
 
-    /// A newer login replaced this connection. Its client may have closed it already, with the FIN still under way.
+    /// A newer login replaced this connection. If its client had closed it before, we have its last words and the FIN
+    /// here already, perhaps unread; if there is none, the client has two connections.
     async fn supersede(&mut self) -> Next {
-        let deadline = Instant::now() + FIN_UNDER_WAY;
+        let deadline = Instant::now() + CLOSE_UNDER_WAY;
         let mut stale = 0;
-        loop {
+        while self.socket.get_ref().unread() != Unread::Nothing {
             match self.wake(Some(deadline), false).await {
                 Wake::Late => break,
                 Wake::Order(_) => {}
                 Wake::Read(Some(Ok(Message::Binary(bytes)))) => stale += self.skip(&bytes),
+                // The client has said goodbye; what it waits for is our half of the close.
                 Wake::Read(Some(Ok(Message::Close(_))) | None) => {
-                    let closed = tokio::time::timeout(CLOSE_UNDER_WAY, self.finish_and_wait()).await;
-                    if let Ok(how) = closed {
+                    if let Ok(how) = tokio::time::timeout_at(deadline, self.finish_and_wait()).await {
                         return Next::Ended(how);
                     }
                     self.hub.with(|world| world.overlapped(self.id, stale));
@@ -248,10 +247,7 @@ impl Connection {
                         wire.reset_on_drop();
                         return "reset";
                     }
-                    Some(Command::Supersede) => {
-                        if let Ok(end) = tokio::time::timeout(FIN_UNDER_WAY, wire.until_closed()).await {
-                            return end.name();
-                        }
+                    Some(Command::Supersede) if wire.unread() == Unread::Nothing => {
                         self.hub.with(|world| world.overlapped(self.id, 0));
                     }
                     Some(_) => {}

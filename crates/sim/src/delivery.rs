@@ -10,7 +10,7 @@ use crate::events::EventKind;
 use crate::keys::Bundle;
 use crate::link::{LinkId, Stage};
 use crate::person::Remembered;
-use crate::queue::Class;
+use crate::queue::{Class, Queue};
 use crate::signal::SignalError;
 use crate::world::World;
 
@@ -90,12 +90,16 @@ impl World {
             link.stage = Stage::Online { active: true };
         }
         self.log(EventKind::Active, Some(address.clone()), Some(id), serde_json::Value::Null);
-        let waiting = self.device(address).map_or(0, |device| device.queue.messages());
-        if waiting > 0 {
+        let waiting =
+            |queue: &Queue| [Class::Message, Class::Receipt, Class::Notification].map(|class| queue.waiting(class));
+        let [messages, receipts, notifications] = self.device(address).map_or([0; 3], |device| waiting(&device.queue));
+        let count = messages + receipts + notifications;
+        if count > 0 {
             let preview = NodeBuilder::new("offline_preview")
-                .attr("count", waiting)
-                .attr("message", waiting)
-                .attr("receipt", 0_u8);
+                .attr("count", count)
+                .attr("message", messages)
+                .attr("receipt", receipts)
+                .attr("notification", notifications);
             self.send(id, NodeBuilder::new("ib").attr("from", server_jid()).children([preview.build()]).build());
         }
         let sent = self.send_queued(id, address, true);

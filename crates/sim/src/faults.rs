@@ -131,8 +131,7 @@ impl World {
     /// The devices that a target means, connected or not.
     fn marked(&self, target: &Target) -> Vec<Address> {
         let linked = self.people.values().flat_map(crate::person::Person::linked);
-        let connected =
-            |address: &Address| self.links.values().any(|link| link.online() && link.address.as_ref() == Some(address));
+        let connected = |address: &Address| self.online_link(address).is_some();
         linked
             .filter(|address| target.names(address) && (!matches!(target, Target::Open) || connected(address)))
             .collect()

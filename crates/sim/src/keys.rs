@@ -1,6 +1,6 @@
 //! Public keys that devices leave with the server, so that others can write to them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha1::{Digest as _, Sha1};
@@ -40,8 +40,10 @@ pub struct KeyPool(VecDeque<OneTimeKey>);
 impl KeyPool {
     /// Adds keys; a number that is already there gets the newer key.
     pub fn add(&mut self, keys: impl IntoIterator<Item = OneTimeKey>) {
+        let mut places: HashMap<u32, usize> = self.0.iter().enumerate().map(|(place, key)| (key.id, place)).collect();
         for key in keys {
-            match self.0.iter_mut().find(|known| known.id == key.id) {
+            let place = *places.entry(key.id).or_insert(self.0.len());
+            match self.0.get_mut(place) {
                 Some(known) => *known = key,
                 None => self.0.push_back(key),
             }

@@ -18,6 +18,8 @@ use crate::signal::chain_position;
 use crate::world::World;
 
 const MOST_RETRIES: u8 = 5;
+/// A message that comes again does so soon, so it is looked for among the last ones only.
+const RECENT: usize = 1000;
 
 /// A message that a device sent, as its recipient decrypted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +144,9 @@ impl World {
         match opened {
             Ok(plaintext) => {
                 self.retries.remove(&(from.clone(), id.to_owned()));
-                // What a device tells its own phone is no message to anybody.
-                if to.phone != from.phone && !peer {
+                // A copy for the sender's own phone is no message to anybody, unless somebody writes to themselves.
+                let addressee = self.resolve(chat).map(|address| address.phone);
+                if addressee.as_ref() == Some(&to.phone) && !peer {
                     self.keep(from, to, id, &plaintext);
                     self.delivery_receipt(from, chat, id);
                 }
@@ -164,8 +167,8 @@ impl World {
     fn keep(&mut self, from: &Address, to: &Address, id: &str, plaintext: &[u8]) {
         let text = waproto::codec::message_decode(plaintext).ok().and_then(|message| text_of(&message));
         self.log(EventKind::MessageIn, Some(from.clone()), None, json!({ "id": id, "to": to, "text": text }));
-        let known =
-            self.sent.iter_mut().rev().find(|message| message.id == id && message.from == *from && message.to == *to);
+        let mut recent = self.sent.iter_mut().rev().take(RECENT);
+        let known = recent.find(|message| message.id == id && message.from == *from && message.to == *to);
         match known {
             Some(message) => message.copies += 1,
             None => self.sent.push(SentMessage {
@@ -267,6 +270,10 @@ fn targets(node: &Node, to: &Jid) -> Vec<Target> {
 }
 
 fn text_of(message: &Message) -> Option<String> {
+    // What one writes to oneself is wrapped as a copy of what was sent.
+    if let Some(copy) = message.device_sent_message.as_option() {
+        return copy.message.as_option().and_then(text_of);
+    }
     let extended = || message.extended_text_message.as_option().and_then(|extended| extended.text.clone());
     message.conversation.clone().or_else(extended)
 }

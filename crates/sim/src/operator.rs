@@ -51,7 +51,8 @@ impl Operator {
             answered && event.jid.as_ref() == Some(&address)
                 || event.kind == EventKind::Disconnect && event.link == Some(link)
         };
-        let find = || self.hub.with(|world| world.events.since(seen).find(|event| outcome(event)).cloned());
+        let find =
+            |new: u64| self.hub.with(|world| world.events.since(new.max(seen)).find(|event| outcome(event)).cloned());
         match self.until(find, SIGNING).await {
             Some(event) if event.kind == EventKind::Pair => {
                 Ok(ScanAnswer { jid: address.to_string(), lid: address.lid_jid().to_string() })
@@ -130,23 +131,29 @@ impl Operator {
     /// # Errors
     /// When the query names nobody, or nothing happened in time.
     pub async fn wait(&self, query: &EventQuery) -> Result<Event, Problem> {
-        self.hub.with(|world| world.filter(query.jid.as_deref()))?;
-        let find =
-            || self.hub.with(|world| world.matching_events(query)).ok().and_then(|events| events.into_iter().next());
+        let since = query.since.unwrap_or(0);
+        // Refuses a query that names nobody before waiting for it.
+        self.hub.with(|world| world.first_event(&EventQuery { since: Some(u64::MAX), ..query.clone() }))?;
+        let find = |seen: u64| {
+            let query = EventQuery { since: Some(since.max(seen)), ..query.clone() };
+            self.hub.with(|world| world.first_event(&query).ok().flatten())
+        };
         let limit = query.timeout_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
-        self.until(find, limit)
-            .await
-            .ok_or_else(|| Problem { status: 408, sentence: "no such event happened in time".to_owned() })
+        let late = || Problem { status: 408, sentence: "no such event happened in time".to_owned() };
+        self.until(find, limit).await.ok_or_else(late)
     }
 
-    async fn until(&self, find: impl Fn() -> Option<Event>, limit: Duration) -> Option<Event> {
+    /// Tries again after each event; `find` is told which events it has seen in vain.
+    async fn until(&self, find: impl Fn(u64) -> Option<Event>, limit: Duration) -> Option<Event> {
         let deadline = Instant::now() + limit;
         let mut events = self.hub.events();
+        let mut seen = 0;
         loop {
-            events.mark_unchanged();
-            if let Some(event) = find() {
+            let newest = *events.borrow_and_update();
+            if let Some(event) = find(seen) {
                 return Some(event);
             }
+            seen = newest;
             timeout_at(deadline, events.changed()).await.ok()?.ok()?;
         }
     }

@@ -136,7 +136,13 @@ impl Queue {
     /// How many messages wait for a confirmation.
     #[must_use]
     pub fn messages(&self) -> usize {
-        self.0.iter().filter(|delivery| delivery.class == Class::Message && !delivery.settled()).count()
+        self.waiting(Class::Message)
+    }
+
+    /// How many stanzas of a class wait for a confirmation.
+    #[must_use]
+    pub fn waiting(&self, class: Class) -> usize {
+        self.0.iter().filter(|delivery| delivery.class == class && !delivery.settled()).count()
     }
 
     fn trim(&mut self) {

@@ -55,7 +55,7 @@ impl World {
             pre_keys: device.one_time_keys.len(),
             pending: device.queue.messages(),
             linked_at: device.linked_at,
-            connected: self.links.values().any(|link| link.online() && link.address.as_ref() == Some(&address)),
+            connected: self.online_link(&address).is_some(),
             jid: address,
         };
         let account = |person: &crate::person::Person| AccountView {
@@ -90,14 +90,28 @@ impl World {
     /// # Errors
     /// When the query names nobody.
     pub fn matching_events(&self, query: &EventQuery) -> Result<Vec<Event>, Problem> {
-        let filter = self.filter(query.jid.as_deref())?;
-        let meant = |event: &&Event| {
-            query.kind.is_none_or(|kind| kind == event.kind)
-                && filter.as_ref().is_none_or(|filter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid)))
-        };
-        let found: Vec<Event> = self.events.since(query.since.unwrap_or(0)).filter(meant).cloned().collect();
+        let found: Vec<&Event> = self.matching(query)?.collect();
         let skipped = query.last.map_or(0, |last| found.len().saturating_sub(last));
-        Ok(found.into_iter().skip(skipped).collect())
+        Ok(found.into_iter().skip(skipped).cloned().collect())
+    }
+
+    /// The oldest event that a query means.
+    ///
+    /// # Errors
+    /// When the query names nobody.
+    pub fn first_event(&self, query: &EventQuery) -> Result<Option<Event>, Problem> {
+        Ok(self.matching(query)?.next().cloned())
+    }
+
+    fn matching(&self, query: &EventQuery) -> Result<impl Iterator<Item = &Event>, Problem> {
+        let filter = self.filter(query.jid.as_deref())?;
+        let kind = query.kind;
+        let concerns =
+            move |event: &Event, filter: &JidFilter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid));
+        let meant = move |event: &&Event| {
+            kind.is_none_or(|kind| kind == event.kind) && filter.as_ref().is_none_or(|filter| concerns(event, filter))
+        };
+        Ok(self.events.since(query.since.unwrap_or(0)).filter(meant))
     }
 
     fn is_linked(&self, address: &Address) -> bool {

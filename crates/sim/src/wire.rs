@@ -1,9 +1,11 @@
 //! A TCP connection that can fall silent, and that can be reset.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -27,6 +29,17 @@ impl End {
     }
 }
 
+/// What the system has received and we have not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing: the client has not closed the connection.
+    Nothing,
+    /// Bytes, behind which there may be a FIN.
+    Bytes,
+    /// A FIN or a reset.
+    End,
+}
+
 /// A TCP connection whose writes can be swallowed.
 pub struct Wire {
     tcp: TcpStream,
@@ -43,6 +56,17 @@ impl Wire {
     /// Swallows everything that is written from now on, or stops doing so.
     pub fn mute(&mut self, muted: bool) {
         self.muted = muted;
+    }
+
+    /// Asks the system itself, which on loopback knows of a FIN as soon as the client has closed.
+    #[must_use]
+    pub fn unread(&self) -> Unread {
+        match SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Unread::End,
+            Ok(_) => Unread::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
+            Err(_) => Unread::End,
+        }
     }
 
     /// Makes the coming drop send a reset instead of a FIN.

@@ -3,7 +3,7 @@
 //! Nothing here waits, reads a clock or touches a socket. Every method takes what happened and leaves what is to be done
 //! in [`World::take_effects`]; the [`crate::hub`] carries it out. Each part of the conduct is in a file of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
@@ -58,6 +58,7 @@ pub struct World {
     pub events: EventLog,
     pub(crate) people: BTreeMap<Phone, Person>,
     pub(crate) links: BTreeMap<LinkId, Link>,
+    by_device: HashMap<Address, BTreeSet<LinkId>>,
     pub(crate) tallies: BTreeMap<Address, Tally>,
     pub(crate) unattributed: Tally,
     pub(crate) ledger: KeyLedger,
@@ -81,6 +82,7 @@ impl World {
             events: EventLog::default(),
             people: BTreeMap::new(),
             links: BTreeMap::new(),
+            by_device: HashMap::new(),
             tallies: BTreeMap::new(),
             unattributed: Tally::default(),
             ledger: KeyLedger::default(),
@@ -121,6 +123,14 @@ impl World {
             return;
         };
         self.references.retain(|_, owner| *owner != id);
+        if let Some(address) = &link.address
+            && let Some(links) = self.by_device.get_mut(address)
+        {
+            links.remove(&id);
+            if links.is_empty() {
+                self.by_device.remove(address);
+            }
+        }
         self.log(EventKind::Disconnect, link.address, Some(id), serde_json::json!({ "how": how }));
     }
 
@@ -229,6 +239,7 @@ impl World {
             && link.address.is_none()
         {
             link.address = Some(address.clone());
+            self.by_device.entry(address.clone()).or_default().insert(id);
             self.unattributed.connects = self.unattributed.connects.saturating_sub(1);
             self.tally(address).connects += 1;
         }
@@ -236,17 +247,19 @@ impl World {
 
     /// The connections of a device that their client has not closed.
     pub(crate) fn live_links(&self, address: &Address) -> Vec<LinkId> {
-        self.links.iter().filter(|(_, link)| link.address.as_ref() == Some(address)).map(|(id, _)| *id).collect()
+        self.by_device.get(address).into_iter().flatten().copied().collect()
+    }
+
+    /// The connection on which a device is logged in.
+    pub(crate) fn online_link(&self, address: &Address) -> Option<(LinkId, &Link)> {
+        let links = self.by_device.get(address)?.iter().filter_map(|id| Some((*id, self.links.get(id)?)));
+        links.into_iter().find(|(_, link)| link.online())
     }
 
     /// The connection on which a device is served at once.
     pub(crate) fn active_link(&self, address: &Address) -> Option<LinkId> {
-        let active = |link: &Link| {
-            matches!(link.stage, Stage::Online { active: true })
-                && link.online()
-                && link.address.as_ref() == Some(address)
-        };
-        self.links.iter().find(|(_, link)| active(link)).map(|(id, _)| *id)
+        let (id, link) = self.online_link(address)?;
+        matches!(link.stage, Stage::Online { active: true }).then_some(id)
     }
 
     pub(crate) fn log(&mut self, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: Value) {

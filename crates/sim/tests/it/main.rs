@@ -6,5 +6,6 @@ mod client;
 mod control;
 mod linking;
 mod messages;
+mod program;
 mod state;
 mod truth;

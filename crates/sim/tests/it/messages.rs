@@ -190,3 +190,24 @@ async fn linked_devices_of_other_accounts_are_listed_and_get_what_is_sealed_for_
     assert_eq!((id.as_str(), attr(&node, "from")), ("M1", Some(client.address().to_string())));
     assert_eq!(content(node.get_optional_child("enc").unwrap()), Some(&[0x33; 40][..]));
 }
+
+#[tokio::test]
+async fn what_somebody_writes_to_themselves_is_kept_and_copies_for_the_own_phone_are_not() {
+    let (simulator, client) = linked().await;
+    let mut link = client.log_in(&simulator).await;
+    let rng = &mut rand::make_rng::<StdRng>();
+    let (mut signal, phone) = session_with(&mut link, PHONE).await;
+    let copy = signal.seal(&phone, &text("a copy"), rng).unwrap();
+    let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", copy.kind).bytes(copy.bytes).build();
+    let to = NodeBuilder::new("to").attr("jid", phone.jid()).children([enc]).build();
+    let participants = NodeBuilder::new("participants").children([to]).build();
+    let contact = format!("{CONTACT}@s.whatsapp.net");
+    let stanza =
+        NodeBuilder::new("message").attr("id", "M1").attr("to", contact).attr("type", "text").children([participants]);
+    link.send(&stanza.build()).await;
+    let note = signal.seal(&phone, &text("a note"), rng).unwrap();
+    link.send(&message("M2", &phone, note.kind, &note.bytes)).await;
+    link.ping().await;
+    let kept: Vec<_> = simulator.messages().into_iter().map(|message| (message.id, message.text)).collect();
+    assert_eq!(kept, [("M2".to_owned(), Some("a note".to_owned()))]);
+}
