@@ -21,6 +21,8 @@ mod tests {
     fn a_key_looks_like_a_cuid_and_does_not_repeat() {
         let keys: std::collections::HashSet<_> = (0..100).map(|_| cuid().unwrap()).collect();
         assert_eq!(keys.len(), 100);
-        assert!(keys.iter().all(|key| key.len() == 25 && key.starts_with('c') && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())));
+        assert!(keys.iter().all(|key| key.len() == 25
+            && key.starts_with('c')
+            && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())));
     }
 }

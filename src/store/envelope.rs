@@ -62,7 +62,9 @@ pub(super) fn is_foreign(text: &str) -> bool {
         return true;
     }
     match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(fields)) => !fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with(MARK)),
+        Ok(Value::Object(fields)) => {
+            !fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with(MARK))
+        }
         Ok(_) => true,
         Err(_) => false,
     }
@@ -89,7 +91,14 @@ mod tests {
     #[test]
     fn text_of_another_program_is_foreign() {
         let shop = InstanceId::new("shop");
-        for text in [r#""{\"noiseKey\":{}}""#, r#"{"noiseKey":{}}"#, r#""cut in the mid"#, "{}", "null", r#"{"format":"other"}"#] {
+        for text in [
+            r#""{\"noiseKey\":{}}""#,
+            r#"{"noiseKey":{}}"#,
+            r#""cut in the mid"#,
+            "{}",
+            "null",
+            r#"{"format":"other"}"#,
+        ] {
             assert_eq!(unwrap(&cipher(), &shop, text).unwrap(), Creds::Foreign, "{text}");
         }
     }
@@ -102,6 +111,9 @@ mod tests {
         for text in [half, "", r#"{"format":"holdfast/2"}"#, r#"{"format":"holdfast/1","keyId":"","device":"?"}"#] {
             assert!(matches!(unwrap(&cipher(), &shop, text), Err(StoreError::Corrupt { .. })), "{text}");
         }
-        assert!(matches!(unwrap(&cipher(), &shop, &whole.replace("holdfast/1", "holdfast/9")), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(
+            unwrap(&cipher(), &shop, &whole.replace("holdfast/1", "holdfast/9")),
+            Err(StoreError::Corrupt { .. })
+        ));
     }
 }

@@ -79,6 +79,14 @@ pub(super) fn driver(doing: &'static str, error: &DieselError) -> StoreError {
     unavailable(doing, text)
 }
 
+/// Tells an error with its cause, in one line.
+pub(super) fn told(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
 /// Tells whether a unique column already holds the value.
 pub(super) fn is_duplicate(error: &DieselError) -> bool {
     matches!(error, DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
@@ -128,7 +136,9 @@ mod tests {
         for damaged in ["database disk image is malformed", "file is not a database"] {
             assert!(matches!(driver("reading", &sqlite_says(damaged)), StoreError::Corrupt { .. }));
         }
-        for passing in ["database or disk is full", "disk I/O error", "database is locked", "unable to open database file"] {
+        for passing in
+            ["database or disk is full", "disk I/O error", "database is locked", "unable to open database file"]
+        {
             assert!(matches!(driver("writing", &sqlite_says(passing)), StoreError::Unavailable { .. }));
         }
     }

@@ -119,11 +119,12 @@ pub(super) struct Webhook {
 /// Puts the rows of one instance together.
 pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Result<InstanceRecord, StoreError> {
     let what = || format!("disconnectionObject of instance {}", row.id);
-    let disconnection_object = match columns::json(row.disconnection_object.as_deref()).map_err(|error| unreadable(what(), error))? {
-        // Evolution stores a JSON text inside a JSON string.
-        Some(Value::String(text)) => Some(text),
-        other => other.map(|value| value.to_string()),
-    };
+    let disconnection_object =
+        match columns::json(row.disconnection_object.as_deref()).map_err(|error| unreadable(what(), error))? {
+            // Evolution stores a JSON text inside a JSON string.
+            Some(Value::String(text)) => Some(text),
+            other => other.map(|value| value.to_string()),
+        };
     Ok(InstanceRecord {
         id: InstanceId::new(&row.id),
         name: row.name,

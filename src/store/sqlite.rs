@@ -98,7 +98,10 @@ impl SqliteStore {
         };
         for _ in 0..readers::COUNT {
             let connection = connection::connect(&path, Role::Reader).await?;
-            store.tasks.spawn_on(readers::serve(path.clone(), connection, Arc::clone(&reads), store.closing.clone()), &runtime);
+            store.tasks.spawn_on(
+                readers::serve(path.clone(), connection, Arc::clone(&reads), store.closing.clone()),
+                &runtime,
+            );
         }
         let task = WriterTask {
             path,
@@ -128,8 +131,8 @@ impl Store for SqliteStore {
         let write = |tx: &mut Tx<'_>| {
             let row = (holdfast_meta::key.eq("ping"), holdfast_meta::value.eq(tx.now_ms().to_string().into_bytes()));
             diesel::replace_into(holdfast_meta::table).values(row).execute(tx.conn)?;
-            let found: Vec<u8> = holdfast_meta::table.find("ping").select(holdfast_meta::value).first(tx.conn)?;
-            Ok(drop(found))
+            holdfast_meta::table.find("ping").select(holdfast_meta::value).first::<Vec<u8>>(tx.conn)?;
+            Ok(())
         };
         self.writer.submit("looking whether the database answers", write).await
     }
@@ -154,7 +157,9 @@ fn prepare(
         let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
         check_key(&mut tx, cipher)?;
         // Only a living process knows that a connection is open, and this one has none yet.
-        let ours = instance::table.filter(instance::client_name.eq(client_name)).filter(instance::connection_status.ne("close"));
+        let ours = instance::table
+            .filter(instance::client_name.eq(client_name))
+            .filter(instance::connection_status.ne("close"));
         diesel::update(ours).set(instance::connection_status.eq("close")).execute(tx.conn)?;
         housekeeping::prune(&mut tx, retention)
     });
@@ -163,7 +168,8 @@ fn prepare(
 
 /// Recognises a wrong key at once, rather than at the first value that does not open.
 fn check_key(tx: &mut Tx<'_>, cipher: &Cipher) -> Result<(), Failure> {
-    let found: Option<Vec<u8>> = holdfast_meta::table.find(CHECK_KEY).select(holdfast_meta::value).first(tx.conn).optional()?;
+    let found: Option<Vec<u8>> =
+        holdfast_meta::table.find(CHECK_KEY).select(holdfast_meta::value).first(tx.conn).optional()?;
     if let Some(sealed) = found {
         cipher.open(Place::Check, &sealed).map_err(|error| corrupt(Place::Check, error))?;
         return Ok(());
@@ -171,4 +177,49 @@ fn check_key(tx: &mut Tx<'_>, cipher: &Cipher) -> Result<(), Failure> {
     let row = (holdfast_meta::key.eq(CHECK_KEY), holdfast_meta::value.eq(cipher.seal(Place::Check, CHECK_TEXT)?));
     diesel::insert_into(holdfast_meta::table).values(row).execute(tx.conn)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::id::InstanceId;
+
+    use super::*;
+    use crate::ports::store::Instances as _;
+    use crate::store::EncryptionKey;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_that_panics_harms_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            url: folder.path().join("test.db").display().to_string(),
+            client_name: "test".to_owned(),
+            key: EncryptionKey::new([1; 32]),
+            runtime: tokio::runtime::Handle::current(),
+            clock: Clock::start(),
+            retention: Retention::default(),
+        };
+        let store = SqliteStore::open(options).await.unwrap();
+        let harmless = |name: &'static str| {
+            let row = (instance::id.eq(name), instance::name.eq(name));
+            let insert =
+                move |tx: &mut Tx<'_>| Ok(diesel::insert_into(instance::table).values(row).execute(tx.conn)?);
+            store.writer.submit("inserting", insert)
+        };
+        let panics = |tx: &mut Tx<'_>| -> Result<(), Failure> {
+            let row = (instance::id.eq("half"), instance::name.eq("half"));
+            diesel::insert_into(instance::table).values(row).execute(tx.conn)?;
+            panic!("planned")
+        };
+        let (before, panicked, after) =
+            tokio::join!(harmless("before"), store.writer.submit("panicking", panics), harmless("after"));
+        assert_eq!((before.unwrap(), after.unwrap()), (1, 1));
+        assert!(matches!(panicked, Err(StoreError::Unavailable { doing: "panicking", .. })));
+        assert!(store.get(&InstanceId::new("before")).await.unwrap().is_some());
+        assert!(store.get(&InstanceId::new("half")).await.unwrap().is_none(), "what it had done is undone");
+        let read = store.readers.submit("reading", |_conn| -> Result<(), Failure> { panic!("planned") }).await;
+        assert!(matches!(read, Err(StoreError::Unavailable { doing: "reading", .. })));
+        for _ in 0..10 {
+            assert!(store.get(&InstanceId::new("after")).await.unwrap().is_some(), "the other reads go on");
+        }
+    }
 }

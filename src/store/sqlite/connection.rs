@@ -62,9 +62,13 @@ pub(super) async fn connect(path: &str, role: Role) -> Result<Connection, StoreE
         return Err(unavailable(DOING, "its file is gone"));
     }
     let mut connection = Connection::establish(path).await.map_err(|error| unavailable(DOING, error))?;
-    let mode = connection.spawn_blocking(move |conn| set_up(conn, role)).await.map_err(|error| driver(DOING, &error))?;
+    let mode =
+        connection.spawn_blocking(move |conn| set_up(conn, role)).await.map_err(|error| driver(DOING, &error))?;
     if mode != "wal" {
-        return Err(unavailable(DOING, "the file system cannot share memory between connections, which the write-ahead log needs"));
+        return Err(unavailable(
+            DOING,
+            "the file system cannot share memory between connections, which the write-ahead log needs",
+        ));
     }
     Ok(connection)
 }
@@ -99,7 +103,9 @@ mod tests {
         for (role, query_only) in [(Role::Writer, 0), (Role::Reader, 1)] {
             let mut connection = connect(&path, role).await.unwrap();
             let pragma = |name: &'static str| {
-                connection.spawn_blocking(move |conn| diesel::dsl::sql::<BigInt>(&format!("PRAGMA {name}")).get_result::<i64>(conn))
+                connection.spawn_blocking(move |conn| {
+                    diesel::dsl::sql::<BigInt>(&format!("PRAGMA {name}")).get_result::<i64>(conn)
+                })
             };
             let mut pragma = pragma;
             assert_eq!(pragma("synchronous").await.unwrap(), 2);

@@ -9,7 +9,9 @@ use holdfast_core::id::InstanceId;
 
 use super::writer::Tx;
 use super::{SqliteStore, queue, webhooks};
-use crate::ports::store::{InstancePatch, InstanceRecord, Instances, NewInstance, Settings, StoreError, WebhookRow, WebhookSpec};
+use crate::ports::store::{
+    InstancePatch, InstanceRecord, Instances, NewInstance, Settings, StoreError, WebhookRow, WebhookSpec,
+};
 use crate::store::columns::{self, clip, column_time};
 use crate::store::cuid::cuid;
 use crate::store::failure::{Failure, is_duplicate};
@@ -89,7 +91,9 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     );
     match diesel::insert_into(instance::table).values(row).execute(tx.conn) {
         Ok(_one) => {}
-        Err(error) if is_duplicate(&error) && name_exists(tx.conn, &name)? => return Err(StoreError::NameTaken(name).into()),
+        Err(error) if is_duplicate(&error) && name_exists(tx.conn, &name)? => {
+            return Err(StoreError::NameTaken(name).into());
+        }
         Err(error) => return Err(error.into()),
     }
     insert_settings(tx, &id, &settings)?;
@@ -185,7 +189,8 @@ struct Changes {
 }
 
 fn change(tx: &mut Tx<'_>, id: &InstanceId, patch: InstancePatch) -> Result<(), Failure> {
-    let InstancePatch { connection_status, owner_jid, profile_name, profile_picture, disconnection, online_now } = patch;
+    let InstancePatch { connection_status, owner_jid, profile_name, profile_picture, disconnection, online_now } =
+        patch;
     let time = column_time(tx.now);
     let changes = Changes {
         connection_status: connection_status.map(holdfast_core::connection::state::PublicState::as_str),
@@ -221,7 +226,10 @@ fn delete(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
     let Some(name) = name else {
         return Err(StoreError::NoSuchInstance(id.clone()).into());
     };
-    let last = [EngineEvent::roster(EventName::InstanceDelete, &name, id.as_str()), EngineEvent::bare(EventName::RemoveInstance)];
+    let last = [
+        EngineEvent::roster(EventName::InstanceDelete, &name, id.as_str()),
+        EngineEvent::bare(EventName::RemoveInstance),
+    ];
     queue::add(tx, id, &last)?;
     // Everything else refers to this row and goes with it; the outbox does not.
     diesel::delete(instance::table.find(id.as_str())).execute(tx.conn)?;

@@ -21,9 +21,11 @@ mod tests {
     use super::*;
 
     fn shape(conn: &mut SqliteConnection) -> Vec<String> {
-        diesel::dsl::sql::<Text>("SELECT coalesce(sql, name) FROM sqlite_master WHERE name NOT LIKE '%diesel%' ORDER BY name")
-            .load(conn)
-            .unwrap()
+        diesel::dsl::sql::<Text>(
+            "SELECT coalesce(sql, name) FROM sqlite_master WHERE name NOT LIKE '%diesel%' ORDER BY name",
+        )
+        .load(conn)
+        .unwrap()
     }
 
     #[test]

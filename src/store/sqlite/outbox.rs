@@ -80,7 +80,8 @@ impl Outbox for SqliteStore {
 
     async fn next_due_at(&self) -> Result<Option<i64>, StoreError> {
         let read = |conn: &mut SqliteConnection| {
-            let found: Due = diesel::sql_query(format!("{HEADS} SELECT min(due_ms) AS due_ms FROM head")).get_result(conn)?;
+            let found: Due =
+                diesel::sql_query(format!("{HEADS} SELECT min(due_ms) AS due_ms FROM head")).get_result(conn)?;
             Ok(found.due_ms)
         };
         self.readers.submit("reading when something is due", read).await
@@ -108,7 +109,8 @@ fn due(conn: &mut SqliteConnection, now_ms: i64, limit: u32) -> Result<Vec<Deliv
         FROM head LEFT JOIN "Webhook" live ON live."instanceId" = head.instance_id
         WHERE head.due_ms <= ? ORDER BY head.seq LIMIT ?"#
     );
-    let heads: Vec<Head> = diesel::sql_query(query).bind::<BigInt, _>(now_ms).bind::<BigInt, _>(i64::from(limit)).load(conn)?;
+    let heads: Vec<Head> =
+        diesel::sql_query(query).bind::<BigInt, _>(now_ms).bind::<BigInt, _>(i64::from(limit)).load(conn)?;
     Ok(heads.into_iter().filter_map(delivery).collect())
 }
 
@@ -121,7 +123,11 @@ fn delivery(head: Head) -> Option<Delivery> {
         Some((EngineEvent { name, data }, columns::json(head.target_headers.as_deref()).ok()?))
     })();
     let Some((event, headers)) = parsed else {
-        tracing::error!(instance.id = head.instance_id, seq, "Outbox row {seq} cannot be read; its instance's deliveries wait behind it");
+        tracing::error!(
+            instance.id = head.instance_id,
+            seq,
+            "Outbox row {seq} cannot be read; its instance's deliveries wait behind it"
+        );
         return None;
     };
     Some(Delivery {
@@ -146,9 +152,9 @@ fn settle(tx: &mut Tx<'_>, settlements: Vec<(i64, Settlement)>) -> Result<(), Fa
         let row = holdfast_outbox::table.find(seq);
         match settlement {
             Settlement::Delivered => diesel::delete(row).execute(tx.conn)?,
-            Settlement::RetryAt { at_ms, why: reason } => {
-                diesel::update(row).set((attempts.eq(attempts + 1), due_ms.eq(at_ms), why.eq(reason))).execute(tx.conn)?
-            }
+            Settlement::RetryAt { at_ms, why: reason } => diesel::update(row)
+                .set((attempts.eq(attempts + 1), due_ms.eq(at_ms), why.eq(reason)))
+                .execute(tx.conn)?,
             Settlement::Dead { why: reason } => {
                 let dead = (attempts.eq(attempts + 1), state.eq("dead"), dead_ms.eq(now_ms), why.eq(reason));
                 diesel::update(row).set(dead).execute(tx.conn)?

@@ -50,7 +50,9 @@ impl Sessions for SqliteStore {
 
     async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (id, cipher, key) = (id.clone(), self.cipher.clone(), key.to_owned());
-        self.readers.submit("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key)).await
+        self.readers
+            .submit("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key))
+            .await
     }
 
     async fn read_many(
@@ -60,12 +62,21 @@ impl Sessions for SqliteStore {
         keys: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, keys) = (id.clone(), self.cipher.clone(), keys.to_vec());
-        self.readers.submit("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys)).await
+        self.readers
+            .submit("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys))
+            .await
     }
 
-    async fn scan(&self, id: &InstanceId, category: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    async fn scan(
+        &self,
+        id: &InstanceId,
+        category: &'static str,
+        prefix: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, prefix) = (id.clone(), self.cipher.clone(), prefix.to_owned());
-        self.readers.submit("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
+        self.readers
+            .submit("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix))
+            .await
     }
 
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
@@ -110,9 +121,14 @@ fn release(tx: &mut Tx<'_>, id: &InstanceId, held: Epoch) -> Result<(), Failure>
 fn device(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
     require(conn, id)?;
     let creds = creds(conn, id)?.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
-    let marked: Option<bool> = holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(conn).optional()?;
+    let marked: Option<bool> =
+        holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(conn).optional()?;
     if marked == Some(true) && !matches!(creds, Some(Creds::Device(_))) {
-        let said = if creds.is_some() { "another program replaced it" } else { "the session is marked paired, and it is missing" };
+        let said = if creds.is_some() {
+            "another program replaced it"
+        } else {
+            "the session is marked paired, and it is missing"
+        };
         return Err(unreadable(Place::Device { instance: id }.describe(), said).into());
     }
     Ok(creds)
@@ -125,7 +141,13 @@ pub(super) fn creds(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Opti
     Ok(found.flatten())
 }
 
-fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, claimed: Epoch, batch: SessionBatch) -> Result<Revision, Failure> {
+fn commit(
+    tx: &mut Tx<'_>,
+    cipher: &Cipher,
+    id: &InstanceId,
+    claimed: Epoch,
+    batch: SessionBatch,
+) -> Result<Revision, Failure> {
     let SessionBatch { device, paired, clears, writes, accepted, events } = batch;
     let revision = check_owner(tx, id, claimed)?.next();
     for clear in &clears {

@@ -27,7 +27,8 @@ pub(super) fn read(
     name: &str,
 ) -> Result<Option<Vec<u8>>, Failure> {
     require(conn, id)?;
-    let sealed: Option<Vec<u8>> = value::table.find((id.as_str(), kind, name)).select(value::value).first(conn).optional()?;
+    let sealed: Option<Vec<u8>> =
+        value::table.find((id.as_str(), kind, name)).select(value::value).first(conn).optional()?;
     Ok(sealed.map(|sealed| open(cipher, id, kind, name, &sealed)).transpose()?)
 }
 
@@ -127,7 +128,13 @@ fn end_of(prefix: &str) -> Option<String> {
     None
 }
 
-fn load(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId, kind: &str, rows: Query<'_>) -> Result<Plain, Failure> {
+fn load(
+    conn: &mut SqliteConnection,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    rows: Query<'_>,
+) -> Result<Plain, Failure> {
     let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
     let plain = sealed.into_iter().map(|(name, sealed)| {
         let plain = open(cipher, id, kind, &name, &sealed)?;

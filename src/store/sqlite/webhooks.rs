@@ -15,8 +15,11 @@ use crate::store::schema::webhook;
 
 /// Reads the webhook of an instance.
 pub(super) fn read(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<WebhookRow>, Failure> {
-    let found: Option<Webhook> =
-        webhook::table.filter(webhook::instance_id.eq(id.as_str())).select(Webhook::as_select()).first(conn).optional()?;
+    let found: Option<Webhook> = webhook::table
+        .filter(webhook::instance_id.eq(id.as_str()))
+        .select(Webhook::as_select())
+        .first(conn)
+        .optional()?;
     Ok(found.map(TryInto::try_into).transpose()?)
 }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +20,11 @@ use super::housekeeping;
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreError;
 use crate::store::Retention;
-use crate::store::failure::{Failure, driver, unavailable};
+use crate::store::failure::{Failure, driver, told, unavailable};
 
 /// Jobs that may wait; a caller beyond that waits at the door.
 const QUEUE: usize = 1024;
+const CLOSED: &str = "the store is closed";
 /// Jobs in one transaction.
 const MOST: usize = 256;
 
@@ -60,16 +62,21 @@ impl Writer {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Typed { doing, work: Some(work), outcome: None, reply });
-        self.jobs.send(job).await.map_err(|_closed| unavailable(doing, "the store is closed"))?;
+        let job: Box<dyn Job> = Box::new(Typed { doing, work: Some(work), outcome: None, reply });
+        // Handed over at the first poll if there is room, even to a caller that has used its share of the thread up.
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => self.jobs.send(job).await.map_err(|_closed| unavailable(doing, CLOSED))?,
+            Err(TrySendError::Closed(_)) => return Err(unavailable(doing, CLOSED)),
+        }
         answer.await.unwrap_or_else(|_gone| Err(unavailable(doing, "the writer stopped before it answered")))
     }
 }
 
 /// A piece of work with an answer, its type hidden.
 pub(super) trait Job: Send {
-    /// Does the work, and tells whether it is to be kept.
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Does the work. If it errs, it is to be undone; the error tells people why.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), String>;
     /// Answers, once it is known whether the transaction is on disk.
     fn answer(self: Box<Self>, committed: Result<(), &DieselError>);
 }
@@ -82,13 +89,13 @@ struct Typed<T, W> {
 }
 
 impl<T: Send, W: FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send> Job for Typed<T, W> {
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), String> {
+        let Some(work) = self.work.take() else { return Err("it has run already".to_owned()) };
         let outcome = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
             Ok(outcome) => outcome.map_err(|failure| failure.doing(self.doing)),
             Err(_panic) => Err(unavailable(self.doing, "the work panicked")),
         };
-        self.outcome.insert(outcome).is_ok()
+        self.outcome.insert(outcome).as_ref().map(drop).map_err(told)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), &DieselError>) {
@@ -155,8 +162,10 @@ impl WriterTask {
             None => match connect(&self.path, Role::Writer).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    let error = DieselError::QueryBuilderError(Box::new(error));
-                    jobs.into_iter().for_each(|job| job.answer(Err(&error)));
+                    let error = DieselError::QueryBuilderError(told(&error).into());
+                    for job in jobs {
+                        job.answer(Err(&error));
+                    }
                     return None;
                 }
             },
@@ -168,7 +177,9 @@ impl WriterTask {
             counters.transactions.fetch_add(1, Ordering::Relaxed);
             counters.jobs.fetch_add(jobs.len() as u64, Ordering::Relaxed);
             let committed = result.as_ref().map(|_queued| ());
-            jobs.into_iter().for_each(|job| job.answer(committed));
+            for job in jobs {
+                job.answer(committed);
+            }
             if result.as_ref().is_ok_and(|queued| *queued > 0) {
                 appended.notify_one();
             }
@@ -187,7 +198,9 @@ impl WriterTask {
     fn housekeeping(&self) -> Box<dyn Job> {
         let retention = self.retention;
         let (reply, _nobody_waits) = oneshot::channel();
-        let work = move |tx: &mut Tx<'_>| housekeeping::prune(tx, &retention).inspect_err(|error| tracing::warn!(?error, "Pruning failed"));
+        let work = move |tx: &mut Tx<'_>| {
+            housekeeping::prune(tx, &retention).inspect_err(|error| tracing::warn!(?error, "Pruning failed"))
+        };
         Box::new(Typed { doing: "pruning", work: Some(work), outcome: None, reply })
     }
 }
@@ -208,12 +221,15 @@ fn run_jobs(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]
     for job in jobs {
         conn.batch_execute("SAVEPOINT job")?;
         let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
-        if job.run(&mut tx) {
-            queued += tx.queued;
-            conn.batch_execute("RELEASE job")?;
-        } else {
-            // If SQLite has given the whole transaction up, this errs and ends the group: what followed would commit by itself.
-            conn.batch_execute("ROLLBACK TO job; RELEASE job")?;
+        match job.run(&mut tx) {
+            Ok(()) => {
+                queued += tx.queued;
+                conn.batch_execute("RELEASE job")?;
+            }
+            Err(why) => conn.batch_execute("ROLLBACK TO job; RELEASE job").map_err(|_no_savepoint| {
+                // SQLite has given the whole transaction up, as on a full disk. The group ends here: what followed would commit by itself.
+                DieselError::QueryBuilderError(why.into())
+            })?,
         }
     }
     Ok(queued)

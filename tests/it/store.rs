@@ -1,0 +1,104 @@
+//! The conformance suite of the store: every case runs against every kind of database.
+
+mod bench;
+mod deliveries;
+mod faults;
+mod foreign;
+mod instances;
+mod load;
+mod secrets;
+mod sessions;
+mod sqlite;
+mod webhooks;
+
+macro_rules! cases {
+    ($start:path: $($file:ident { $($case:ident,)+ })+) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $case() -> anyhow::Result<()> {
+                crate::store::$file::$case(crate::store::bench::Bench::new($start()?).await?).await
+            }
+        )+)+
+    };
+}
+
+macro_rules! conformance {
+    ($start:path) => {
+        cases! { $start:
+            instances {
+                an_inserted_instance_is_read_back,
+                a_name_is_taken_only_once_under_any_client_name,
+                a_refused_insert_leaves_nothing_behind,
+                the_list_is_ours_and_the_most_recently_online_comes_first,
+                a_patch_changes_only_what_it_names,
+                long_texts_are_cut_to_their_columns,
+                the_end_of_a_login_is_stored_as_evolution_does,
+                what_the_operator_wants_survives_a_restart,
+                deleting_removes_everything_but_what_is_queued,
+                no_row_says_open_after_a_restart,
+                proxy_and_chatwoot_are_shown_in_full,
+                an_unknown_instance_is_named_as_such,
+            }
+            webhooks {
+                a_webhook_is_created_then_replaced,
+                disabling_a_webhook_drops_what_waits_for_it,
+                an_unreadable_list_of_events_is_an_error,
+            }
+            sessions {
+                each_claim_fences_the_earlier_one_off,
+                only_an_owner_writes,
+                a_batch_clears_then_writes_in_order,
+                a_batch_is_written_whole_or_not_at_all,
+                values_survive_a_restart,
+                many_values_are_read_at_once,
+                a_scan_is_in_order_and_within_its_prefix,
+                clearing_deletes_what_it_counts,
+                a_message_is_accepted_once_and_its_event_queued_once,
+                an_archived_session_is_unpaired_and_kept_for_a_while,
+                a_paired_session_without_a_device_is_corrupt,
+                old_ids_of_messages_are_forgotten,
+            }
+            secrets {
+                nothing_secret_is_readable_in_the_files,
+                another_key_does_not_open_the_database,
+                a_damaged_value_is_an_error_and_never_absent,
+                a_value_in_another_row_is_an_error,
+                a_damaged_device_is_an_error_and_not_overwritten,
+                a_device_of_another_instance_is_an_error,
+            }
+            foreign {
+                a_database_of_evolution_is_usable_as_it_is,
+                foreign_credentials_are_left_alone,
+                foreign_credentials_are_kept_when_a_new_device_is_paired,
+                credentials_that_another_program_put_over_ours_are_an_error,
+            }
+            deliveries {
+                only_what_was_asked_for_is_queued,
+                both_spellings_of_group_updates_are_understood,
+                each_instance_delivers_in_order,
+                a_retry_holds_up_what_follows_it,
+                a_dead_letter_lets_the_next_one_go,
+                the_target_is_the_present_webhook,
+                the_longest_waiting_come_first_up_to_the_limit,
+                queued_events_survive_a_restart_with_their_ids,
+                appending_wakes_the_dispatcher,
+                a_row_that_cannot_be_read_holds_up_its_own_instance_only,
+                old_dead_letters_are_forgotten,
+            }
+            load {
+                twenty_instances_write_and_read_at_once,
+                a_refused_batch_takes_no_other_with_it,
+                dropping_the_callers_cancels_nothing,
+                callers_on_actix_threads_may_come_and_go,
+                a_closed_store_has_finished_and_answers_no_more,
+                it_answers_a_ping,
+            }
+            faults {
+                planned_faults_happen_and_heal,
+            }
+        }
+    };
+}
+mod on_sqlite {
+    conformance!(crate::store::bench::SqliteFile::new);
+}

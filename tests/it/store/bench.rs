@@ -1,0 +1,253 @@
+//! A database under test: opened like in the service, and reachable past the ports, to damage it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use holdfast::ports::clock::Clock;
+use holdfast::ports::outbox::Delivery;
+use holdfast::ports::session::{SessionBatch, Write};
+use holdfast::ports::store::{InstanceRecord, NewInstance, Settings, Store, StoreError, WebhookSpec};
+use holdfast::store::sqlite::SqliteStore;
+use holdfast::store::{EncryptionKey, Retention, StoreOptions};
+use holdfast_core::event::{EngineEvent, EventName};
+use holdfast_core::id::{Epoch, InstanceId};
+use serde_json::json;
+use tokio::runtime::Handle;
+
+/// What a case answers.
+pub(super) type Outcome = anyhow::Result<()>;
+
+/// The installation's name in every case.
+pub(super) const CLIENT: &str = "holdfast_test";
+/// Later than every moment at which a case makes something due.
+pub(super) const LATE: i64 = i64::MAX;
+
+/// How a database is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) key: [u8; 32],
+    pub(super) retention: Retention,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { key: [42; 32], retention: Retention::default() }
+    }
+}
+
+/// One kind of database.
+#[async_trait]
+pub(super) trait Database: Send + Sync {
+    /// Opens it.
+    async fn open(&self, opening: Opening) -> Result<Arc<dyn Store>, StoreError>;
+    /// Runs statements past the store.
+    fn execute(&self, sql: &str) -> anyhow::Result<()>;
+    /// Reads one column of texts past the store.
+    fn texts(&self, sql: &str) -> anyhow::Result<Vec<String>>;
+    /// Writes a literal of bytes.
+    fn bytes(&self, hex: &str) -> String;
+    /// Tells whether its files contain these bytes.
+    fn contains(&self, bytes: &[u8]) -> anyhow::Result<bool>;
+}
+
+/// A database and the store on it.
+pub(super) struct Bench {
+    pub(super) database: Box<dyn Database>,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl Bench {
+    pub(super) async fn new(database: impl Database + 'static) -> anyhow::Result<Self> {
+        let store = database.open(Opening::default()).await?;
+        Ok(Self { database: Box::new(database), store })
+    }
+
+    /// Closes the store and opens it again.
+    pub(super) async fn reopen(&mut self, opening: Opening) -> anyhow::Result<()> {
+        self.store.close().await?;
+        self.store = self.database.open(opening).await?;
+        Ok(())
+    }
+
+    /// Inserts an instance whose id and name are alike.
+    pub(super) async fn instance(&self, name: &str) -> anyhow::Result<InstanceId> {
+        Ok(self.store.insert(new_instance(name)).await?.id)
+    }
+
+    /// Inserts an instance with a webhook for these events.
+    pub(super) async fn subscriber(&self, name: &str, events: &[EventName]) -> anyhow::Result<InstanceId> {
+        let id = self.instance(name).await?;
+        self.store.set_webhook(&id, webhook(events)).await?;
+        Ok(id)
+    }
+
+    /// Inserts an instance and claims its session.
+    pub(super) async fn session(&self, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
+        let id = self.instance(name).await?;
+        let epoch = self.store.claim(&id, "node").await?.epoch;
+        Ok((id, epoch))
+    }
+
+    pub(super) async fn record(&self, id: &InstanceId) -> anyhow::Result<InstanceRecord> {
+        self.store.get(id).await?.with_context(|| format!("instance {id} is gone"))
+    }
+
+    /// Returns the names of the deliveries that are due at `now_ms`, with their instances.
+    pub(super) async fn due(&self, now_ms: i64) -> anyhow::Result<Vec<String>> {
+        let due = self.store.due(now_ms, 100).await?;
+        Ok(due.iter().map(|delivery| format!("{} {}", delivery.instance, label(delivery))).collect())
+    }
+}
+
+/// Returns the label of an event made by [`event`], or its name.
+pub(super) fn label(delivery: &Delivery) -> String {
+    delivery.event.data["label"].as_str().unwrap_or(delivery.event.name.dotted()).to_owned()
+}
+
+pub(super) fn new_instance(name: &str) -> NewInstance {
+    NewInstance {
+        id: InstanceId::new(name),
+        name: name.to_owned(),
+        token: format!("token-of-{name}"),
+        integration: "WHATSAPP-BAILEYS".to_owned(),
+        number: None,
+        settings: Settings::default(),
+        webhook: None,
+    }
+}
+
+pub(super) fn webhook(events: &[EventName]) -> WebhookSpec {
+    WebhookSpec {
+        enabled: true,
+        url: "http://receiver.test/hook".to_owned(),
+        headers: Some(json!({ "authorization": "Bearer x" })),
+        by_events: false,
+        base64: false,
+        events: events.to_vec(),
+    }
+}
+
+pub(super) fn event(name: EventName, label: &str) -> EngineEvent {
+    EngineEvent { name, data: json!({ "label": label }) }
+}
+
+pub(super) fn put(category: &'static str, key: &str, value: &str) -> Write {
+    Write { category, key: key.to_owned(), value: Some(value.as_bytes().to_vec()), expires_at: None }
+}
+
+pub(super) fn writes(writes: Vec<Write>) -> SessionBatch {
+    SessionBatch { writes, ..SessionBatch::default() }
+}
+
+pub(super) fn device(text: &str) -> SessionBatch {
+    SessionBatch { device: Some(text.as_bytes().to_vec()), paired: Some(true), ..SessionBatch::default() }
+}
+
+/// Returns an error with everything that caused it.
+pub(super) fn chain(error: &StoreError) -> String {
+    let mut text = format!("{error} ({error:?})");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error} ({error:?})");
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs `condition` until it holds.
+pub(super) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> anyhow::Result<()> {
+    let wait = async {
+        while !condition().await? {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.with_context(|| format!("never happened: {what}"))?
+}
+
+/// A SQLite file in a folder of its own.
+pub(super) struct SqliteFile {
+    folder: tempfile::TempDir,
+}
+
+impl SqliteFile {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()? })
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join("holdfast.db")
+    }
+
+    pub(super) fn options(&self, opening: Opening) -> StoreOptions {
+        StoreOptions {
+            url: format!("sqlite://{}", self.path().display()),
+            client_name: CLIENT.to_owned(),
+            key: EncryptionKey::new(opening.key),
+            runtime: Handle::current(),
+            clock: Clock::start(),
+            retention: opening.retention,
+        }
+    }
+
+    /// Opens it with what only this kind of store can tell.
+    pub(super) async fn open_sqlite(&self) -> Result<Arc<SqliteStore>, StoreError> {
+        SqliteStore::open(self.options(Opening::default())).await
+    }
+
+    /// Copies the files as a killed process leaves them.
+    pub(super) fn as_after_a_kill(&self) -> anyhow::Result<Self> {
+        let copy = Self::new()?;
+        for file in std::fs::read_dir(self.folder.path())? {
+            let file = file?;
+            // The index of the write-ahead log is shared memory: a new process builds its own.
+            if !file.file_name().to_string_lossy().ends_with("-shm") {
+                std::fs::copy(file.path(), copy.folder.path().join(file.file_name()))?;
+            }
+        }
+        Ok(copy)
+    }
+
+    pub(super) fn connect(&self) -> anyhow::Result<SqliteConnection> {
+        let mut connection = SqliteConnection::establish(&self.path().display().to_string())?;
+        connection.batch_execute("PRAGMA busy_timeout = 5000")?;
+        Ok(connection)
+    }
+}
+
+#[async_trait]
+impl Database for SqliteFile {
+    async fn open(&self, opening: Opening) -> Result<Arc<dyn Store>, StoreError> {
+        holdfast::store::open(self.options(opening)).await
+    }
+
+    fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(self.connect()?.batch_execute(sql)?)
+    }
+
+    fn texts(&self, sql: &str) -> anyhow::Result<Vec<String>> {
+        Ok(diesel::dsl::sql::<Text>(sql).load(&mut self.connect()?)?)
+    }
+
+    fn bytes(&self, hex: &str) -> String {
+        format!("X'{hex}'")
+    }
+
+    fn contains(&self, bytes: &[u8]) -> anyhow::Result<bool> {
+        for file in std::fs::read_dir(self.folder.path())? {
+            if std::fs::read(file?.path())?.windows(bytes.len()).any(|window| window == bytes) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
