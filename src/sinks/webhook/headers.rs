@@ -21,10 +21,10 @@ pub(super) fn of(delivery: &Delivery, now: i64) -> Result<HeaderMap, String> {
         if name == JWT_KEY {
             continue;
         }
-        let invalid = || format!("the webhook's header \"{name}\" cannot be sent");
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-        let value = HeaderValue::from_str(&text(value)).map_err(|_| invalid())?;
-        headers.insert(name, value);
+        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&text(value))) else {
+            return Err(format!("the webhook's header \"{name}\" cannot be sent"));
+        };
+        headers.insert(known, value);
     }
     if let Some(key) = delivery.target.headers.as_ref().and_then(|headers| headers.get(JWT_KEY)) {
         headers.insert(AUTHORIZATION, secret(&format!("Bearer {}", jwt::signed(&text(key), now)))?);
@@ -39,7 +39,7 @@ fn text(value: &Value) -> String {
 }
 
 fn secret(value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(value).map_err(|_| "a header of the delivery cannot be sent".to_owned())
+    HeaderValue::from_str(value).map_err(|cause| format!("a header of the delivery cannot be sent: {cause}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,18 @@
+//! The HTTP interface as a real server on loopback, over the real store and scripted actors; and the webhook sink against real
+//! receivers.
+
+mod actors;
+mod clients;
+mod codes;
+mod connect;
+mod create;
+mod errors;
+mod fetch;
+mod lifecycle;
+mod receiver;
+mod send;
+mod service;
+mod sink;
+mod system;
+mod validation;
+mod webhooks;

@@ -1,0 +1,239 @@
+//! A supervisor and an instance that do what a test says, and write down what they were asked.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actix::prelude::{Actor, Context, Handler, ResponseFuture};
+use holdfast::actors::instance::protocol::SendText;
+use holdfast::actors::supervisor::protocol::{
+    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+};
+use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
+use holdfast::ports::board::{Board, Entry, PairingView, Token};
+use holdfast::ports::clock::Clock;
+use holdfast::ports::link::{OutgoingText, SendError, SentMessage};
+use holdfast_core::connection::{Method, Phase as InstancePhase, Refusal};
+use holdfast_core::event::Owner;
+use holdfast_core::id::InstanceId;
+use holdfast_core::shutdown::Phase;
+use holdfast_core::status::InstanceStatus;
+
+/// What the actors do next, and what they were asked.
+pub(super) struct Script {
+    pub(super) asked: Vec<String>,
+    pub(super) sent: Vec<OutgoingText>,
+    /// The answer to each command; `None` carries it out.
+    pub(super) refuses: Option<CommandError>,
+    /// What a dial brings.
+    pub(super) dial: Dial,
+    /// How long a dial takes to bring it.
+    pub(super) dial_takes: Duration,
+    /// The answer to a message; `None` never answers.
+    pub(super) send: Option<Result<SentMessage, SendError>>,
+    pub(super) phase: Phase,
+    pub(super) ready: bool,
+}
+
+/// What a dial brings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dial {
+    Codes,
+    Online,
+    Refused,
+    Nothing,
+}
+
+#[derive(Clone)]
+pub(super) struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Script {
+            asked: Vec::new(),
+            sent: Vec::new(),
+            refuses: None,
+            dial: Dial::Codes,
+            dial_takes: Duration::from_millis(20),
+            send: Some(Err(SendError::NotConnected)),
+            phase: Phase::Running,
+            ready: true,
+        })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// Stands in for SupervisorActor and SystemActor.
+pub(super) struct Supervisor {
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Clock,
+    pub(super) script: Scripted,
+    pub(super) dials: u32,
+}
+
+impl Supervisor {
+    fn asked(&self, what: String) -> Result<(), CommandError> {
+        let mut script = self.script.lock();
+        script.asked.push(what);
+        script.refuses.map_or(Ok(()), Err)
+    }
+
+    fn set(&self, id: &InstanceId, phase: InstancePhase, paired: bool) {
+        let now = self.clock.now();
+        self.board.update(id, |entry| {
+            entry.status = InstanceStatus::without_actor(phase, now, paired, false);
+            entry.pairing = PairingView { count: entry.pairing.count, ..PairingView::default() };
+            true
+        });
+    }
+
+    fn dial(&mut self, id: &InstanceId, method: Option<Method>) {
+        self.dials += 1;
+        let paired = self.board.get(id).is_some_and(|entry| entry.status.paired);
+        self.set(id, InstancePhase::Connecting, paired);
+        let (dial, takes) = (self.script.lock().dial, self.script.lock().dial_takes);
+        let (board, clock, id, dials) = (Arc::clone(&self.board), self.clock, id.clone(), self.dials);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(takes).await;
+            let status = |phase, paired| InstanceStatus::without_actor(phase, clock.now(), paired, false);
+            board.update(&id, |entry| {
+                match dial {
+                    Dial::Codes => {
+                        entry.status = status(InstancePhase::Pairing, false);
+                        entry.pairing.qr = Some(format!("2@ref{dials},noise,identity,secret"));
+                        entry.pairing.code = matches!(method, Some(Method::Code(_))).then(|| format!("CODE000{dials}"));
+                        entry.pairing.count += 1;
+                    }
+                    Dial::Online => entry.status = status(InstancePhase::Online, true),
+                    Dial::Refused => entry.status = status(InstancePhase::Parked, paired),
+                    Dial::Nothing => {}
+                }
+                true
+            });
+        });
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+}
+
+impl Handler<StartInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, StartInstance { record }: StartInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked(format!("start {}", record.name))?;
+        let status = InstanceStatus::without_actor(InstancePhase::Unpaired, self.clock.now(), record.paired, false);
+        let entry = Entry {
+            name: record.name,
+            token: Token(record.token),
+            status,
+            pairing: PairingView::default(),
+            owner: Owner::default(),
+        };
+        self.board.hang(&record.id, entry);
+        Ok(())
+    }
+}
+
+impl Handler<ConnectInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, ConnectInstance { id, method }: ConnectInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked(match &method {
+            Method::Qr => "connect by qr".to_owned(),
+            Method::Code(number) => format!("connect by code {number}"),
+        })?;
+        let entry = self.board.get(&id).ok_or(CommandError::Unknown)?;
+        match (entry.status.phase, method) {
+            (InstancePhase::Pairing, Method::Code(_)) if entry.pairing.code.is_none() => {
+                self.board.update(&id, |entry| {
+                    entry.pairing.code = Some("LATE0001".to_owned());
+                    true
+                });
+            }
+            (InstancePhase::Unpaired | InstancePhase::Parked, method) => self.dial(&id, Some(method)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Handler<RestartInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, RestartInstance { id }: RestartInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked("restart".to_owned())?;
+        self.dial(&id, None);
+        Ok(())
+    }
+}
+
+impl Handler<LogOutInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, LogOutInstance { id }: LogOutInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked("log out".to_owned())?;
+        let entry = self.board.get(&id).ok_or(CommandError::Unknown)?;
+        if entry.status.state_at(self.clock.now()).as_str() == "close" {
+            return Err(CommandError::Refused(Refusal::NotConnected));
+        }
+        self.set(&id, InstancePhase::Unpaired, false);
+        Ok(())
+    }
+}
+
+impl Handler<DeleteInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, DeleteInstance { id }: DeleteInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked("delete".to_owned())?;
+        self.board.take_down(&id);
+        Ok(())
+    }
+}
+
+impl Handler<WhereIs> for Supervisor {
+    type Result = Result<InstancePorts, CommandError>;
+
+    fn handle(&mut self, _: WhereIs, _: &mut Self::Context) -> Self::Result {
+        self.asked("where is".to_owned())?;
+        Ok(InstancePorts { send_text: Instance { script: self.script.clone() }.start().recipient() })
+    }
+}
+
+impl Handler<GetSystemStatus> for Supervisor {
+    type Result = actix::MessageResult<GetSystemStatus>;
+
+    fn handle(&mut self, _: GetSystemStatus, _: &mut Self::Context) -> Self::Result {
+        let script = self.script.lock();
+        actix::MessageResult(SystemStatus { phase: script.phase, ready: script.ready })
+    }
+}
+
+/// Stands in for InstanceActor.
+struct Instance {
+    script: Scripted,
+}
+
+impl Actor for Instance {
+    type Context = Context<Self>;
+}
+
+impl Handler<SendText> for Instance {
+    type Result = ResponseFuture<Result<SentMessage, SendError>>;
+
+    fn handle(&mut self, request: SendText, _: &mut Self::Context) -> Self::Result {
+        let mut script = self.script.lock();
+        script.sent.push(request.message);
+        let answer = script.send.clone();
+        Box::pin(async move {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
