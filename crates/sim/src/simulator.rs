@@ -17,7 +17,7 @@ use crate::encoding::hex;
 use crate::hub::{Hub, now_ms};
 use crate::operator::Operator;
 use crate::server;
-use crate::state_file::{self, StateError};
+use crate::state_file::{self, StateError, StateFile};
 use crate::world::World;
 
 /// The path that clients ask for; any other works as well.
@@ -62,7 +62,7 @@ pub enum StartError {
 pub struct Simulator {
     operator: Operator,
     hub: Arc<Hub>,
-    state: Option<PathBuf>,
+    state: Option<Arc<StateFile>>,
     control: ControlServer,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -77,7 +77,8 @@ impl Simulator {
         if let Some(address) = [listen, control].into_iter().find(|address| !server::is_loopback(address)) {
             return Err(StartError::NotLoopback(address));
         }
-        let world = world(state.as_ref())?;
+        let state = state.map(StateFile::new).map(Arc::new);
+        let world = world(state.as_deref())?;
         let server = Arc::new(world.server.clone());
         let root = server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;
         let hub = Hub::new(world);
@@ -97,9 +98,9 @@ impl Simulator {
             .map_err(|error| StartError::Listen(control_address, error))?;
 
         let mut tasks = vec![tokio::spawn(server::accept(listener, hub.clone(), server))];
-        if let Some(path) = &state {
-            state_file::save(&hub, path)?;
-            tasks.push(tokio::spawn(state_file::keep(hub.clone(), path.clone())));
+        if let Some(file) = &state {
+            file.save(&hub)?;
+            tasks.push(tokio::spawn(state_file::keep(hub.clone(), file.clone())));
         }
         Ok(Self { operator, hub, state, control, tasks })
     }
@@ -140,7 +141,7 @@ impl Simulator {
         }
         self.control.stop();
         match self.state.take() {
-            Some(path) => state_file::save(&self.hub, &path),
+            Some(file) => file.save(&self.hub),
             None => Ok(()),
         }
     }
@@ -161,9 +162,9 @@ impl Drop for Simulator {
     }
 }
 
-fn world(state: Option<&PathBuf>) -> Result<World, StartError> {
+fn world(state: Option<&StateFile>) -> Result<World, StartError> {
     let loaded = match state {
-        Some(path) => state_file::load(path, rand::make_rng())?,
+        Some(file) => file.load(rand::make_rng())?,
         None => None,
     };
     if let Some(world) = loaded {

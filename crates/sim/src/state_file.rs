@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -59,57 +59,78 @@ struct Saved {
     sent: Vec<SentMessage>,
 }
 
-/// Reads a world from a file; none when there is no file yet.
-///
-/// # Errors
-/// When the file is there and cannot be used: it is never overwritten silently.
-pub fn load(path: &Path, rng: StdRng) -> Result<Option<World>, StateError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(StateError::Io { doing: "read", path: path.to_owned(), error });
-        }
-    };
-    let unusable = |why: String| StateError::Unusable { path: path.to_owned(), why };
-    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    if saved.version != VERSION {
-        return Err(unusable(format!("it has version {}, this simulator reads version {VERSION}", saved.version)));
-    }
-    let mut world = World::new(saved.server, rng);
-    saved.people.into_iter().for_each(|person| world.adopt_person(person));
-    world.tallies = saved.tallies;
-    world.unattributed = saved.unattributed;
-    world.ledger = saved.ledger;
-    world.sent = saved.sent;
-    Ok(Some(world))
+/// The file that keeps a world.
+pub struct StateFile {
+    path: PathBuf,
+    // One write at a time, so that an older state cannot replace a newer one.
+    writing: Mutex<()>,
 }
 
-/// Writes the world to a file, which is replaced in one step.
-///
-/// # Errors
-/// When the file system refuses.
-pub fn save(hub: &Hub, path: &Path) -> Result<(), StateError> {
-    let unusable = |why: serde_json::Error| StateError::Unusable { path: path.to_owned(), why: why.to_string() };
-    let bytes = hub.with(|world| snapshot(world)).map_err(unusable)?;
-    let failed = |doing| move |error| StateError::Io { doing, path: path.to_owned(), error };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = File::create(&beside).map_err(failed("create"))?;
-    file.write_all(&bytes).map_err(failed("write"))?;
-    file.sync_all().map_err(failed("write"))?;
-    fs::rename(&beside, path).map_err(failed("replace"))
+impl StateFile {
+    /// Names the file.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, writing: Mutex::default() }
+    }
+
+    /// Reads the world; none when there is no file yet.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be used: it is never overwritten silently.
+    pub fn load(&self, rng: StdRng) -> Result<Option<World>, StateError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("read")(error)),
+        };
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| self.unusable(error.to_string()))?;
+        if saved.version != VERSION {
+            return Err(
+                self.unusable(format!("it has version {}, this simulator reads version {VERSION}", saved.version))
+            );
+        }
+        let mut world = World::new(saved.server, rng);
+        saved.people.into_iter().for_each(|person| world.adopt_person(person));
+        world.tallies = saved.tallies;
+        world.unattributed = saved.unattributed;
+        world.ledger = saved.ledger;
+        world.sent = saved.sent;
+        Ok(Some(world))
+    }
+
+    /// Writes the world; the file is replaced in one step.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self, hub: &Hub) -> Result<(), StateError> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = hub.with(|world| snapshot(world)).map_err(|error| self.unusable(error.to_string()))?;
+        let mut beside = self.path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let mut file = File::create(&beside).map_err(self.failed("create"))?;
+        file.write_all(&bytes).map_err(self.failed("write"))?;
+        file.sync_all().map_err(self.failed("write"))?;
+        fs::rename(&beside, &self.path).map_err(self.failed("replace"))
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(io::Error) -> StateError + '_ {
+        move |error| StateError::Io { doing, path: self.path.clone(), error }
+    }
+
+    fn unusable(&self, why: String) -> StateError {
+        StateError::Unusable { path: self.path.clone(), why }
+    }
 }
 
 /// Writes the state whenever it has changed, for ever.
-pub async fn keep(hub: Arc<Hub>, path: PathBuf) {
+pub async fn keep(hub: Arc<Hub>, file: Arc<StateFile>) {
     let mut changes = hub.changes();
     while changes.changed().await.is_ok() {
         tokio::time::sleep(QUIET).await;
         changes.mark_unchanged();
-        let (hub, path) = (hub.clone(), path.clone());
-        match tokio::task::spawn_blocking(move || save(&hub, &path)).await {
+        let (hub, file) = (hub.clone(), file.clone());
+        match tokio::task::spawn_blocking(move || file.save(&hub)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the state was not saved"),
             Err(error) => tracing::error!(%error, "saving the state failed"),
