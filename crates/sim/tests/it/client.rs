@@ -5,11 +5,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
-use holdfast_sim::address::{Address, Phone};
+use holdfast_sim::address::Address;
 use holdfast_sim::codec::frames::{Frames, frame};
 use holdfast_sim::codec::stanza::{attr, child_content, content, decode, encode, key_id, leaf};
 use holdfast_sim::keys::{Bundle, OneTimeKey, SignedKey};
-use holdfast_sim::signal::SignalIdentity;
 use holdfast_sim::{ScanRequest, Simulator};
 use rand::rngs::StdRng;
 use tokio::net::TcpStream;
@@ -27,6 +26,8 @@ use waproto::whatsapp::handshake_message::{ClientFinish, ClientHello};
 use waproto::whatsapp::{
     ADVSignedDeviceIdentity, ADVSignedDeviceIdentityHMAC, CertChain, ClientPayload, HandshakeMessage,
 };
+
+use crate::writing::read_bundle;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -320,47 +321,6 @@ impl Link {
     pub(crate) async fn close(mut self) {
         let _ = self.socket.close(None).await;
         while let Some(Ok(_)) = self.socket.next().await {}
-    }
-}
-
-/// A Signal identity that plays a device's part in encryption: sends to people and opens what they send.
-pub(crate) async fn session_with(link: &mut Link, person: &str) -> (SignalIdentity, Address) {
-    let rng = &mut rand::make_rng::<StdRng>();
-    let person = Address::new(Phone::parse(person).unwrap(), 0);
-    let mut signal = SignalIdentity::generate(0, rng).unwrap();
-    let bundle = link.bundle(&person.jid()).await;
-    signal.begin_session(&person, &bundle, rng).unwrap();
-    (signal, person)
-}
-
-/// A message with one ciphertext.
-pub(crate) fn message(id: &str, to: &Address, kind: &str, ciphertext: &[u8]) -> Node {
-    let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", kind).bytes(ciphertext).build();
-    NodeBuilder::new("message").attr("id", id).attr("to", to.jid()).attr("type", "text").children([enc]).build()
-}
-
-/// A text as it is before encryption.
-pub(crate) fn text(text: &str) -> Vec<u8> {
-    waproto::whatsapp::Message { conversation: Some(text.to_owned()), ..waproto::whatsapp::Message::default() }
-        .encode_to_vec()
-}
-
-/// The keys in a node, with the registration number in another.
-pub(crate) fn read_bundle(outer: &Node, keys: &Node) -> Bundle {
-    let number = |node: &Node, tag: &str| holdfast_sim::codec::stanza::child_number(node, tag).unwrap();
-    let value = |node: &Node, tag: &str| <[u8; 32]>::try_from(child_content(node, tag).unwrap()).unwrap();
-    let signed = keys.get_optional_child("skey").unwrap();
-    Bundle {
-        registration_id: number(outer, "registration"),
-        identity: value(keys, "identity"),
-        signed: SignedKey {
-            id: number(signed, "id"),
-            value: value(signed, "value"),
-            signature: child_content(signed, "signature").unwrap().to_vec(),
-        },
-        one_time: keys
-            .get_optional_child("key")
-            .map(|key| OneTimeKey { id: number(key, "id"), value: value(key, "value") }),
     }
 }
 

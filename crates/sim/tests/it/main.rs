@@ -9,3 +9,4 @@ mod messages;
 mod program;
 mod state;
 mod truth;
+mod writing;

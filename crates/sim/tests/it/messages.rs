@@ -1,12 +1,13 @@
-use holdfast_sim::codec::stanza::{attr, content};
+use holdfast_sim::codec::stanza::{attr, content, key_id, leaf};
 use holdfast_sim::keys::OneTimeKey;
 use holdfast_sim::{EventKind, EventQuery, MessageRequest, Options, Simulator};
 use rand::rngs::StdRng;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
-use wacore_libsignal::protocol::KeyPair;
+use wacore_libsignal::protocol::{KeyPair, PreKeySignalMessage};
 
-use crate::client::{Client, Link, bytes, message, read_bundle, session_with, text};
+use crate::client::{Client, Link, bytes};
+use crate::writing::{message, read_bundle, session_with, text};
 
 const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";
@@ -128,6 +129,37 @@ async fn a_retry_receipt_makes_the_sender_encrypt_again_in_a_new_session() {
     );
     confirm(&mut link, "receipt", &id, &[]).await;
     assert_eq!(queued(&simulator), 1);
+}
+
+#[tokio::test]
+async fn the_keys_in_a_retry_receipt_are_the_ones_that_are_used() {
+    let (simulator, client) = linked().await;
+    let mut link = client.log_in(&simulator).await;
+    let id = write(&simulator, "with your keys").await;
+    next_message(&mut link).await;
+    let one_time = KeyPair::generate(&mut rand::make_rng::<StdRng>());
+    let signed = client.signed_key();
+    let key = NodeBuilder::new("key").children([leaf("id", key_id(4711)), leaf("value", bytes(&one_time))]).build();
+    let signed_key = [leaf("id", key_id(signed.id)), leaf("value", signed.value), leaf("signature", signed.signature)];
+    let keys = [
+        leaf("type", [5]),
+        leaf("identity", bytes(&client.identity)),
+        key,
+        NodeBuilder::new("skey").children(signed_key).build(),
+    ];
+    let children = [
+        NodeBuilder::new("retry").attr("count", "2").attr("id", id.as_str()).build(),
+        leaf("registration", 77_u32.to_be_bytes()),
+        NodeBuilder::new("keys").children(keys).build(),
+    ];
+    let contact = format!("{CONTACT}@s.whatsapp.net");
+    let receipt = NodeBuilder::new("receipt").attr("id", id.as_str()).attr("type", "retry").attr("to", contact);
+    link.send(&receipt.children(children).build()).await;
+    let (_, again) = next_message(&mut link).await;
+    let enc = again.get_optional_child("enc").unwrap();
+    let sealed = PreKeySignalMessage::try_from(content(enc).unwrap()).unwrap();
+    assert_eq!(sealed.pre_key_id().map(u32::from), Some(4711));
+    assert_eq!(attr(enc, "count").as_deref(), Some("2"));
 }
 
 #[tokio::test]

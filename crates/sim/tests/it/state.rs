@@ -2,7 +2,8 @@ use holdfast_sim::codec::stanza::attr;
 use holdfast_sim::{MessageRequest, Options, Simulator, StartError};
 use rand::rngs::StdRng;
 
-use crate::client::{Client, Link, message, session_with, static_key_in, text};
+use crate::client::{Client, Link, static_key_in};
+use crate::writing::{message, session_with, text};
 
 const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";

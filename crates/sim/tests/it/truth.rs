@@ -9,7 +9,8 @@ use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, Options, Simulat
 use rand::rngs::StdRng;
 use wacore_libsignal::protocol::KeyPair;
 
-use crate::client::{Client, Link, message, session_with, text};
+use crate::client::{Client, Link};
+use crate::writing::{message, session_with, text};
 
 const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";
