@@ -67,7 +67,7 @@ impl Baileys {
         let folder = folder();
         assert!(
             folder.join("node_modules/baileys").is_dir(),
-            "Baileys is not installed: run `npm ci --prefix tests/baileys` in the repository (Node 20 or newer)"
+            "Baileys is not installed: run `npm ci --ignore-scripts --prefix tests/baileys` in the repository (Node 20 or newer)"
         );
         let mut process = Command::new("node")
             .arg(folder.join("client.mjs"))
