@@ -130,6 +130,7 @@ pub trait Sessions: Send + Sync {
     /// Tells whether a message was accepted before.
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError>;
 
-    /// Moves device and keys to the archive, kept for 30 days, and marks the session unpaired.
+    /// Moves device and keys to the archive, kept for 30 days, marks the session unpaired and ends its ownership: what a link of
+    /// the ended login still writes is refused. Credentials of another program stay where they are.
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError>;
 }

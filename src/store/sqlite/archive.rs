@@ -14,7 +14,7 @@ use crate::store::schema::{holdfast_archive, holdfast_session, holdfast_session_
 /// The category of a text of `Session.creds`; no value has it.
 const CREDS: &str = "creds";
 
-/// Moves the device and all values to the archive, as they are, and marks the session unpaired.
+/// Moves the device and all values to the archive, as they are, marks the session unpaired and ends its ownership.
 pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<(), Failure> {
     ensure_session(tx, id)?;
     // Another program's credentials are not this session's: they stay.
@@ -32,7 +32,12 @@ pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<
     .execute(tx.conn)?;
     let values = holdfast_session_value::table.filter(holdfast_session_value::instance_id.eq(id.as_str()));
     diesel::delete(values).execute(tx.conn)?;
-    let ended = (holdfast_session::paired.eq(false), holdfast_session::revision.eq(holdfast_session::revision + 1));
+    // Nobody owns it any more: what the link of the ended login still writes must not bring anything back.
+    let ended = (
+        holdfast_session::paired.eq(false),
+        holdfast_session::revision.eq(holdfast_session::revision + 1),
+        holdfast_session::lease_node.eq(None::<String>),
+    );
     diesel::update(holdfast_session::table.find(id.as_str())).set(ended).execute(tx.conn)?;
     Ok(())
 }

@@ -176,6 +176,7 @@ pub(super) async fn deleting_removes_everything_but_what_is_queued(bench: Bench)
         let epoch = bench.store.claim(id, "node").await?.epoch;
         bench.store.commit(id, epoch, device("device")).await?;
         bench.store.archive(id, "logged-out").await?;
+        let epoch = bench.store.claim(id, "node").await?.epoch;
         bench.store.commit(id, epoch, device("device")).await?;
         bench.store.commit(id, epoch, writes(vec![put("session", "a", "1")])).await?;
     }

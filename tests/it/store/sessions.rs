@@ -200,8 +200,11 @@ pub(super) async fn an_archived_session_is_unpaired_and_kept_for_a_while(mut ben
     assert_eq!(bench.database.texts(kept)?, ["creds logged-out", "identity logged-out", "session logged-out"]);
     assert!(!bench.database.contains(b"the device")?, "the archive is as unreadable as the session was");
 
-    // The same owner pairs again.
-    assert_eq!(bench.store.commit(&id, epoch, device("another device")).await?, Revision(4));
+    let late = bench.store.commit(&id, epoch, device("the device")).await;
+    assert!(matches!(late, Err(StoreError::FencedOff(_))), "a late save of the ended login: {late:?}");
+    let claim = bench.store.claim(&id, "node").await?;
+    assert_eq!(claim.revision, Revision(3));
+    assert_eq!(bench.store.commit(&id, claim.epoch, device("another device")).await?, Revision(4));
     assert_eq!(bench.store.device(&id).await?.as_deref(), Some(&b"another device"[..]));
 
     bench.reopen(Opening::default()).await?;
