@@ -92,7 +92,10 @@ impl World {
         let success = NodeBuilder::new("pair-success").children([
             leaf("device-identity", signing.for_device(&code.adv_secret)),
             NodeBuilder::new("device").attr("jid", address.jid()).attr("lid", address.lid_jid()).build(),
-            NodeBuilder::new("platform").attr("name", "android").build(),
+            NodeBuilder::new("platform").attr("name", "smba").build(),
+            // A business account tells its name here. Others tell it in the app state, without which a client would ask for that
+            // state again at every login.
+            NodeBuilder::new("biz").attr("name", format!("Shop {phone}")).build(),
         ]);
         let request = NodeBuilder::new("iq")
             .attr("from", server_jid())
