@@ -186,7 +186,7 @@ impl StreamHandler<Report> for InstanceActor {
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         match report {
             Report::Fact(event) => {
-                self.log_end(&event);
+                self.log_save(&event);
                 self.feed(event, ctx);
             }
             Report::Owner { link, owner } => {
@@ -227,14 +227,11 @@ impl Handler<Ping> for InstanceActor {
 }
 
 impl InstanceActor {
-    /// Logs what ends a link, in the order in which it happens.
-    fn log_end(&self, event: &Event) {
+    fn log_save(&self, event: &Event) {
         if let Event::Saved { link, ok: true } = event {
             info!(instance.id = %self.id, link = link.0, "Session saved");
         } else if let Event::Saved { link, ok: false } = event {
             warn!(instance.id = %self.id, link = link.0, "The session could not be saved");
-        } else if let Event::LinkDown { link, why } = event {
-            info!(instance.id = %self.id, link = link.0, code = why.code(), "Link closed");
         }
     }
 

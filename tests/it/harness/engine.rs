@@ -64,10 +64,10 @@ impl Home {
         home.set("SERVER_PORT", &port).set("DATA_DIR", &data)
     }
 
-    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
-        self.settings.retain(|(set, _)| set != name);
-        self.settings.push((name.to_owned(), value.to_owned()));
-        self
+    pub(crate) fn set(self, name: &str, value: &str) -> Self {
+        let mut home = self.unset(name);
+        home.settings.push((name.to_owned(), value.to_owned()));
+        home
     }
 
     pub(crate) fn unset(mut self, name: &str) -> Self {
@@ -117,6 +117,17 @@ impl Home {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
         let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().expect("the engine");
         Engine { home: self, child }
+    }
+}
+
+impl Drop for Home {
+    /// Shows the end of the log of a test that fails.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the engine's last words:\n{}", lines[lines.len().saturating_sub(80)..].join("\n"));
+        }
     }
 }
 
@@ -180,7 +191,7 @@ impl Engine<'_> {
 
     /// Waits until the instance says that it is in this state, and returns all that it says.
     pub(crate) async fn reaches(&self, name: &str, state: &str) -> Value {
-        eventually(&format!("instance {name} to be {state}; log:\n{}", ""), || async {
+        eventually(&format!("instance {name} to be {state}"), || async {
             let said = self.state(name).await;
             (said["state"] == state).then_some(said)
         })

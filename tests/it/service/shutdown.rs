@@ -25,9 +25,10 @@ async fn sigterm_saves_then_closes_then_exits_with_0() {
         assert!(began.elapsed() < PROMPT);
 
         let log = home.log();
+        let log = &log[log.find("Shutting down").expect("the shutdown is logged")..];
         let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("{what:?} is not in the log:\n{log}"));
-        assert!(at("Session saved") < at("Link closed"), "{log}");
-        assert!(at("Link closed") < at("Stopped cleanly"), "{log}");
+        assert!(at("Session saved") < at("is down: requested"), "{log}");
+        assert!(at("is down: requested") < at("Stopped cleanly"), "{log}");
         let closed = EventQuery { kind: Some(EventKind::Disconnect), ..EventQuery::default() };
         let ends = sim.events(&closed).unwrap();
         assert!(ends.iter().any(|end| end.detail.to_string().contains("close")), "the simulator saw no close: {ends:?}");
