@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 use wacore::store::error::StoreError as LibraryError;
 use whatsapp_rust::Client;
+use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
 use self::inbound::PendingRows;
 use super::seal::Seal;
@@ -78,9 +79,12 @@ pub(super) struct Backend {
     secrets: AsyncMutex<()>,
     mappings: AsyncMutex<()>,
     sent: AsyncMutex<()>,
+    saving: AsyncMutex<()>,
     /// Whether a device that is linked to an account is on disk.
     linked: AtomicBool,
     known: OnceLock<device::Identity>,
+    /// Holds the newest state of the device.
+    memory: OnceLock<Weak<PersistenceManager>>,
     client: OnceLock<Weak<Client>>,
 }
 
@@ -100,10 +104,17 @@ impl Backend {
             secrets: AsyncMutex::default(),
             mappings: AsyncMutex::default(),
             sent: AsyncMutex::default(),
+            saving: AsyncMutex::default(),
             linked: AtomicBool::new(false),
             known: OnceLock::new(),
+            memory: OnceLock::new(),
             client: OnceLock::new(),
         }
+    }
+
+    /// Lets the backend save what the library holds of the device in memory.
+    pub(super) fn remember(&self, memory: Weak<PersistenceManager>) {
+        let _ = self.memory.set(memory);
     }
 
     /// Lets the backend ask the phone for messages through its client.

@@ -3,7 +3,7 @@
 //! The library's events are an open set; this is the one file with arms that catch the rest, and they are counted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use holdfast_core::connection::{DownReason, Event as Fact};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{InstanceId, LinkId};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use wacore::types::events::{
-    Event, EventHandler, EventInterest, EventKind, InboundMessage, MessageBatch, PairSuccess, ServerAck, UndecryptableMessage,
+    Event, EventHandler, EventInterest, EventKind, InboundMessage, MessageBatch, ServerAck, UndecryptableMessage,
 };
 use wacore::xml::DisplayableNodeRef;
 use whatsapp_rust::{Client, OwnedNodeRef};
@@ -38,6 +39,10 @@ pub(super) struct Dial {
     pub(super) attempt: Arc<Attempt>,
     /// The number for which a pairing code is wanted.
     pub(super) number: Mutex<Option<String>>,
+    /// Whether a pairing is still to be told of: there were no credentials when the dial began.
+    pub(super) unpaired: AtomicBool,
+    /// The library has done all that it does after a pairing.
+    pub(super) pairing_done: Notify,
 }
 
 /// Handles the events of one client.
@@ -104,6 +109,10 @@ impl Listener {
     }
 
     fn stanza(&self, dial: &Dial, node: &OwnedNodeRef) {
+        // The library hands over some stanzas late, when the next dial is under way. Of that one none can come before it is connected.
+        if !self.client().is_some_and(|client| client.is_connected()) {
+            return;
+        }
         let link = dial.link;
         self.proof(link);
         match node.tag() {
@@ -128,8 +137,9 @@ impl Listener {
                     None => info!(instance.id = %self.instance, "A stream error that ends nothing"),
                 }
             }
+            // The library closes the socket by itself.
             "xmlstreamend" => {
-                self.judged(dial, DownReason::Transient { code: None }, node);
+                dial.attempt.judged(DownReason::Transient { code: None }, String::new());
             }
             _ => {}
         }
@@ -163,23 +173,35 @@ impl Listener {
         self.reports.tell(Report::Owner { link, owner: Owner { jid, name, picture: None } });
     }
 
+    /// The dial is over: nothing that comes now belongs to it.
+    pub(super) async fn ended(&self, dial: &Dial) {
+        if dial.unpaired.load(Ordering::Acquire) && self.backend.is_linked() {
+            // The library finishes a pairing in a task of its own, which the restart that follows can overtake. What it does there to
+            // the client would hit the next dial.
+            let _ = timeout(PAIRING_DONE_WITHIN, dial.pairing_done.notified()).await;
+            self.paired(dial);
+        }
+        self.belong_to(None);
+    }
+
     /// The phone has accepted the device: first the credentials become durable, then anybody is told.
-    fn paired(&self, link: LinkId, success: &PairSuccess) {
-        let Some(client) = self.client() else { return };
-        let name = Some(success.business_name.clone()).filter(|name| !name.is_empty());
-        let owner = Owner { jid: Some(success.id.to_non_ad_string()), name, picture: None };
+    fn paired(&self, dial: &Dial) {
+        if !dial.unpaired.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let link = dial.link;
         let instance = self.instance.clone();
         let backend = Arc::clone(&self.backend);
         self.reports.after(Box::pin(async move {
-            match client.persistence_manager().flush().await {
-                Ok(()) if backend.is_linked() => Some(Report::Fact(Fact::Paired { link })),
-                Ok(()) | Err(_) => {
+            match backend.save_newest().await {
+                Ok(()) => Some(Report::Fact(Fact::Paired { link })),
+                Err(_) => {
                     warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
                     None
                 }
             }
         }));
-        self.reports.tell(Report::Owner { link, owner });
+        self.owner(link);
     }
 
     fn qr(&self, dial: &Dial, text: String, valid: Duration) {
@@ -254,6 +276,9 @@ impl Listener {
     }
 }
 
+/// How long the library may take to finish a pairing whose credentials are already on disk.
+const PAIRING_DONE_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long WhatsApp keeps a pairing code.
 const CODE_LIVES: Duration = Duration::from_secs(180);
 
@@ -297,7 +322,10 @@ impl EventHandler for Listener {
                 self.owner(link);
                 self.reports.fact(Fact::Ready { link });
             }
-            Event::PairSuccess(success) => self.paired(link, success),
+            Event::PairSuccess(_) => {
+                self.paired(&dial);
+                dial.pairing_done.notify_one();
+            }
             Event::PairError(error) => warn!(instance.id = %self.instance, "The pairing failed: {}", error.error),
             Event::PairingQrCode(qr) => self.qr(&dial, qr.code.clone(), qr.timeout),
             Event::PairingCode(shown) => {

@@ -1,5 +1,6 @@
 //! The device: the identity of this link, written only once it belongs to an account.
 
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -38,6 +39,34 @@ impl Backend {
         let _ = self.write(put(LAST_WORDS, key, stanza.as_bytes().to_vec())).await;
     }
 
+    /// Writes the newest state of the device, whatever others are writing at the moment. It is durable when this returns.
+    pub(in crate::whatsapp) async fn save_newest(&self) -> Result<(), Unusable> {
+        let _alone = self.saving.lock().await;
+        match self.memory.get().and_then(Weak::upgrade) {
+            Some(memory) => self.write_device(&memory.get_device_snapshot().core).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_device(&self, device: &Device) -> Result<(), Unusable> {
+        // A device that no phone has accepted is worth nothing after a restart, and must not look like credentials.
+        if !device.is_registered() {
+            return Ok(());
+        }
+        match self.known.get() {
+            // An identity is never written over one that was not read, nor over another one.
+            None => return Err(self.corrupt("device, which was never read,")),
+            Some(Identity(Some(known))) if *known != identity_of(device) => {
+                return Err(self.corrupt("device of another identity"));
+            }
+            Some(_) => {}
+        }
+        let bytes = self.encode("device", device)?;
+        self.commit(SessionBatch { device: Some(bytes), paired: Some(true), ..SessionBatch::default() }).await?;
+        self.linked.store(true, Ordering::Release);
+        Ok(())
+    }
+
     async fn stored(&self) -> Result<Option<Device>, Unusable> {
         let bytes = self.attempt("read the device", || self.store.device(&self.instance)).await?;
         let device: Option<Device> = bytes.map(|bytes| self.decode("device", &bytes)).transpose()?;
@@ -50,22 +79,11 @@ impl Backend {
 #[async_trait]
 impl DeviceStore for Backend {
     async fn save(&self, device: &Device) -> Result<()> {
-        // A device that no phone has accepted is worth nothing after a restart, and must not look like credentials.
-        if !device.is_registered() {
-            return Ok(());
+        // The library saves from several tasks, each what it saw a moment ago: an older state must not be written over a newer one.
+        if self.memory.get().is_some() {
+            return Ok(self.save_newest().await?);
         }
-        match self.known.get() {
-            // An identity is never written over one that was not read, nor over another one.
-            None => return Err(self.corrupt("device, which was never read,").into()),
-            Some(Identity(Some(known))) if *known != identity_of(device) => {
-                return Err(self.corrupt("device of another identity").into());
-            }
-            Some(_) => {}
-        }
-        let bytes = self.encode("device", device)?;
-        self.commit(SessionBatch { device: Some(bytes), paired: Some(true), ..SessionBatch::default() }).await?;
-        self.linked.store(true, Ordering::Release);
-        Ok(())
+        Ok(self.write_device(device).await?)
     }
 
     async fn load(&self) -> Result<Option<Device>> {

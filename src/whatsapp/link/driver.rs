@@ -1,14 +1,14 @@
 //! Dialling, closing, saving: what an actor asks of its link.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{error, info};
 use wacore::iq::devices::RemoveCompanionDeviceSpec;
@@ -18,7 +18,7 @@ use whatsapp_rust::Client;
 use super::Shared;
 use super::holder::Holder;
 use crate::ports::link::{LinkSpec, Report, SealReason};
-use crate::whatsapp::backend::Claimed;
+use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
 use crate::whatsapp::evidence::Attempt;
 use crate::whatsapp::reports::Reports;
@@ -42,6 +42,7 @@ pub(super) struct Order {
 #[derive(Clone)]
 pub(super) struct Live {
     pub(super) client: Arc<Client>,
+    pub(super) backend: Arc<Backend>,
     pub(super) listener: Arc<Listener>,
     pub(super) attempt: Arc<Attempt>,
 }
@@ -185,12 +186,16 @@ impl Driver {
         }
         self.run(&holder, order, attempt).await;
 
+        if holder.seal.reason().is_none() {
+            // The library has flushed its keys when `run()` returned; the device is saved by whoever changes it.
+            let _ = holder.backend.save_newest().await;
+        }
         let why = attempt.reason(holder.seal.reason());
         if holder.seal.reason().is_none() && is_last_word(&why) && let Some(verdict) = attempt.verdict() {
             holder.backend.keep_last_words(&verdict.stanza).await;
         }
         if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) {
-            holder.retire().await;
+            holder.retire();
         } else {
             *turn = Some(holder);
         }
@@ -208,7 +213,7 @@ impl Driver {
             info!(instance.id = %self.spec.instance, "The session was changed by somebody else; a new client reads it");
             holder.seal.set(SealReason::FencedOff);
         }
-        holder.retire().await;
+        holder.retire();
         None
     }
 
@@ -218,10 +223,22 @@ impl Driver {
             Some(Method::Code(number)) => Some(number.clone()),
             Some(Method::Qr) | None => None,
         };
-        let dial = Dial { link: order.link, attempt: Arc::clone(attempt), number: Mutex::new(number) };
-        holder.listener.belong_to(Some(Arc::new(dial)));
+        let dial = Dial {
+            link: order.link,
+            attempt: Arc::clone(attempt),
+            number: Mutex::new(number),
+            unpaired: AtomicBool::new(!holder.backend.is_linked()),
+            pairing_done: Notify::new(),
+        };
+        let dial = Arc::new(dial);
+        holder.listener.belong_to(Some(Arc::clone(&dial)));
         holder.sockets.belong_to(Some(Arc::clone(attempt)));
-        let live = Live { client: Arc::clone(&holder.client), listener: Arc::clone(&holder.listener), attempt: Arc::clone(attempt) };
+        let live = Live {
+            client: Arc::clone(&holder.client),
+            backend: Arc::clone(&holder.backend),
+            listener: Arc::clone(&holder.listener),
+            attempt: Arc::clone(attempt),
+        };
         self.set_live(order.link, Some(live));
 
         // The library must not dial by itself, whatever it did to this switch since the last time.
@@ -246,7 +263,7 @@ impl Driver {
         holder.sockets.belong_to(None);
         attempt.close(false);
         attempt.all_gone().await;
-        holder.listener.belong_to(None);
+        holder.listener.ended(&dial).await;
     }
 
     fn set_live(&self, link: LinkId, live: Option<Live>) {
@@ -284,7 +301,7 @@ impl Driver {
     pub(super) fn save(&self, link: LinkId, live: Live) {
         let reports = self.reports.clone();
         self.shared.handle.spawn(async move {
-            let ok = timeout(SAVE_WITHIN, Holder::save(&live.client)).await.unwrap_or(false);
+            let ok = timeout(SAVE_WITHIN, Holder::save(&live.client, &live.backend)).await.unwrap_or(false);
             reports.fact(Event::Saved { link, ok });
         });
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use async_trait::async_trait;
 use holdfast_core::connection::DownReason;
-use tracing::debug;
+use tracing::{debug, warn};
 use wacore::client_profile::ClientProfile;
 use wacore::store::DevicePropsOverride;
 use wacore::store::commands::DeviceCommand;
@@ -58,6 +58,7 @@ impl Holder {
             return Err(DownReason::StoreUnavailable);
         }
         let saved = Arc::new(saved);
+        backend.remember(Arc::downgrade(&saved));
         // Neither is part of what is stored.
         saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings))).await;
         saved.process_command(DeviceCommand::SetClientProfile(ClientProfile::web())).await;
@@ -77,7 +78,11 @@ impl Holder {
             .with_skip_history_sync(true)
             .with_background_saver_interval(SAVE_EVERY)
             .build();
-        let client = Box::pin(build).await.map_err(|_| unusable())?.into_client();
+        let built = Box::pin(build).await.map_err(|error| {
+            warn!(instance.id = %spec.instance, "No client could be made: {error}");
+            unusable()
+        });
+        let client = built?.into_client();
 
         let listener = Arc::new(Listener::new(spec.instance.clone(), reports.clone(), Arc::clone(&backend), handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
@@ -93,20 +98,18 @@ impl Holder {
     }
 
     /// Writes what the client holds in memory; returns whether all of it is durable.
-    pub(super) async fn save(client: &Client) -> bool {
+    pub(super) async fn save(client: &Client, backend: &Backend) -> bool {
         let signal = client.flush_pending_signal_state().await;
-        let device = client.persistence_manager().flush().await;
+        let device = backend.save_newest().await;
         if let Err(error) = &signal {
             debug!("Signal state was not saved: {error}");
         }
         signal.is_ok() && device.is_ok()
     }
 
-    /// Lets the client go for good: nothing that still runs of it may touch the socket or the store.
-    pub(super) async fn retire(self) {
-        if self.seal.reason().is_none() && self.is_registered() {
-            let _ = tokio::time::timeout(SAVE_EVERY, Self::save(&self.client)).await;
-        }
+    /// Lets the client go for good: nothing that still runs of it may touch the socket or the store. What it knew was saved when its
+    /// link ended; since then the session may have been archived, which must not be undone.
+    pub(super) fn retire(self) {
         self.listener.belong_to(None);
         self.sockets.belong_to(None);
         self.seal.set(SealReason::Abandoned);
@@ -129,7 +132,7 @@ impl BeforeFrame for Credentials {
         }
         let device = self.saved.get_device_snapshot();
         if device.pn.is_some() && device.lid.is_some() && device.account.is_some() {
-            self.saved.flush().await?;
+            self.backend.save_newest().await?;
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    fn same<E: Enumeration>(owner: &str, name: &str) {
+    fn same<E: Enumeration + 'static>(owner: &str, name: &str) {
         for (position, value) in (0_u32..).zip(E::values()) {
             assert_eq!(number(owner, name, position), value.to_i32(), "{owner}.{name} {}", value.proto_name());
         }

@@ -1,0 +1,188 @@
+//! One instance's link, its store, and a simulated WhatsApp.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use holdfast::ports::clock::Clock;
+use holdfast::ports::link::{Link, LinkSpec, Links, OutgoingText, Report};
+use holdfast::whatsapp::{LinkSettings, WhatsApp};
+use holdfast_core::connection::{DownReason, Event, Method};
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_sim::{Action, FaultRequest, MessageRequest, Options, ScanRequest, Simulator};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::memory_store::MemoryStore;
+
+/// How long anything may take before a test says that it did not happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const ANA: &str = "4915100000001";
+
+pub(crate) struct Bench {
+    pub(crate) sim: Simulator,
+    pub(crate) store: MemoryStore,
+    pub(crate) links: WhatsApp,
+    pub(crate) link: Arc<dyn Link>,
+    reports: mpsc::Receiver<Report>,
+    /// What was reported so far.
+    pub(crate) story: Vec<Report>,
+    next: u64,
+    /// The JID of the linked device.
+    pub(crate) jid: String,
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Result<Self> {
+        let sim = Simulator::start(Options::default()).await?;
+        let url = sim.ws_url().to_owned();
+        Self::with(sim, url)
+    }
+
+    /// A bench that dials another address than the simulator's.
+    pub(crate) async fn at(url: String) -> Result<Self> {
+        Self::with(Simulator::start(Options::default()).await?, url)
+    }
+
+    fn with(sim: Simulator, url: String) -> Result<Self> {
+        // Silent unless RUST_LOG says otherwise.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_log::LogTracer::init();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let store = MemoryStore::default();
+        let settings = LinkSettings {
+            url,
+            store_grace: Duration::from_millis(300),
+            connect_timeout: Duration::from_secs(5),
+            ..LinkSettings::default()
+        };
+        let links = WhatsApp::new(settings, Arc::new(store.clone()), Handle::current(), Clock::start())?;
+        let (reports, heard) = mpsc::channel(8);
+        let link = links.make(spec(), reports);
+        Ok(Self { sim, store, links, link, reports: heard, story: Vec::new(), next: 0, jid: String::new() })
+    }
+
+    /// A bench whose instance is paired, logged in and ready.
+    pub(crate) async fn online() -> Result<(Self, LinkId)> {
+        let mut bench = Self::start().await?;
+        let link = bench.dial(Some(Method::Qr), false);
+        let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else { bail!("no QR") };
+        bench.scan(text).await?;
+        bench.until(|event| matches!(event, Event::Paired { .. })).await?;
+        assert_eq!(bench.down(link).await?, DownReason::RestartRequired);
+        let link = bench.dial(None, false);
+        bench.ready(link).await?;
+        Ok((bench, link))
+    }
+
+    pub(crate) async fn scan(&mut self, qr: String) -> Result<()> {
+        let scanned = self.sim.scan(&ScanRequest { qr, ..ScanRequest::default() }).await?;
+        self.jid = scanned.jid;
+        Ok(())
+    }
+
+    pub(crate) fn dial(&mut self, method: Option<Method>, rebuild: bool) -> LinkId {
+        self.next += 1;
+        let link = LinkId(self.next);
+        self.link.dial(link, method, rebuild, false);
+        link
+    }
+
+    /// Gives the link up and makes another, as an actor that starts afresh does.
+    pub(crate) fn restart(&mut self) {
+        let (reports, heard) = mpsc::channel(8);
+        self.link = self.links.make(spec(), reports);
+        self.reports = heard;
+    }
+
+    pub(crate) async fn report(&mut self) -> Result<Report> {
+        let report = timeout(PATIENCE, self.reports.recv()).await;
+        let report = report.with_context(|| format!("nothing was reported after {:?}", self.story))?.context("the driver is gone")?;
+        self.story.push(report.clone());
+        Ok(report)
+    }
+
+    /// Waits for a fact.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
+        loop {
+            if let Report::Fact(event) = self.report().await?
+                && wanted(&event)
+            {
+                return Ok(event);
+            }
+        }
+    }
+
+    pub(crate) async fn ready(&mut self, link: LinkId) -> Result<()> {
+        match self.until(|event| matches!(event, Event::Ready { .. } | Event::LinkDown { .. })).await? {
+            Event::Ready { link: ready } if ready == link => Ok(()),
+            other => bail!("{other:?} instead of ready"),
+        }
+    }
+
+    pub(crate) async fn down(&mut self, link: LinkId) -> Result<DownReason> {
+        match self.until(|event| matches!(event, Event::LinkDown { .. })).await? {
+            Event::LinkDown { link: ended, why } if ended == link => Ok(why),
+            other => bail!("{other:?} instead of the end of link {link}"),
+        }
+    }
+
+    pub(crate) async fn fault(&self, action: Action) -> Result<()> {
+        let hit = self.sim.fault(FaultRequest { target: "all".to_owned(), action }).await?;
+        assert!(hit.hit > 0, "the fault struck nobody");
+        Ok(())
+    }
+
+    pub(crate) async fn clear_faults(&self) -> Result<()> {
+        self.sim.fault(FaultRequest { target: "all".to_owned(), action: Action::Clear }).await?;
+        Ok(())
+    }
+
+    /// A contact writes.
+    pub(crate) async fn receive(&self, from: &str, text: &str) -> Result<String> {
+        let to = self.jid.clone();
+        let request = MessageRequest { from: from.to_owned(), to, text: text.to_owned(), id: None };
+        Ok(self.sim.message(request).await?.id)
+    }
+
+    /// Waits for a condition.
+    pub(crate) async fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<()> {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.with_context(|| format!("{what} did not come about; {:?}", self.sim.counters(None)))
+    }
+
+    pub(crate) fn counters(&self) -> holdfast_sim::api::CountersView {
+        self.sim.counters(None).expect("the counters of everybody")
+    }
+
+    /// Checks what has to hold of every test: no two sockets, no key twice, nothing refused.
+    pub(crate) fn assert_harmless(&self) {
+        let counters = self.counters().tally;
+        assert!(!counters.overlapped, "two sockets were open");
+        assert_eq!(counters.stale_frames, 0);
+        assert_eq!(counters.counters_reused, 0);
+        assert_eq!(counters.nacked, 0);
+        assert_eq!(counters.static_mismatches, 0);
+    }
+}
+
+pub(crate) fn spec() -> LinkSpec {
+    LinkSpec { instance: InstanceId::new("i-1"), name: "shop".to_owned(), generation: Generation(1) }
+}
+
+pub(crate) fn text(number: &str, text: &str) -> OutgoingText {
+    OutgoingText {
+        number: number.to_owned(),
+        text: text.to_owned(),
+        delay: Duration::ZERO,
+        link_preview: true,
+        mentioned: Vec::new(),
+        quoted: None,
+    }
+}

@@ -1,0 +1,101 @@
+//! Text in and out.
+
+use anyhow::{Result, bail};
+use holdfast::ports::link::{Report, SendError};
+use holdfast_core::event::EventName;
+
+use super::bench::{ANA, Bench, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_received_text_is_accepted_with_its_event_and_then_acknowledged() -> Result<()> {
+    let (bench, _) = Bench::online().await?;
+    let id = bench.receive(ANA, "hello").await?;
+    bench.eventually("the event", |bench| !bench.store.events().is_empty()).await?;
+    let events = bench.store.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].name, EventName::MessagesUpsert);
+    assert_eq!(events[0].data["key"]["id"], id.as_str());
+    assert_eq!(events[0].data["message"]["conversation"], "hello");
+    assert_eq!(events[0].data["messageType"], "conversation");
+    assert!(bench.store.accepted().iter().any(|key| key.id == id));
+    bench.eventually("the acknowledgement", |bench| bench.counters().queued == 0).await?;
+    bench.eventually("the end of the pending row", |bench| bench.store.rows("pending-inbound") == 0).await?;
+    bench.assert_harmless();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_the_offline_queue_arrive_in_order_and_once() -> Result<()> {
+    let (mut bench, link) = Bench::online().await?;
+    bench.link.close(link);
+    bench.down(link).await?;
+    for number in 0..30 {
+        bench.receive(ANA, &format!("text {number}")).await?;
+    }
+    let link = bench.dial(None, false);
+    bench.ready(link).await?;
+    bench.eventually("all events", |bench| bench.store.events().len() == 30).await?;
+    let texts: Vec<String> =
+        bench.store.events().iter().map(|event| event.data["message"]["conversation"].as_str().unwrap_or_default().to_owned()).collect();
+    let expected: Vec<String> = (0..30).map(|number| format!("text {number}")).collect();
+    assert_eq!(texts, expected);
+    bench.eventually("all acknowledgements", |bench| bench.counters().queued == 0).await?;
+    bench.assert_harmless();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sent_text_is_answered_after_the_acknowledgement() -> Result<()> {
+    let (mut bench, link) = Bench::online().await?;
+    let sent = bench.link.send_text(link, text(ANA, "good morning")).await?;
+    assert_eq!(sent.body["key"]["remoteJid"], format!("{ANA}@s.whatsapp.net"));
+    assert_eq!(sent.body["message"]["conversation"], "good morning");
+    assert_eq!(sent.body["status"], "PENDING");
+    assert_eq!(sent.body["source"], "web");
+    bench.eventually("the decrypted text", |bench| {
+        bench.sim.messages().iter().any(|message| message.text.as_deref() == Some("good morning"))
+    })
+    .await?;
+    loop {
+        if let Report::Event { event, .. } = bench.report().await?
+            && event.name == EventName::SendMessage
+        {
+            assert_eq!(event.data, sent.body);
+            break;
+        }
+    }
+    for number in 0..5 {
+        bench.link.send_text(link, text(ANA, &format!("more {number}"))).await?;
+    }
+    bench.assert_harmless();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sent_is_said() -> Result<()> {
+    let (mut bench, link) = Bench::online().await?;
+    let Err(SendError::Invalid(_)) = bench.link.send_text(link, text("nobody", "hi")).await else { bail!("that is no number") };
+    bench.link.close(link);
+    bench.down(link).await?;
+    let Err(SendError::NotConnected) = bench.link.send_text(link, text(ANA, "hi")).await else { bail!("there is no link") };
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_over_redials_and_new_clients() -> Result<()> {
+    let (mut bench, mut link) = Bench::online().await?;
+    for round in 0..6 {
+        bench.receive(ANA, &format!("in {round}")).await?;
+        bench.link.send_text(link, text(ANA, &format!("out {round}"))).await?;
+        bench.eventually("the event", |bench| bench.store.events().len() == round + 1).await?;
+        bench.link.close(link);
+        bench.down(link).await?;
+        link = bench.dial(None, round % 2 == 0);
+        bench.ready(link).await?;
+    }
+    let out = bench.sim.messages().iter().filter(|message| message.text.as_deref().is_some_and(|text| text.starts_with("out"))).count();
+    assert_eq!(out, 6);
+    assert_eq!(bench.counters().tally.undecryptable, 0);
+    bench.assert_harmless();
+    Ok(())
+}
