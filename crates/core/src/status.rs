@@ -3,7 +3,7 @@
 
 use crate::connection::down_reason::UserAction;
 use crate::connection::state::PublicState;
-use crate::connection::{DownReason, Machine, ParkReason, Phase, State, WaitReason};
+use crate::connection::{DownReason, Machine, ParkReason, Phase, State};
 use crate::time::Timestamp;
 
 /// The state of one instance as its actor last knew it.
@@ -36,24 +36,18 @@ pub struct InstanceStatus {
 impl InstanceStatus {
     /// Describes `machine`; `since` is when its present phase began.
     pub fn of(machine: &Machine, since: Timestamp) -> Self {
-        let (fresh_until, proof) = match machine.state {
-            State::Online { fresh_until, proof, .. } => (Some(fresh_until), Some(proof)),
-            _ => (None, None),
-        };
-        let (why, next_try) = match &machine.state {
-            State::BackingOff { why, until } => (Some(why.clone()), Some(*until)),
-            State::Waiting { what: WaitReason::Store, until } => (Some(DownReason::StoreUnavailable), Some(*until)),
-            State::Waiting { what: WaitReason::Lease, until } => (Some(DownReason::LeaseLost), Some(*until)),
-            State::Parked { why, retry } => (why.down_reason(), *retry),
-            _ => (None, None),
+        let (fresh_until, proof) = if let State::Online { fresh_until, proof, .. } = machine.state {
+            (Some(fresh_until), Some(proof))
+        } else {
+            (None, None)
         };
         Self {
             phase: machine.state.phase(),
             since,
             fresh_until,
             proof,
-            why,
-            next_try,
+            why: machine.state.why(),
+            next_try: machine.state.next_try(),
             failures: machine.failures(),
             link: machine.last_link().0,
             paired: machine.paired,

@@ -58,12 +58,13 @@ impl Machine {
     fn pairing_lost(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
         // The client ends itself for good once its codes are used up, so the next attempt needs a new one.
         self.rebuild = true;
-        match self.state.clone() {
-            State::Pairing { method, .. } if why == DownReason::QrExhausted && self.qr_shown < env.policy.qr_limit => {
-                self.dial(Some(method), env, effects);
-            }
-            _ => self.back_off(why, env),
+        if let (State::Pairing { method, .. }, DownReason::QrExhausted) = (&self.state, &why)
+            && self.qr_shown < env.policy.qr_limit
+        {
+            let method = method.clone();
+            return self.dial(Some(method), env, effects);
         }
+        self.back_off(why, env);
     }
 
     fn logged_out(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {

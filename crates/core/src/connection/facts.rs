@@ -1,10 +1,12 @@
 //! What the link reports. Every fact here is about the present link; others were dropped before.
 
+use std::time::Duration;
+
+use super::DownReason;
 use super::effect::{Effect, Notice};
 use super::event::{Desired, Event, Method};
 use super::state::{Machine, State};
 use super::step::Env;
-use super::DownReason;
 
 impl Machine {
     pub(super) fn fact(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
@@ -17,29 +19,15 @@ impl Machine {
                 if self.qr_shown >= env.policy.qr_limit {
                     return self.qr_limit(env, effects);
                 }
-                self.qr_shown += 1;
-                let until = env.now.after(valid + env.policy.connect_timeout);
-                match &mut self.state {
-                    State::Connecting { link, method, .. } => {
-                        let (link, method) = (*link, method.clone().unwrap_or(Method::Qr));
-                        self.state = State::Pairing { link, method, until };
-                    }
-                    State::Pairing { until: shown, .. } => *shown = until,
-                    _ => return,
+                if self.show(valid, env) {
+                    self.qr_shown += 1;
+                    effects.push(Effect::Publish(Notice::Qr { text, count: self.qr_shown }));
                 }
-                effects.push(Effect::Publish(Notice::Qr { text, count: self.qr_shown }));
             }
             Event::CodeShown { code, valid, .. } => {
-                let until = env.now.after(valid + env.policy.connect_timeout);
-                match &mut self.state {
-                    State::Connecting { link, method, .. } => {
-                        let (link, method) = (*link, method.clone().unwrap_or(Method::Qr));
-                        self.state = State::Pairing { link, method, until };
-                    }
-                    State::Pairing { until: shown, .. } => *shown = until,
-                    _ => return,
+                if self.show(valid, env) {
+                    effects.push(Effect::Publish(Notice::Code { code }));
                 }
-                effects.push(Effect::Publish(Notice::Code { code }));
             }
             Event::Paired { link } => {
                 self.paired = true;
@@ -97,18 +85,27 @@ impl Machine {
         }
     }
 
+    /// Enters or prolongs the state in which a code is shown, and tells whether there is a person to show it to.
+    fn show(&mut self, valid: Duration, env: Env<'_>) -> bool {
+        let until = env.now.after(valid + env.policy.connect_timeout);
+        if let State::Pairing { until: shown, .. } = &mut self.state {
+            *shown = until;
+        } else if let State::Connecting { link, method, .. } = &self.state {
+            self.state = State::Pairing { link: *link, method: method.clone().unwrap_or(Method::Qr), until };
+        } else {
+            return false;
+        }
+        true
+    }
+
     fn pong(&mut self, env: Env<'_>) {
         let fresh = env.now.after(env.policy.proof_window());
-        match &mut self.state {
-            State::Online { proof, pinged, fresh_until, .. } => {
-                *proof = env.now;
-                *pinged = None;
-                *fresh_until = fresh;
-            }
-            State::Syncing { link, ready: true, .. } => {
-                self.state = State::Online { link: *link, since: env.now, proof: env.now, pinged: None, fresh_until: fresh };
-            }
-            _ => {}
+        if let State::Online { proof, pinged, fresh_until, .. } = &mut self.state {
+            *proof = env.now;
+            *pinged = None;
+            *fresh_until = fresh;
+        } else if let State::Syncing { link, ready: true, .. } = self.state {
+            self.state = State::Online { link, since: env.now, proof: env.now, pinged: None, fresh_until: fresh };
         }
     }
 

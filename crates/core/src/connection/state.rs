@@ -159,6 +159,38 @@ impl State {
         }
     }
 
+    /// Returns the link over which WhatsApp has accepted a login.
+    pub(super) fn logged_in(&self) -> Option<LinkId> {
+        if let Self::Online { link, .. } | Self::Syncing { link, .. } = self { Some(*link) } else { None }
+    }
+
+    /// Returns what keeps the instance from being connected, if there is something to explain.
+    pub fn why(&self) -> Option<DownReason> {
+        match self {
+            Self::BackingOff { why, .. } => Some(why.clone()),
+            Self::Waiting { what: WaitReason::Store, .. } => Some(DownReason::StoreUnavailable),
+            Self::Waiting { what: WaitReason::Lease, .. } => Some(DownReason::LeaseLost),
+            Self::Parked { why, .. } => why.down_reason(),
+            Self::Unpaired
+            | Self::Connecting { .. }
+            | Self::Pairing { .. }
+            | Self::Syncing { .. }
+            | Self::Online { .. }
+            | Self::LoggingOut { .. }
+            | Self::Draining { .. }
+            | Self::Stopped { .. } => None,
+        }
+    }
+
+    /// Returns when the next dial is due by itself, if one is.
+    pub fn next_try(&self) -> Option<Timestamp> {
+        if let Self::BackingOff { until, .. } | Self::Waiting { until, .. } | Self::Parked { retry: Some(until), .. } = self {
+            Some(*until)
+        } else {
+            None
+        }
+    }
+
     /// Returns the state as one word, ignoring the age of the proof.
     pub fn phase(&self) -> Phase {
         match self {

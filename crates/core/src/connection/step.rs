@@ -97,12 +97,7 @@ impl Machine {
             return effects.push(Effect::Refuse(Refusal::Stopping));
         }
         if matches!(self.state, State::Draining { .. }) {
-            return match event {
-                Event::Elapsed => self.drain_overdue(env, effects),
-                Event::Shutdown { within } | Event::Delete { within } => self.hurry(within, env),
-                Event::PingDue => {}
-                _ => effects.push(Effect::Refuse(Refusal::Stopping)),
-            };
+            return self.while_draining(&event, env, effects);
         }
         match event {
             Event::Booted { paired, desired } => self.boot(paired, desired, env, effects),
@@ -123,6 +118,16 @@ impl Machine {
             | Event::PingFailed { .. }
             | Event::Saved { .. }
             | Event::LinkDown { .. } => {}
+        }
+    }
+
+    fn while_draining(&mut self, event: &Event, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if let Event::Shutdown { within } | Event::Delete { within } = event {
+            self.hurry(*within, env);
+        } else if *event == Event::Elapsed {
+            self.drain_overdue(env, effects);
+        } else if *event != Event::PingDue {
+            effects.push(Effect::Refuse(Refusal::Stopping));
         }
     }
 
@@ -176,25 +181,22 @@ impl Machine {
             PublicState::Close => effects.push(Effect::Refuse(Refusal::NotConnected)),
             PublicState::Open | PublicState::Connecting => {
                 self.want(Desired::Stopped, effects);
-                match self.state {
-                    State::Online { link, .. } | State::Syncing { link, .. } => {
-                        effects.push(Effect::LogOutLink { link });
-                        self.state = State::LoggingOut { link, until: env.now.after(env.policy.logout_timeout) };
-                    }
-                    _ => {
-                        // There is no login over which WhatsApp could be told: the device stays in the phone's list until removed there.
-                        self.close(env, effects);
-                        self.unpair(effects);
-                    }
+                if let Some(link) = self.state.logged_in() {
+                    effects.push(Effect::LogOutLink { link });
+                    self.state = State::LoggingOut { link, until: env.now.after(env.policy.logout_timeout) };
+                } else {
+                    // There is no login over which WhatsApp could be told: the device stays in the phone's list until removed there.
+                    self.close(env, effects);
+                    self.unpair(effects);
                 }
             }
         }
     }
 
     fn delete(&mut self, within: Duration, env: Env<'_>, effects: &mut Vec<Effect>) {
-        match self.state {
-            State::Online { link, .. } | State::Syncing { link, .. } => effects.push(Effect::LogOutLink { link }),
-            _ => self.close(env, effects),
+        match self.state.logged_in() {
+            Some(link) => effects.push(Effect::LogOutLink { link }),
+            None => self.close(env, effects),
         }
         if self.link.is_none() {
             self.stop(true, effects);
@@ -236,18 +238,8 @@ impl Machine {
         }
         effects.push(Effect::Publish(match after {
             PublicState::Open => Notice::Open,
-            PublicState::Connecting => Notice::Connecting {
-                why: match &self.state {
-                    State::BackingOff { why, .. } => Some(why.clone()),
-                    _ => None,
-                },
-            },
-            PublicState::Close => Notice::Closed {
-                why: match &self.state {
-                    State::Parked { why, .. } => why.down_reason(),
-                    _ => None,
-                },
-            },
+            PublicState::Connecting => Notice::Connecting { why: self.state.why() },
+            PublicState::Close => Notice::Closed { why: self.state.why() },
         }));
     }
 
@@ -268,11 +260,10 @@ impl Machine {
     }
 
     fn pairing_method(&self) -> Option<Method> {
-        match &self.state {
-            State::Pairing { method, .. } => Some(method.clone()),
-            State::Connecting { method: Some(method), .. } => Some(method.clone()),
-            _ => (!self.paired).then_some(Method::Qr),
+        if let State::Pairing { method, .. } | State::Connecting { method: Some(method), .. } = &self.state {
+            return Some(method.clone());
         }
+        (!self.paired).then_some(Method::Qr)
     }
 
     pub(super) fn unpair(&mut self, effects: &mut Vec<Effect>) {
