@@ -233,13 +233,12 @@ impl Handler<Flush> for DispatcherActor {
             self.idle.push(sender);
         }
         let finished = timeout(within.mul_f64(0.9), idle);
-        Box::pin(finished.into_actor(self).map(|finished, actor, _| match finished {
-            Ok(_) => Vec::new(),
-            // They are still in the outbox and go out again after the next start.
-            Err(_) => {
+        Box::pin(finished.into_actor(self).map(|finished, actor, _| {
+            if finished.is_err() {
+                // They are still in the outbox and go out again after the next start.
                 info!(under_way = actor.under_way.len(), "Deliveries under way were left for the next start");
-                Vec::new()
             }
+            Vec::new()
         }))
     }
 }

@@ -58,6 +58,7 @@ impl ExitGuard {
 }
 
 impl Drop for ExitGuard {
+    #[expect(clippy::disallowed_methods, reason = "a notice from child to parent, once in a life")]
     fn drop(&mut self) {
         self.link.seal(SealReason::ActorGone);
         self.supervisor.do_send(ChildExited {

@@ -141,6 +141,7 @@ impl InstanceActor {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "at most one notice a second; a lost one would cost a healthy connection its ping")]
     fn hang(&mut self) {
         let status = InstanceStatus::of(&self.machine, self.since);
         if status.phase != holdfast_core::connection::Phase::Pairing {

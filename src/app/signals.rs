@@ -6,7 +6,7 @@ use actix::prelude::Recipient;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::actors::system::protocol::BeginShutdown;
 
@@ -46,7 +46,9 @@ impl StopSignals {
             let name = self.next().await;
             info!(signal = name, "Received {name}");
             stopping.notify_one();
-            system.do_send(BeginShutdown);
+            if system.send(BeginShutdown).await.is_err() {
+                error!("The system actor is gone; the shutdown is forced when its time is over");
+            }
         }
     }
 }

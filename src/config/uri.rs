@@ -30,10 +30,8 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
             r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", "the address has an unknown scheme", "write sqlite://PATH");
         }
     }
-    match uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")) {
-        Some(path) if !path.is_empty() => PathBuf::from(path),
-        _ => data_dir.join("holdfast.db"),
-    }
+    let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());
+    path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from)
 }
 
 /// Reads where WhatsApp is. Anything unencrypted is for this machine only.
@@ -50,11 +48,9 @@ pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
 pub(super) fn version(r: &mut Reader<'_>) -> Option<(u32, u32, u32)> {
     let text = r.optional("WHATSAPP_WEB_VERSION")?;
     let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
-    match parts.as_deref() {
-        Some(&[major, minor, patch]) => Some((major, minor, patch)),
-        _ => {
-            r.error("WHATSAPP_WEB_VERSION", "cfg-web-version", "the value is not a version", "write three numbers, such as 2.3000.1029");
-            None
-        }
+    if let Some(&[major, minor, patch]) = parts.as_deref() {
+        return Some((major, minor, patch));
     }
+    r.error("WHATSAPP_WEB_VERSION", "cfg-web-version", "the value is not a version", "write three numbers, such as 2.3000.1029");
+    None
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::prelude::{Actor, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use holdfast_core::connection::Phase;
 use holdfast_core::id::InstanceId;
 use holdfast_core::status::InstanceStatus;
@@ -43,7 +43,7 @@ impl SupervisorActor {
             Some(arbiter) => InstanceActor::start_in_arbiter(arbiter, move |_| InstanceActor::new(birth, parts)),
             None => InstanceActor::new(birth, parts).start(),
         };
-        self.parts.watch.do_send(Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() });
+        notify(&self.parts.watch, Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() });
         line.child = Child::Running { addr, since: instance.clock.now() };
     }
 
@@ -87,6 +87,11 @@ fn pick<'a>(arbiters: &'a [actix::ArbiterHandle], id: &InstanceId) -> Option<&'a
     hash.checked_rem(arbiters.len()).and_then(|at| arbiters.get(at))
 }
 
+#[expect(clippy::disallowed_methods, reason = "two notices in a child's life; a lost one would leave it unwatched")]
+fn notify<M: Message<Result = ()> + Send + 'static>(watchdog: &Recipient<M>, notice: M) {
+    watchdog.do_send(notice);
+}
+
 impl Handler<ChildExited> for SupervisorActor {
     type Result = ();
 
@@ -108,7 +113,7 @@ impl Handler<ChildExited> for SupervisorActor {
             // Who asked may have given up; then there is nobody to tell.
             let _ = farewell.send(exit.clean);
         }
-        self.parts.unwatch.do_send(Unwatch { id: exit.id.clone(), generation: exit.generation });
+        notify(&self.parts.unwatch, Unwatch { id: exit.id.clone(), generation: exit.generation });
         let decision = line.crashes.decide(exit.reason, since, now, chance::unit(), &self.parts.policy);
         if self.draining || matches!(exit.reason, ExitReason::Normal | ExitReason::Shutdown) {
             return self.hang_without_actor(&exit.id, Phase::Stopped, false);

@@ -1,6 +1,5 @@
 //! The supervisor's commands: each finds the child, starts it if it must, and passes the word on.
 
-use std::future::Future;
 use std::time::Duration;
 
 use actix::prelude::{
@@ -240,28 +239,26 @@ impl Handler<DrainAll> for SupervisorActor {
         // The instances bound themselves; the margin lets the last of them say so.
         let margin = within / 10;
         Box::pin(async move {
-            let drains = pending.into_iter().map(|(id, command, ended)| drain(id, command, ended, within - margin, margin));
+            let drains = pending.into_iter().map(|(id, command, ended)| drain(id, command, ended, within.saturating_sub(margin), margin));
             futures_util::future::join_all(drains).await.into_iter().flatten().collect()
         })
     }
 }
 
 /// Drains one instance and returns what had to be forced.
-fn drain(
+async fn drain(
     id: InstanceId,
     instance: Recipient<Command>,
     ended: oneshot::Receiver<bool>,
     within: Duration,
     margin: Duration,
-) -> impl Future<Output = Option<String>> {
-    async move {
-        if ask(instance, Command(Event::Shutdown { within })).await.is_err() {
-            warn!(instance.id = %id, "Instance {id} does not take the word to stop");
-        }
-        match timeout(within + margin, ended).await {
-            Ok(Ok(true)) => None,
-            Ok(Ok(false) | Err(_)) => Some(format!("instance {id} was cut before it was saved and closed")),
-            Err(_) => Some(format!("instance {id} did not end in its time")),
-        }
+) -> Option<String> {
+    if ask(instance, Command(Event::Shutdown { within })).await.is_err() {
+        warn!(instance.id = %id, "Instance {id} does not take the word to stop");
+    }
+    match timeout(within + margin, ended).await {
+        Ok(Ok(true)) => None,
+        Ok(Ok(false) | Err(_)) => Some(format!("instance {id} was cut before it was saved and closed")),
+        Err(_) => Some(format!("instance {id} did not end in its time")),
     }
 }

@@ -16,9 +16,9 @@ use crate::ports::clock::Clock;
 #[actix::test]
 async fn the_phases_are_entered_in_order_and_end_with_the_store() {
     let (stage, report) = Stage::start(Cast { drain: Some(vec![]), flush: Some(vec![]) });
-    stage.system.do_send(Booted);
+    stage.system.send(Booted).await.unwrap();
     assert!(stage.status().await.ready);
-    stage.system.do_send(BeginShutdown);
+    stage.system.send(BeginShutdown).await.unwrap();
     let report = report.await.unwrap();
     assert!(report.clean);
     assert_eq!(*stage.calls.lock().unwrap(), ["drain", "flush"]);
@@ -29,8 +29,8 @@ async fn the_phases_are_entered_in_order_and_end_with_the_store() {
 #[actix::test]
 async fn what_was_forced_is_said_and_nothing_is_waited_for_forever() {
     let (stage, report) = Stage::start(Cast { drain: Some(vec!["instance a was cut".to_owned()]), flush: None });
-    stage.system.do_send(Booted);
-    stage.system.do_send(BeginShutdown);
+    stage.system.send(Booted).await.unwrap();
+    stage.system.send(BeginShutdown).await.unwrap();
     let report = report.await.unwrap();
     assert!(!report.clean);
     assert_eq!(report.forced, ["instance a was cut", "phase flushing did not end in its time"]);
@@ -40,11 +40,11 @@ async fn what_was_forced_is_said_and_nothing_is_waited_for_forever() {
 #[actix::test]
 async fn a_second_signal_does_not_wait() {
     let (stage, report) = Stage::start(Cast { drain: None, flush: None });
-    stage.system.do_send(Booted);
-    stage.system.do_send(BeginShutdown);
+    stage.system.send(Booted).await.unwrap();
+    stage.system.send(BeginShutdown).await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert!(!stage.status().await.ready);
-    stage.system.do_send(BeginShutdown);
+    stage.system.send(BeginShutdown).await.unwrap();
     let report = report.await.unwrap();
     assert!(!report.clean && report.took_ms < 1_000, "{report:?}");
 }

@@ -32,7 +32,6 @@ pub(crate) enum Dial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Well,
-    Badly,
     Never,
     Panic,
 }
@@ -180,7 +179,6 @@ impl Link for ScriptedLink {
         self.note(&format!("ping {link}"));
         match self.read(|script| script.pings) {
             Answer::Well => self.tell(vec![Event::Pong { link }]),
-            Answer::Badly => self.tell(vec![Event::PingFailed { link }]),
             Answer::Never => {}
             Answer::Panic => panic!("planned"),
         }
@@ -190,7 +188,6 @@ impl Link for ScriptedLink {
         self.note(&format!("save {link}"));
         match self.read(|script| script.saves) {
             Answer::Well => self.tell(vec![Event::Saved { link, ok: true }]),
-            Answer::Badly => self.tell(vec![Event::Saved { link, ok: false }]),
             Answer::Never => {}
             Answer::Panic => panic!("planned"),
         }
