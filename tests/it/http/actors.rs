@@ -93,7 +93,10 @@ impl Supervisor {
         self.dials += 1;
         let paired = self.board.get(id).is_some_and(|entry| entry.status.paired);
         self.set(id, InstancePhase::Connecting, paired);
-        let (dial, takes) = (self.script.lock().dial, self.script.lock().dial_takes);
+        let (dial, takes) = {
+            let script = self.script.lock();
+            (script.dial, script.dial_takes)
+        };
         let (board, clock, id, dials) = (Arc::clone(&self.board), self.clock, id.clone(), self.dials);
         actix_rt::spawn(async move {
             tokio::time::sleep(takes).await;
