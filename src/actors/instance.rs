@@ -123,7 +123,7 @@ impl InstanceActor {
         let after = self.machine.state.phase();
         if before != after {
             self.since = now;
-            info!(instance.id = %self.id, from = before.as_str(), to = after.as_str(), "Instance {} is {}", self.id, after.as_str());
+            info!(instance.id = %self.id, from = before.as_str(), to = after.as_str(), "Instance {} is {}", self.name, after.as_str());
         }
         for effect in effects {
             self.perform(effect, ctx);

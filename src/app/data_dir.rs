@@ -133,3 +133,30 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_process_gives_up_after_its_patience_and_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDir::take(directory.path()).await.unwrap();
+        let refused = DataDir::take(directory.path()).await.err().unwrap().to_string();
+        assert!(refused.contains("DATA_DIR"), "{refused}");
+        drop(first);
+        DataDir::take(directory.path()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_made_once_and_an_empty_file_is_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::take(directory.path()).await.unwrap();
+        assert_eq!(data_dir.session_key().unwrap(), data_dir.session_key().unwrap());
+        let (_, new) = data_dir.api_key().unwrap();
+        let (_, again) = data_dir.api_key().unwrap();
+        assert!(new && !again);
+        fs::write(directory.path().join("session-key"), "").unwrap();
+        assert!(data_dir.session_key().is_err(), "an emptied key file must not become a new key");
+    }
+}

@@ -37,7 +37,7 @@ impl InstanceActor {
             Effect::Refuse(refusal) => self.refusal = Some(refusal),
             Effect::Exit { clean } => self.leave(clean, ctx),
             Effect::Fail { why } => {
-                warn!(instance.id = %self.id, code = why.code(), "Instance {} starts afresh: {}", self.id, why.sentence());
+                warn!(instance.id = %self.id, code = why.code(), "Instance {} starts afresh: {}", self.name, why.sentence());
                 self.end(ExitReason::Failed, false, ctx);
             }
         }
@@ -66,7 +66,7 @@ impl InstanceActor {
         match notice {
             Notice::Connecting { why } => {
                 if let Some(why) = &why {
-                    info!(instance.id = %self.id, code = why.code(), "Instance {} lost its connection: {}", self.id, why.sentence());
+                    info!(instance.id = %self.id, code = why.code(), "Instance {} lost its connection: {}", self.name, why.sentence());
                 }
                 self.scribe.patch(InstancePatch { connection_status: Some(PublicState::Connecting), ..InstancePatch::default() });
                 self.scribe.publish(EngineEvent::connecting(name, why.as_ref()));
