@@ -76,7 +76,8 @@ pub fn serve(api: Api, listener: TcpListener) -> io::Result<Server> {
             .configure(configure(api.clone()))
     };
     let Limits { workers, keep_alive, stop_timeout, .. } = limits;
-    let server = HttpServer::new(factory).keep_alive(keep_alive).shutdown_timeout(stop_timeout.as_secs()).disable_signals();
+    let server =
+        HttpServer::new(factory).keep_alive(keep_alive).shutdown_timeout(stop_timeout.as_secs()).disable_signals();
     let server = if let Some(workers) = workers { server.workers(workers) } else { server };
     Ok(server.listen(listener)?.run())
 }

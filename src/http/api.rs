@@ -75,7 +75,9 @@ where
 }
 
 /// Runs work to its end even if the client goes away meanwhile: half of a creation or deletion would be worse than either.
-pub(super) async fn to_the_end<T: 'static>(work: impl Future<Output = Result<T, ApiError>> + 'static) -> Result<T, ApiError> {
+pub(super) async fn to_the_end<T: 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + 'static,
+) -> Result<T, ApiError> {
     match actix_web::rt::spawn(work).await {
         Ok(result) => result,
         Err(cause) => {

@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn json_is_read_whatever_it_is_called_and_forms_are_flat_texts() {
         assert_eq!(parse("text/plain", br#"{"a":1}"#).unwrap(), json!({ "a": 1 }));
-        assert_eq!(parse("application/x-www-form-urlencoded", b"number=55&text=a+b%21").unwrap(), json!({ "number": "55", "text": "a b!" }));
+        assert_eq!(
+            parse("application/x-www-form-urlencoded", b"number=55&text=a+b%21").unwrap(),
+            json!({ "number": "55", "text": "a b!" })
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ const PREFLIGHT_SECONDS: usize = 600;
 
 /// Makes the layer that answers preflights and adds the headers.
 pub(super) fn layer(settings: &CorsSettings) -> Cors {
-    let methods: Vec<Method> = settings.methods.iter().filter_map(|name| Method::from_bytes(name.trim().as_bytes()).ok()).collect();
+    let methods: Vec<Method> =
+        settings.methods.iter().filter_map(|name| Method::from_bytes(name.trim().as_bytes()).ok()).collect();
     let cors = Cors::default().allowed_methods(methods).allow_any_header().max_age(PREFLIGHT_SECONDS);
     let cors = if settings.credentials { cors.supports_credentials() } else { cors };
     let settings = settings.clone();

@@ -24,7 +24,8 @@ use crate::ports::link::{OutgoingText, SendError};
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
 
 const QUOTED_KEY: Schema = Schema { fields: &[("id", Rule::Text)], required: &["id"] };
-const QUOTED: Schema = Schema { fields: &[("key", Rule::Nested(&QUOTED_KEY)), ("message", Rule::Object)], required: &[] };
+const QUOTED: Schema =
+    Schema { fields: &[("key", Rule::Nested(&QUOTED_KEY)), ("message", Rule::Object)], required: &[] };
 const MENTION: Rule = Rule::Described(&DIGITS, "\"mentioned\" must be an array of numeric strings");
 
 const TEXT: Schema = Schema {
@@ -45,10 +46,15 @@ pub(super) async fn send_text(api: web::Data<Api>, request: HttpRequest, Body(bo
     let known = auth::instance(&api, &request).await?;
     let message = read(TEXT.check(&body)?)?;
     let limits = &api.settings.limits;
-    let ports = ask(&api.where_is, WhereIs { id: known.id.clone() }, limits.command_within).await.map_err(|error| match error {
-        CommandError::Refused(_) => not_connected(&api, &known),
-        CommandError::Unknown | CommandError::Overloaded | CommandError::Stopping => ApiError::of_command(error, &known.name),
-    })?;
+    let ports =
+        ask(&api.where_is, WhereIs { id: known.id.clone() }, limits.command_within).await.map_err(
+            |error| match error {
+                CommandError::Refused(_) => not_connected(&api, &known),
+                CommandError::Unknown | CommandError::Overloaded | CommandError::Stopping => {
+                    ApiError::of_command(error, &known.name)
+                }
+            },
+        )?;
     let within = limits.send_wait + message.delay + limits.ack_within;
     let text = SendText { message, wait: limits.send_wait };
     match ports.send_text.send(text).timeout(within).await {
@@ -155,7 +161,9 @@ mod tests {
 
     #[test]
     fn certain_outcomes_do_not_sound_like_lost_connections() {
-        for text in ["IQ Timed Out", "read ECONNRESET", "connect ETIMEDOUT 1.2.3.4", "socket hang up", "Timeout: timed out"] {
+        for text in
+            ["IQ Timed Out", "read ECONNRESET", "connect ETIMEDOUT 1.2.3.4", "socket hang up", "Timeout: timed out"]
+        {
             let told = certain(text).to_lowercase();
             for word in ["timed out", "etimedout", "timeout", "econnreset", "socket hang up"] {
                 assert!(!told.contains(word), "{text} became {told}");

@@ -33,13 +33,15 @@ pub(super) struct Wanted<'a> {
 
 /// Makes the method from a number as the client wrote it.
 pub(super) fn method(number: Option<&str>) -> Method {
-    let digits: String = number.unwrap_or_default().chars().take_while(|c| *c != '@').filter(char::is_ascii_digit).collect();
+    let digits: String =
+        number.unwrap_or_default().chars().take_while(|c| *c != '@').filter(char::is_ascii_digit).collect();
     if digits.is_empty() { Method::Qr } else { Method::Code(digits) }
 }
 
 /// Asks the supervisor to connect the instance; repeating it opens no second socket.
 pub(super) async fn connect(api: &Api, id: &InstanceId, method: &Method) -> Result<(), CommandError> {
-    ask(&api.connect, ConnectInstance { id: id.clone(), method: method.clone() }, api.settings.limits.command_within).await
+    ask(&api.connect, ConnectInstance { id: id.clone(), method: method.clone() }, api.settings.limits.command_within)
+        .await
 }
 
 /// Waits until there is a code, the instance is open, or there is no more hope for either.
@@ -95,9 +97,7 @@ fn empty(entry: &Entry) -> PairingView {
 pub(super) fn check_number(number: &str) -> Result<(), ApiError> {
     match method(Some(number)) {
         Method::Code(_) => Ok(()),
-        Method::Qr => {
-            Err(ApiError::invalid(vec![r#"number does not match pattern "^\\d+[\\.@\\w-]+""#.to_owned()]))
-        }
+        Method::Qr => Err(ApiError::invalid(vec![r#"number does not match pattern "^\\d+[\\.@\\w-]+""#.to_owned()])),
     }
 }
 

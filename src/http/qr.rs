@@ -1,13 +1,11 @@
 //! QR codes: the text that a phone scans as a picture, and the object in which the contract hands both out.
 
 use std::fmt;
-use std::io::Cursor;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
+use png::{BitDepth, ColorType, Compression, Encoder};
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Value, json};
 
@@ -32,7 +30,11 @@ impl FromStr for Color {
     type Err = InvalidColor;
 
     fn from_str(text: &str) -> Result<Self, InvalidColor> {
-        let digits = text.trim().strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii()).ok_or(InvalidColor)?;
+        let digits = text
+            .trim()
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && digits.is_ascii())
+            .ok_or(InvalidColor)?;
         let mut color = [0; 3];
         for (byte, at) in color.iter_mut().zip([0, 2, 4]) {
             *byte = digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(InvalidColor)?;
@@ -75,24 +77,36 @@ pub(super) fn object(shown: &PairingView, dark: Color) -> Value {
     object
 }
 
+/// Draws with a palette of two colours, one bit for each pixel: a tenth of the size of a picture in full colour.
 fn png(text: &str, Color(dark): Color) -> Option<Vec<u8>> {
     let code = QrCode::with_error_correction_level(text, EcLevel::H).ok()?;
     let (modules, width) = (code.to_colors(), code.width());
     let side = (width + 2 * MARGIN) * SCALE;
-    let mut pixels = vec![0xff; side * side * 3];
-    for (at, pixel) in pixels.chunks_exact_mut(3).enumerate() {
-        let place = |pixel: usize| (pixel / SCALE).checked_sub(MARGIN).filter(|module| *module < width);
-        let (Some(x), Some(y)) = (place(at % side), place(at / side)) else { continue };
-        if modules.get(y * width + x) == Some(&qrcode::Color::Dark) {
-            pixel.copy_from_slice(&dark);
+    let row_bytes = side.div_ceil(8);
+    let mut pixels = vec![0_u8; row_bytes * side];
+    for (y, row) in pixels.chunks_exact_mut(row_bytes).enumerate() {
+        for x in 0..side {
+            let place = |pixel: usize| (pixel / SCALE).checked_sub(MARGIN).filter(|module| *module < width);
+            let (Some(column), Some(line)) = (place(x), place(y)) else { continue };
+            if modules.get(line * width + column) == Some(&qrcode::Color::Dark)
+                && let Some(byte) = row.get_mut(x / 8)
+            {
+                *byte |= 0x80 >> (x % 8);
+            }
         }
     }
-    let mut png = Cursor::new(Vec::new());
     let side = u32::try_from(side).ok()?;
-    PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter)
-        .write_image(&pixels, side, side, ExtendedColorType::Rgb8)
-        .ok()?;
-    Some(png.into_inner())
+    let [red, green, blue] = dark;
+    let mut png = Vec::new();
+    let mut encoder = Encoder::new(&mut png, side, side);
+    encoder.set_color(ColorType::Indexed);
+    encoder.set_depth(BitDepth::One);
+    encoder.set_palette(vec![0xff, 0xff, 0xff, red, green, blue]);
+    encoder.set_compression(Compression::Fast);
+    let mut writer = encoder.write_header().ok()?;
+    writer.write_image_data(&pixels).ok()?;
+    writer.finish().ok()?;
+    Some(png)
 }
 
 #[cfg(test)]
@@ -103,15 +117,23 @@ mod tests {
     #[test]
     fn the_picture_has_margin_scale_level_and_colour() {
         let text = "2@ref,noise,identity,secret";
-        let picture = image::load_from_memory(&png(text, Color::default()).unwrap()).unwrap().to_rgb8();
+        let file = png(text, Color::default()).unwrap();
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(file));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let picture = reader.next_frame(&mut pixels).unwrap();
         let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::H).unwrap();
         let side = (code.width() + 2 * MARGIN) * SCALE;
-        assert_eq!(picture.dimensions(), (side as u32, side as u32));
-        for (x, y, pixel) in picture.enumerate_pixels() {
-            let module = |at: u32| (at as usize / SCALE).wrapping_sub(MARGIN);
-            let inside = module(x) < code.width() && module(y) < code.width();
-            let dark = inside && code[(module(x), module(y))] == qrcode::Color::Dark;
-            assert_eq!(pixel.0, if dark { [0x19, 0x87, 0x54] } else { [255, 255, 255] }, "{x} {y}");
+        assert_eq!(
+            (picture.width as usize, picture.height as usize, picture.color_type),
+            (side, side, png::ColorType::Rgb)
+        );
+        for (at, pixel) in pixels.chunks_exact(3).enumerate() {
+            let module = |at: usize| (at / SCALE).wrapping_sub(MARGIN);
+            let (x, y) = (module(at % side), module(at / side));
+            let dark = x < code.width() && y < code.width() && code[(x, y)] == qrcode::Color::Dark;
+            assert_eq!(pixel, if dark { [0x19, 0x87, 0x54] } else { [255, 255, 255] }, "{x} {y}");
         }
     }
 

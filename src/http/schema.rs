@@ -30,10 +30,17 @@ pub(super) enum Rule {
     /// An object with rules of its own, whose type nobody looks at.
     Loose(&'static Schema),
     /// A text in this form, which is shown as the pattern it stands for.
-    Form { shown: &'static str, fits: fn(&str) -> bool },
+    Form {
+        shown: &'static str,
+        fits: fn(&str) -> bool,
+    },
     /// One of these texts.
     OneOf(fn() -> Vec<&'static str>),
-    List { items: &'static Rule, min: usize, unique: bool },
+    List {
+        items: &'static Rule,
+        min: usize,
+        unique: bool,
+    },
     /// Either of two.
     Or(&'static Rule, &'static Rule),
     /// Another rule, whose failure is told in this one sentence.
@@ -44,7 +51,8 @@ pub(super) enum Rule {
 pub(super) const NUMBER: Rule = Rule::Form { shown: r#""^\\d+[\\.@\\w-]+""#, fits: is_number };
 
 /// Digits at the start.
-pub(super) const DIGITS: Rule = Rule::Form { shown: r#""^\\d+""#, fits: |text| text.starts_with(|c: char| c.is_ascii_digit()) };
+pub(super) const DIGITS: Rule =
+    Rule::Form { shown: r#""^\\d+""#, fits: |text| text.starts_with(|c: char| c.is_ascii_digit()) };
 
 fn is_number(text: &str) -> bool {
     let mut chars = text.chars();
@@ -159,7 +167,10 @@ mod tests {
     use super::{DIGITS, NUMBER, Rule, Schema};
 
     const INNER: Schema = Schema {
-        fields: &[("url", Rule::Text), ("events", Rule::List { items: &Rule::OneOf(|| vec!["A", "B"]), min: 0, unique: false })],
+        fields: &[
+            ("url", Rule::Text),
+            ("events", Rule::List { items: &Rule::OneOf(|| vec!["A", "B"]), min: 0, unique: false }),
+        ],
         required: &["enabled", "url"],
     };
     const OUTER: Schema = Schema {
@@ -195,7 +206,10 @@ mod tests {
             (json!({ "number": "55", "flag": "true" }), vec!["flag is not of a type(s) boolean"]),
             (json!({ "number": "55", "days": "60" }), vec!["days is not of a type(s) number"]),
             (json!({ "number": "55", "inner": 1 }), vec!["inner is not of a type(s) object"]),
-            (json!({ "number": "55", "inner": {} }), vec!["inner requires property \"enabled\"", "inner requires property \"url\""]),
+            (
+                json!({ "number": "55", "inner": {} }),
+                vec!["inner requires property \"enabled\"", "inner requires property \"url\""],
+            ),
             (
                 json!({ "number": "55", "inner": { "enabled": true, "url": "x", "events": ["A", "C"] } }),
                 vec!["inner.events[1] is not one of enum values: A,B"],
@@ -204,12 +218,18 @@ mod tests {
                 json!({ "number": "55", "inner": { "enabled": true, "url": "x", "events": [7] } }),
                 vec!["inner.events[0] is not of a type(s) string", "inner.events[0] is not one of enum values: A,B"],
             ),
-            (json!({ "number": "55", "inner": { "enabled": true, "url": "x", "events": "A" } }), vec!["inner.events is not of a type(s) array"]),
+            (
+                json!({ "number": "55", "inner": { "enabled": true, "url": "x", "events": "A" } }),
+                vec!["inner.events is not of a type(s) array"],
+            ),
             (json!({ "number": "55", "maybe": 5 }), vec!["maybe is not of a type(s) object"]),
             (json!({ "number": "55", "mentioned": [] }), vec!["mentioned does not meet minimum length of 1"]),
             (json!({ "number": "55", "mentioned": ["x"] }), vec!["numbers, please"]),
             (json!({ "number": "55", "mentioned": ["1", "1"] }), vec!["mentioned contains duplicate item"]),
-            (json!({ "delay": "x", "said": 5 }), vec!["Invalid format", "Enter a value in milliseconds", "instance requires property \"number\""]),
+            (
+                json!({ "delay": "x", "said": 5 }),
+                vec!["Invalid format", "Enter a value in milliseconds", "instance requires property \"number\""],
+            ),
         ];
         for (body, expected) in table {
             assert_eq!(messages(body.clone()), expected, "{body}");

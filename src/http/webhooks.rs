@@ -100,7 +100,9 @@ fn check_headers(headers: Option<&Value>) -> Result<(), ApiError> {
     };
     match headers.iter().find(|(name, value)| HeaderName::from_bytes(name.as_bytes()).is_err() || !carried(value)) {
         None => Ok(()),
-        Some((name, _)) => Err(ApiError::invalid(vec![format!("webhook.headers has an invalid name or value at \"{name}\"")])),
+        Some((name, _)) => {
+            Err(ApiError::invalid(vec![format!("webhook.headers has an invalid name or value at \"{name}\"")]))
+        }
     }
 }
 

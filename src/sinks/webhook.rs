@@ -90,7 +90,8 @@ impl WebhookSink {
             Err(why) => return Outcome::Unreachable(why),
         };
         let body = envelope::of(delivery, &self.settings).to_string();
-        let request = self.client.post(url).header(CONTENT_TYPE, HeaderValue::from_static("application/json")).headers(headers);
+        let request =
+            self.client.post(url).header(CONTENT_TYPE, HeaderValue::from_static("application/json")).headers(headers);
         match request.body(body).send().await {
             Ok(response) => {
                 let status = response.status();
@@ -165,7 +166,9 @@ mod tests {
 
     #[test]
     fn only_http_is_called() {
-        for url in ["", "vazio", "ftp://x/y", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "http://", "//x/y"] {
+        for url in
+            ["", "vazio", "ftp://x/y", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "http://", "//x/y"]
+        {
             assert!(address(&target(url, true), "call").is_err(), "{url}");
         }
     }

@@ -1,6 +1,8 @@
 //! The HTTP interface as a real server on loopback, over the real store and scripted actors; and the webhook sink against real
 //! receivers.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 mod actors;
 mod clients;
 mod codes;

@@ -102,7 +102,12 @@ fn answer(api: &Api, new: &NewInstance, body: &Value, shown: Option<Value>) -> V
 
 /// Gives the webhook back as it was sent, under the names of the answer; what was not sent is absent.
 fn webhook(body: &Value) -> Value {
-    let names = [("webhookUrl", "url"), ("webhookHeaders", "headers"), ("webhookByEvents", "byEvents"), ("webhookBase64", "base64")];
+    let names = [
+        ("webhookUrl", "url"),
+        ("webhookHeaders", "headers"),
+        ("webhookByEvents", "byEvents"),
+        ("webhookBase64", "base64"),
+    ];
     let sent = |name: &str| body.get("webhook").and_then(|webhook| webhook.get(name)).cloned();
     names.iter().filter_map(|(answered, name)| Some(((*answered).to_owned(), sent(name)?))).collect()
 }

@@ -26,7 +26,9 @@ pub(in crate::http) async fn fetch_instances(api: web::Data<Api>, request: HttpR
         // As in Evolution the first of these decides.
         match (id, number, name) {
             (Some(id), _, _) => (rows.into_iter().filter(|row| row.id.as_str() == id).collect(), Some(id)),
-            (None, Some(number), _) => (rows.into_iter().filter(|row| has_number(row, &number)).collect(), Some(number)),
+            (None, Some(number), _) => {
+                (rows.into_iter().filter(|row| has_number(row, &number)).collect(), Some(number))
+            }
             (None, None, Some(name)) => (rows.into_iter().filter(|row| row.name == name).collect(), Some(name)),
             (None, None, None) => (rows, None),
         }

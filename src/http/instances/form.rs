@@ -82,7 +82,9 @@ pub(super) fn read(body: &Value) -> Result<Form, ApiError> {
         token => token.to_owned(),
     };
     let webhook = match fields.get("webhook") {
-        Some(Value::Object(webhook)) if webhook.get("url").and_then(Value::as_str).is_some_and(|url| !url.is_empty()) => {
+        Some(Value::Object(webhook))
+            if webhook.get("url").and_then(Value::as_str).is_some_and(|url| !url.is_empty()) =>
+        {
             Some(webhooks::spec(webhook, true)?)
         }
         _ => None,
@@ -123,9 +125,14 @@ fn integration(wanted: &str) -> Result<&str, ApiError> {
 
 /// Refuses what would otherwise be dropped in silence, at a cost: a connection past a proxy shows the address that it was to hide.
 fn refuse_what_is_missing(fields: &Map<String, Value>) -> Result<(), ApiError> {
-    let all_given = |keys: [&str; 3]| keys.iter().all(|key| fields.get(*key).and_then(Value::as_str).is_some_and(|text| !text.is_empty()));
+    let all_given = |keys: [&str; 3]| {
+        keys.iter().all(|key| fields.get(*key).and_then(Value::as_str).is_some_and(|text| !text.is_empty()))
+    };
     if all_given(["proxyHost", "proxyPort", "proxyProtocol"]) {
-        return Err(ApiError::bad_request(ErrorCode::Unsupported, "This engine does not use a proxy of an instance yet; leave proxyHost out"));
+        return Err(ApiError::bad_request(
+            ErrorCode::Unsupported,
+            "This engine does not use a proxy of an instance yet; leave proxyHost out",
+        ));
     }
     if all_given(["chatwootAccountId", "chatwootToken", "chatwootUrl"]) {
         return Err(ApiError::bad_request(ErrorCode::Unsupported, "Chatwoot is not enabled"));

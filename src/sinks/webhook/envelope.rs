@@ -115,7 +115,8 @@ mod tests {
     fn a_qr_code_gets_its_picture_on_the_way() {
         let plain = of(&delivery(EngineEvent::qr("demo", Some("2@a"), None, None)), &settings(None, false));
         assert_eq!(plain["data"]["qrcode"]["base64"], "data:2@a");
-        let drawn = of(&delivery(EngineEvent::qr("demo", Some("2@a"), Some("data:drawn"), None)), &settings(None, false));
+        let drawn =
+            of(&delivery(EngineEvent::qr("demo", Some("2@a"), Some("data:drawn"), None)), &settings(None, false));
         assert_eq!(drawn["data"]["qrcode"]["base64"], "data:drawn");
         let limit = of(&delivery(EngineEvent::qr_limit()), &settings(None, false));
         assert_eq!(limit["data"]["statusCode"], 500);

@@ -21,7 +21,8 @@ pub(super) fn of(delivery: &Delivery, now: i64) -> Result<HeaderMap, String> {
         if name == JWT_KEY {
             continue;
         }
-        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&text(value))) else {
+        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&text(value)))
+        else {
             return Err(format!("the webhook's header \"{name}\" cannot be sent"));
         };
         headers.insert(known, value);
@@ -68,7 +69,8 @@ mod tests {
 
     #[test]
     fn set_headers_are_sent_verbatim_with_ours() {
-        let set = json!({ "apikey": "mine", "X-Number": 7, "x-holdfast-event-id": "forged", "Authorization": "Basic abc" });
+        let set =
+            json!({ "apikey": "mine", "X-Number": 7, "x-holdfast-event-id": "forged", "Authorization": "Basic abc" });
         let headers = of(&delivery(Some(set)), 0).unwrap();
         assert_eq!(headers["apikey"], "mine");
         assert_eq!(headers["x-number"], "7");

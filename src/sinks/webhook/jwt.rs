@@ -46,9 +46,13 @@ mod tests {
     fn the_claims_are_the_contracts() {
         let token = signed("key", 1_700_000_000);
         let parts: Vec<&str> = token.split('.').collect();
-        let part = |at: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[at]).unwrap()).unwrap() };
+        let part =
+            |at: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[at]).unwrap()).unwrap() };
         assert_eq!(part(0), json!({ "alg": "HS256", "typ": "JWT" }));
-        assert_eq!(part(1), json!({ "iat": 1_700_000_000, "exp": 1_700_000_600, "app": "evolution", "action": "webhook" }));
+        assert_eq!(
+            part(1),
+            json!({ "iat": 1_700_000_000, "exp": 1_700_000_600, "app": "evolution", "action": "webhook" })
+        );
         assert_eq!(parts.len(), 3);
     }
 }

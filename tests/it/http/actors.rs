@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::instance::protocol::SendText;
 use holdfast::actors::supervisor::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance,
+    WhereIs,
 };
 use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};

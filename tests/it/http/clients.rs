@@ -13,7 +13,13 @@ use super::service::{KEY, Service, answer, header};
 async fn slashes_and_queries_behind_a_path_are_tolerated() {
     let service = Service::start().await;
     service.instance("demo").await;
-    for path in ["/instance/connectionState/demo", "/instance/fetchInstances", "/webhook/find/demo", "/health/live", "/settings/find/demo"] {
+    for path in [
+        "/instance/connectionState/demo",
+        "/instance/fetchInstances",
+        "/webhook/find/demo",
+        "/health/live",
+        "/settings/find/demo",
+    ] {
         for tail in ["", "/", "/?", "?", "?instanceName=demo", "/?instanceName=demo"] {
             assert_eq!(service.get(&format!("{path}{tail}")).await.0, 200, "{path}{tail}");
         }
@@ -88,13 +94,19 @@ async fn preflights_come_before_keys_and_every_answer_carries_the_headers() {
     assert!(header(&preflight, "access-control-allow-methods").contains("DELETE"));
     assert_eq!(service.names().await, ["demo"]);
 
-    for (path, key, status) in [("/instance/connectionState/demo", KEY, 200), ("/instance/connectionState/demo", "x", 401), ("/nowhere", "x", 404)] {
-        let response = service.anonymous(Method::GET, path).header("apikey", key).header("origin", origin).send().await.unwrap();
+    for (path, key, status) in [
+        ("/instance/connectionState/demo", KEY, 200),
+        ("/instance/connectionState/demo", "x", 401),
+        ("/nowhere", "x", 404),
+    ] {
+        let response =
+            service.anonymous(Method::GET, path).header("apikey", key).header("origin", origin).send().await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(header(&response, "access-control-allow-origin"), origin);
     }
     // Malformed bodies too, and an OPTIONS that is no preflight.
-    let response = service.request(Method::POST, "/instance/create").header("origin", origin).body("{").send().await.unwrap();
+    let response =
+        service.request(Method::POST, "/instance/create").header("origin", origin).body("{").send().await.unwrap();
     assert_eq!((response.status().as_u16(), header(&response, "access-control-allow-origin")), (400, origin));
     let response = service.anonymous(Method::OPTIONS, "/instance/create").send().await.unwrap();
     assert_eq!(response.status(), 204);
@@ -109,7 +121,10 @@ async fn only_listed_origins_may_call_and_credentials_are_allowed_if_set() {
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "access-control-allow-credentials"), "true");
     let (status, body) = answer(from("https://b.example")).await;
-    assert_eq!((status, &body["error"], &body["response"]["message"]), (500, &json!("Internal Server Error"), &json!("Not allowed by CORS")));
+    assert_eq!(
+        (status, &body["error"], &body["response"]["message"]),
+        (500, &json!("Internal Server Error"), &json!("Not allowed by CORS"))
+    );
     // A caller that is no page has no origin.
     assert_eq!(service.get("/instance/fetchInstances").await.0, 200);
 }
@@ -118,14 +133,20 @@ async fn only_listed_origins_may_call_and_credentials_are_allowed_if_set() {
 async fn answers_are_not_kept_by_anybody() {
     let service = Service::start().await;
     let response = service.request(Method::GET, "/instance/fetchInstances").send().await.unwrap();
-    assert_eq!((header(&response, "cache-control"), header(&response, "x-content-type-options")), ("no-store", "nosniff"));
+    assert_eq!(
+        (header(&response, "cache-control"), header(&response, "x-content-type-options")),
+        ("no-store", "nosniff")
+    );
 }
 
 #[actix_web::test]
 async fn forms_are_understood() {
     let service = Service::start().await;
     let body = "instanceName=form&integration=WHATSAPP-BAILEYS&token=from-a-form";
-    let request = service.request(Method::POST, "/instance/create").header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+    let request = service
+        .request(Method::POST, "/instance/create")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body);
     let (status, body) = answer(request).await;
     assert_eq!((status, &body["hash"]), (201, &json!("from-a-form")));
 }

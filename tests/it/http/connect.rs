@@ -79,7 +79,10 @@ async fn a_number_asks_for_a_pairing_code_also_on_a_link_that_shows_qr_codes() {
     assert_eq!(service.get("/instance/connect/late?number=5511999990002").await.1["pairingCode"], "LATE0001");
 
     let (status, body) = service.get("/instance/connect/demo?number=abc").await;
-    assert_eq!((status, &body["response"]["message"][0][0]), (400, &json!("number does not match pattern \"^\\\\d+[\\\\.@\\\\w-]+\"")));
+    assert_eq!(
+        (status, &body["response"]["message"][0][0]),
+        (400, &json!("number does not match pattern \"^\\\\d+[\\\\.@\\\\w-]+\""))
+    );
 }
 
 #[actix_web::test]
@@ -89,7 +92,10 @@ async fn nothing_stale_is_shown_after_pairing() {
     service.get("/instance/connect/demo").await;
     service.script.lock().dial = Dial::Online;
     service.put(&id, Phase::Parked, |entry| entry.pairing = holdfast::ports::board::PairingView::default());
-    assert_eq!(service.get("/instance/connect/demo").await.1, json!({ "instance": { "instanceName": "demo", "state": "open" } }));
+    assert_eq!(
+        service.get("/instance/connect/demo").await.1,
+        json!({ "instance": { "instanceName": "demo", "state": "open" } })
+    );
 }
 
 #[actix_web::test]

@@ -44,7 +44,10 @@ async fn settings_token_number_and_webhook_are_stored() {
     let change = json!({ "token": "my-token", "number": "5511999990001", "rejectCall": true, "msgCall": "later", "webhook": webhook });
     let (status, answer) = service.post("/instance/create", body(change)).await;
     assert_eq!((status, &answer["hash"]), (201, &json!("my-token")), "{answer}");
-    assert_eq!(answer["webhook"], json!({ "webhookUrl": "https://x/y", "webhookHeaders": { "k": "v" }, "webhookByEvents": true }));
+    assert_eq!(
+        answer["webhook"],
+        json!({ "webhookUrl": "https://x/y", "webhookHeaders": { "k": "v" }, "webhookByEvents": true })
+    );
     assert_eq!((&answer["settings"]["rejectCall"], &answer["settings"]["msgCall"]), (&json!(true), &json!("later")));
     let (_, row) = service.get("/webhook/find/demo").await;
     // Whatever was sent, a webhook in this body is on.
@@ -59,7 +62,8 @@ async fn settings_token_number_and_webhook_are_stored() {
 async fn no_events_and_an_empty_list_mean_all() {
     let service = Service::start().await;
     for (name, webhook) in [("a", json!({ "url": "https://x" })), ("b", json!({ "url": "https://x", "events": [] }))] {
-        let (status, answer) = service.post("/instance/create", body(json!({ "instanceName": name, "webhook": webhook }))).await;
+        let (status, answer) =
+            service.post("/instance/create", body(json!({ "instanceName": name, "webhook": webhook }))).await;
         assert_eq!(status, 201, "{answer}");
         let (_, row) = service.get(&format!("/webhook/find/{name}")).await;
         assert_eq!(row["events"].as_array().unwrap().len(), holdfast_core::event::EventName::ALL.len());
@@ -87,8 +91,12 @@ async fn without_a_code_in_time_the_instance_is_there_all_the_same() {
     let service = Service::start().await;
     for (name, dial, status) in [("slow", Dial::Nothing, "connecting"), ("refused", Dial::Refused, "close")] {
         service.script.lock().dial = dial;
-        let (code, answer) = service.post("/instance/create", body(json!({ "instanceName": name, "qrcode": true }))).await;
-        assert_eq!((code, &answer["qrcode"], &answer["instance"]["status"]), (201, &json!({ "count": 0 }), &json!(status)));
+        let (code, answer) =
+            service.post("/instance/create", body(json!({ "instanceName": name, "qrcode": true }))).await;
+        assert_eq!(
+            (code, &answer["qrcode"], &answer["instance"]["status"]),
+            (201, &json!({ "count": 0 }), &json!(status))
+        );
     }
     assert_eq!(service.names().await.len(), 2);
 }
@@ -109,7 +117,8 @@ async fn a_failure_after_the_insert_removes_what_was_made_and_nothing_else() {
 async fn of_two_at_once_one_gets_the_name() {
     let service = Service::start().await;
     let tries = (0..8).map(|_| service.post("/instance/create", body(json!({}))));
-    let mut answers: Vec<u16> = futures_util::future::join_all(tries).await.into_iter().map(|(status, _)| status).collect();
+    let mut answers: Vec<u16> =
+        futures_util::future::join_all(tries).await.into_iter().map(|(status, _)| status).collect();
     answers.sort_unstable();
     assert_eq!(answers, [vec![201], vec![403; 7]].concat());
     assert_eq!(service.names().await, ["demo"]);
@@ -122,6 +131,9 @@ async fn a_creation_ends_even_if_its_client_goes_away() {
     let request = service.post("/instance/create", body(json!({ "qrcode": true })));
     assert!(tokio::time::timeout(std::time::Duration::from_millis(50), request).await.is_err());
     let board = std::sync::Arc::clone(&service.board);
-    super::service::eventually("a code on the board", || board.by_name("demo").is_some_and(|(_, entry)| entry.borrow().pairing.qr.is_some())).await;
+    super::service::eventually("a code on the board", || {
+        board.by_name("demo").is_some_and(|(_, entry)| entry.borrow().pairing.qr.is_some())
+    })
+    .await;
     assert_eq!(service.names().await, ["demo"]);
 }

@@ -29,18 +29,22 @@ async fn keys_are_checked_in_the_order_of_the_contract() {
         key.map_or_else(|| service.anonymous(Method::GET, path), |key| request.header("apikey", key))
     };
     for key in [None, Some(""), Some("wrong"), Some(other.as_str()), Some(&token[..8])] {
-        let response = shape(401, "Unauthorized", answer(with(Method::GET, "/instance/connectionState/demo", key)).await);
+        let response =
+            shape(401, "Unauthorized", answer(with(Method::GET, "/instance/connectionState/demo", key)).await);
         assert_eq!(response["message"], "Unauthorized");
     }
     for key in [KEY, token.as_str()] {
         assert_eq!(answer(with(Method::GET, "/instance/connectionState/demo", Some(key))).await.0, 200);
     }
     // An unknown instance comes before a wrong key.
-    let response = shape(404, "Not Found", answer(with(Method::GET, "/instance/connectionState/nobody", Some("wrong"))).await);
+    let response =
+        shape(404, "Not Found", answer(with(Method::GET, "/instance/connectionState/nobody", Some("wrong"))).await);
     assert_eq!(response["message"], json!(["The \"nobody\" instance does not exist"]));
     assert_eq!(response["code"], "instance-unknown");
     // A name that is taken comes before a wrong key, a wrong key before the body.
-    let create = |key: &'static str, body: Value| service.anonymous(Method::POST, "/instance/create").header("apikey", key).json(&body);
+    let create = |key: &'static str, body: Value| {
+        service.anonymous(Method::POST, "/instance/create").header("apikey", key).json(&body)
+    };
     let response = shape(403, "Forbidden", answer(create("wrong", json!({ "instanceName": "demo" }))).await);
     assert_eq!(response["message"], json!(["This name \"demo\" is already in use."]));
     shape(401, "Unauthorized", answer(create("wrong", json!({ "instanceName": 5 }))).await);
@@ -65,10 +69,15 @@ async fn the_path_names_the_instance_and_the_query_never_does() {
     let (_, token) = service.instance("mine").await;
     let (victim, _) = service.instance("victim").await;
     service.put(&victim, InstancePhase::Online, |_| {});
-    let request = service.anonymous(Method::GET, "/instance/connectionState/mine?instanceName=victim").header("apikey", &token);
+    let request =
+        service.anonymous(Method::GET, "/instance/connectionState/mine?instanceName=victim").header("apikey", &token);
     let (status, body) = answer(request).await;
-    assert_eq!((status, &body["instance"]["instanceName"], &body["instance"]["state"]), (200, &json!("mine"), &json!("close")));
-    let request = service.anonymous(Method::DELETE, "/instance/delete/mine?instanceName=victim").header("apikey", &token);
+    assert_eq!(
+        (status, &body["instance"]["instanceName"], &body["instance"]["state"]),
+        (200, &json!("mine"), &json!("close"))
+    );
+    let request =
+        service.anonymous(Method::DELETE, "/instance/delete/mine?instanceName=victim").header("apikey", &token);
     assert_eq!(answer(request).await.0, 200);
     assert_eq!(service.names().await, ["victim"]);
 }
@@ -113,7 +122,8 @@ async fn malformed_bodies_are_400_with_the_parsers_title() {
 async fn bodies_beyond_the_limit_are_413_and_their_sender_hears_it() {
     let service = Service::start().await;
     let name = "x".repeat(3 * 1024 * 1024);
-    let response = shape(413, "Payload Too Large", service.post("/instance/create", json!({ "instanceName": name })).await);
+    let response =
+        shape(413, "Payload Too Large", service.post("/instance/create", json!({ "instanceName": name })).await);
     assert_eq!(response["code"], "request-too-large");
     // Without a length too.
     let mut socket = TcpStream::connect(service.url.trim_start_matches("http://")).await.unwrap();
@@ -155,7 +165,8 @@ async fn refusals_of_the_supervisor_are_503_with_a_time_to_come_back() {
 #[actix_web::test]
 async fn while_starting_and_stopping_nobody_is_told_that_an_instance_does_not_exist() {
     let service = Service::start().await;
-    for (phase, ready, code) in [(Phase::Boot, false, "service-starting"), (Phase::Draining, false, "service-stopping")] {
+    for (phase, ready, code) in [(Phase::Boot, false, "service-starting"), (Phase::Draining, false, "service-stopping")]
+    {
         {
             let mut script = service.script.lock();
             (script.phase, script.ready) = (phase, ready);

@@ -62,7 +62,8 @@ async fn filters_choose_and_what_is_not_there_is_404() {
     service.post("/instance/create", body).await;
     let names = |(status, rows): (u16, Value)| {
         assert_eq!(status, 200, "{rows}");
-        let mut names: Vec<String> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<String> =
+            rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
         names.sort();
         names
     };

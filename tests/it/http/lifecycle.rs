@@ -16,7 +16,10 @@ async fn connection_state_has_the_contracts_keys_and_ours() {
     service.put(&id, Phase::Online, |_| {});
     let (status, body) = service.get("/instance/connectionState/demo").await;
     let instance = &body["instance"];
-    assert_eq!((status, &instance["instanceName"], &instance["state"], &instance["phase"]), (200, &json!("demo"), &json!("open"), &json!("online")));
+    assert_eq!(
+        (status, &instance["instanceName"], &instance["state"], &instance["phase"]),
+        (200, &json!("demo"), &json!("open"), &json!("online"))
+    );
     assert!(instance["since"].as_str().unwrap().ends_with('Z') && instance["lastProofAt"].is_string());
     assert!(instance.get("code").is_none() && instance.get("nextTryAt").is_none());
 
@@ -27,7 +30,10 @@ async fn connection_state_has_the_contracts_keys_and_ours() {
     });
     let (_, body) = service.get("/instance/connectionState/demo").await;
     let instance = &body["instance"];
-    assert_eq!((&instance["state"], &instance["code"], &instance["userAction"]), (&json!("connecting"), &json!("net-dns"), &json!("check_network")));
+    assert_eq!(
+        (&instance["state"], &instance["code"], &instance["userAction"]),
+        (&json!("connecting"), &json!("net-dns"), &json!("check_network"))
+    );
     assert_eq!(instance["message"], DownReason::Dns.sentence());
     assert!(instance["nextTryAt"].is_string());
     for taken in ["settings", "proxy", "owner", "number", "qrcode", "apikey", "serverUrl", "status"] {

@@ -104,9 +104,12 @@ async fn read(socket: &mut TcpStream) -> Option<Received> {
     let text = String::from_utf8(bytes[..head].to_vec()).ok()?;
     let mut lines = text.lines();
     let line = lines.next()?.trim_end_matches(" HTTP/1.1").to_owned();
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    let length: usize = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize =
+        headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
         if socket.read_buf(&mut body).await.ok()? == 0 {

@@ -18,7 +18,8 @@ async fn online() -> Service {
 #[actix_web::test]
 async fn the_answer_is_the_message_as_the_link_tells_it() {
     let service = online().await;
-    let sent = json!({ "key": { "remoteJid": "5511@s.whatsapp.net", "fromMe": true, "id": "3EB0" }, "status": "PENDING" });
+    let sent =
+        json!({ "key": { "remoteJid": "5511@s.whatsapp.net", "fromMe": true, "id": "3EB0" }, "status": "PENDING" });
     service.script.lock().send = Some(Ok(SentMessage { body: sent.clone() }));
     let body = json!({
         "number": "+55 11 97777-0001", "text": "hi *there*", "delay": 1200, "linkPreview": false, "mentioned": ["5511"],
@@ -27,7 +28,10 @@ async fn the_answer_is_the_message_as_the_link_tells_it() {
     assert_eq!(service.post("/message/sendText/demo", body).await, (201, sent));
     let message = service.script.lock().sent.pop().unwrap();
     assert_eq!((message.number.as_str(), message.text.as_str()), ("+55 11 97777-0001", "hi *there*"));
-    assert_eq!((message.delay, message.link_preview, message.mentioned), (Duration::from_millis(1200), false, vec!["5511".to_owned()]));
+    assert_eq!(
+        (message.delay, message.link_preview, message.mentioned),
+        (Duration::from_millis(1200), false, vec!["5511".to_owned()])
+    );
     assert_eq!(message.quoted, Some(json!({ "key": { "id": "ABC" } })));
     // What is left out has its default.
     service.post("/message/sendText/demo", json!({ "number": "x@lid", "text": "a", "delay": 0 })).await;
@@ -57,7 +61,11 @@ async fn failures_are_400_in_the_contracts_shape_and_sound_certain_when_they_are
     ] {
         service.script.lock().send = Some(Err(error));
         let (status, body) = service.post("/message/sendText/demo", json!({ "number": number, "text": "hi" })).await;
-        assert_eq!((status, &body["response"]["code"], &body["response"]["message"]), (400, &json!(code), &message), "{body}");
+        assert_eq!(
+            (status, &body["response"]["code"], &body["response"]["message"]),
+            (400, &json!(code), &message),
+            "{body}"
+        );
         let text = body.to_string().to_lowercase();
         for word in ["timed out", "etimedout", "econnreset", "socket hang up"] {
             assert!(!text.contains(word), "{text}");
@@ -72,7 +80,10 @@ async fn an_uncertain_outcome_says_so_and_is_no_5xx() {
     for (send, id) in [(Some(Err(SendError::Unconfirmed { id: "3EB0".into() })), json!("3EB0")), (None, Value::Null)] {
         service.script.lock().send = send;
         let (status, body) = service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi" })).await;
-        assert_eq!((status, &body["response"]["code"], &body["response"]["messageId"]), (400, &json!("message-unconfirmed"), &id));
+        assert_eq!(
+            (status, &body["response"]["code"], &body["response"]["messageId"]),
+            (400, &json!("message-unconfirmed"), &id)
+        );
         assert!(body["response"]["message"][0].as_str().unwrap().contains("timed out"));
         assert_eq!(body["response"]["userAction"], "check_chat");
     }
@@ -86,15 +97,22 @@ async fn a_closed_instance_says_why() {
     let (status, body) = service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi" })).await;
     assert_eq!(status, 400);
     let response = &body["response"];
-    assert_eq!((&response["code"], &response["reason"], &response["userAction"]), (&json!("instance-not-connected"), &json!("wa-logged-out"), &json!("relogin")));
-    assert_eq!((&response["state"], &response["explanation"]), (&json!("close"), &json!(DownReason::LoggedOut { code: 401 }.sentence())));
+    assert_eq!(
+        (&response["code"], &response["reason"], &response["userAction"]),
+        (&json!("instance-not-connected"), &json!("wa-logged-out"), &json!("relogin"))
+    );
+    assert_eq!(
+        (&response["state"], &response["explanation"]),
+        (&json!("close"), &json!(DownReason::LoggedOut { code: 401 }.sentence()))
+    );
 }
 
 #[actix_web::test]
 async fn a_delay_beyond_reason_is_refused() {
     let service = online().await;
     for delay in [600_001_i64, i64::MAX] {
-        let (status, body) = service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi", "delay": delay })).await;
+        let (status, body) =
+            service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi", "delay": delay })).await;
         assert_eq!((status, &body["response"]["code"]), (400, &json!("message-invalid")));
     }
     service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi", "delay": -5 })).await;

@@ -114,7 +114,8 @@ impl Service {
 
     /// Creates an instance and returns its id and token.
     pub(super) async fn instance(&self, name: &str) -> (InstanceId, String) {
-        let (status, body) = self.post("/instance/create", json!({ "instanceName": name, "integration": "WHATSAPP-BAILEYS" })).await;
+        let (status, body) =
+            self.post("/instance/create", json!({ "instanceName": name, "integration": "WHATSAPP-BAILEYS" })).await;
         assert_eq!(status, 201, "{body}");
         let id = InstanceId::new(body["instance"]["instanceId"].as_str().unwrap());
         (id, body["hash"].as_str().unwrap().to_owned())
@@ -175,7 +176,9 @@ pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 async fn open_store(dir: &TempDir, runtime: Handle, clock: Clock) -> Arc<dyn Store> {
     let url = format!("sqlite://{}", dir.path().join("holdfast.db").display());
     let key = EncryptionKey::new([7; 32]);
-    open(StoreOptions { url, client_name: "it".to_owned(), key, runtime, clock, retention: Retention::default() }).await.unwrap()
+    open(StoreOptions { url, client_name: "it".to_owned(), key, runtime, clock, retention: Retention::default() })
+        .await
+        .unwrap()
 }
 
 /// A client that trusts nobody and uses no proxy.
@@ -186,7 +189,12 @@ pub(super) fn client() -> reqwest::Client {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap()
 }
 
 /// Waits until something holds.

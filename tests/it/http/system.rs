@@ -9,9 +9,13 @@ use super::service::{Service, answer};
 #[actix_web::test]
 async fn the_welcome_is_open_and_has_the_version_that_clients_look_for() {
     let service = Service::start().await;
-    for request in [service.anonymous(Method::GET, "/"), service.anonymous(Method::GET, "/?x").header("apikey", "any")] {
+    for request in [service.anonymous(Method::GET, "/"), service.anonymous(Method::GET, "/?x").header("apikey", "any")]
+    {
         let (status, body) = answer(request).await;
-        assert_eq!((status, &body["status"], &body["version"], &body["clientName"]), (200, &json!(200), &json!("2.3.6"), &json!("it")));
+        assert_eq!(
+            (status, &body["status"], &body["version"], &body["clientName"]),
+            (200, &json!(200), &json!("2.3.6"), &json!("it"))
+        );
         assert_eq!(body["message"], "Welcome to the Evolution API, it is working!");
         assert!(body.get("error").is_none() && body.get("manager").is_none());
     }
@@ -45,7 +49,10 @@ async fn health_is_live_always_and_ready_only_while_serving() {
             (script.phase, script.ready) = (phase, ready);
         }
         let (status, body) = answer(service.anonymous(Method::GET, "/health/ready")).await;
-        assert_eq!((status, &body["ready"], &body["phase"]), (expected, &json!(expected == 200), &json!(phase.as_str())));
+        assert_eq!(
+            (status, &body["ready"], &body["phase"]),
+            (expected, &json!(expected == 200), &json!(phase.as_str()))
+        );
         assert_eq!(answer(service.anonymous(Method::GET, "/health/live")).await.0, 200);
     }
 }

@@ -23,12 +23,18 @@ async fn texts_of_send_text() {
         (json!({ "number": "5511", "text": 5 }), json!([["text is not of a type(s) string"]])),
         (json!({ "number": "5511", "text": "hi", "delay": "5" }), json!([["Enter a value in milliseconds"]])),
         (json!({ "number": "5511", "text": "hi", "delay": 1.5 }), json!([["Enter a value in milliseconds"]])),
-        (json!({ "number": "5511", "text": "hi", "linkPreview": "no" }), json!([["linkPreview is not of a type(s) boolean"]])),
+        (
+            json!({ "number": "5511", "text": "hi", "linkPreview": "no" }),
+            json!([["linkPreview is not of a type(s) boolean"]]),
+        ),
         (
             json!({ "number": "5511", "text": "hi", "mentioned": ["ana"] }),
             json!([["\"mentioned\" must be an array of numeric strings"]]),
         ),
-        (json!({ "number": "5511", "text": "hi", "quoted": { "key": {} } }), json!([["quoted.key requires property \"id\""]])),
+        (
+            json!({ "number": "5511", "text": "hi", "quoted": { "key": {} } }),
+            json!([["quoted.key requires property \"id\""]]),
+        ),
         (json!({ "number": " ", "text": "hi" }), json!([["The \"number\" cannot be empty"]])),
         (json!([]), json!([["instance is not of a type(s) object"]])),
     ] {
@@ -51,8 +57,14 @@ async fn texts_of_webhook_set() {
         (json!({ "enabled": true }), "webhook requires property \"url\""),
         (json!({ "webhook": { "url": "http://x" } }), "webhook requires property \"enabled\""),
         (json!({ "webhook": { "enabled": "true", "url": "http://x" } }), "webhook.enabled is not of a type(s) boolean"),
-        (json!({ "webhook": { "enabled": true, "url": "http://x", "events": "ALL" } }), "webhook.events is not of a type(s) array"),
-        (json!({ "webhook": { "enabled": true, "url": "http://x", "headers": [] } }), "webhook.headers is not of a type(s) object"),
+        (
+            json!({ "webhook": { "enabled": true, "url": "http://x", "events": "ALL" } }),
+            "webhook.events is not of a type(s) array",
+        ),
+        (
+            json!({ "webhook": { "enabled": true, "url": "http://x", "headers": [] } }),
+            "webhook.headers is not of a type(s) object",
+        ),
         (
             json!({ "webhook": { "enabled": true, "url": "http://x", "headers": { "a b": "c" } } }),
             "webhook.headers has an invalid name or value at \"a b\"",
@@ -66,7 +78,10 @@ async fn texts_of_webhook_set() {
     }
     let unknown = json!({ "webhook": { "enabled": true, "url": "http://x", "events": ["NOPE"] } });
     let text = texts(service.post("/webhook/set/demo", unknown).await);
-    assert!(text[0][0].as_str().unwrap().starts_with("webhook.events[0] is not one of enum values: APPLICATION_STARTUP,"), "{text}");
+    assert!(
+        text[0][0].as_str().unwrap().starts_with("webhook.events[0] is not one of enum values: APPLICATION_STARTUP,"),
+        "{text}"
+    );
     assert_eq!(service.get("/webhook/find/demo").await, (200, Value::Null));
 }
 
@@ -77,7 +92,10 @@ async fn texts_of_create() {
         (json!({ "instanceName": null }), "instanceName is not of a type(s) string".to_owned()),
         (json!({ "instanceName": "" }), "The \"instanceName\" cannot be empty".to_owned()),
         (json!({ "instanceName": "x".repeat(256) }), "The \"instanceName\" is longer than 255 characters".to_owned()),
-        (json!({ "instanceName": "x".repeat(1_000_000) }), "The \"instanceName\" is longer than 255 characters".to_owned()),
+        (
+            json!({ "instanceName": "x".repeat(1_000_000) }),
+            "The \"instanceName\" is longer than 255 characters".to_owned(),
+        ),
         (json!({ "instanceName": "a\u{0}b" }), "The \"instanceName\" has control characters".to_owned()),
         (json!({ "instanceName": "a\r\nb" }), "The \"instanceName\" has control characters".to_owned()),
         (json!({ "token": "a\u{1b}b" }), "The \"token\" has control characters".to_owned()),
@@ -108,7 +126,11 @@ async fn what_create_cannot_do_is_refused_with_a_sentence() {
         (json!({ "integration": "WHATSAPP-BUSINESS" }), "not-supported", "integration WHATSAPP-BUSINESS"),
         (json!({ "integration": "EVOLUTION" }), "not-supported", "integration EVOLUTION"),
         (json!({ "proxyHost": "h", "proxyPort": "1", "proxyProtocol": "http" }), "not-supported", "proxy"),
-        (json!({ "chatwootAccountId": "1", "chatwootToken": "t", "chatwootUrl": "u" }), "not-supported", "Chatwoot is not enabled"),
+        (
+            json!({ "chatwootAccountId": "1", "chatwootToken": "t", "chatwootUrl": "u" }),
+            "not-supported",
+            "Chatwoot is not enabled",
+        ),
     ] {
         let mut body = json!({ "instanceName": "demo", "integration": "WHATSAPP-BAILEYS" });
         for (key, value) in change.as_object().unwrap() {
@@ -125,7 +147,8 @@ async fn what_create_cannot_do_is_refused_with_a_sentence() {
 #[actix_web::test]
 async fn hostile_names_are_escaped_in_echoes() {
     let service = Service::start().await;
-    let (status, body) = answer(service.request(Method::GET, "/instance/connectionState/%22%7D%3Cscript%3E%0A%00%ff")).await;
+    let (status, body) =
+        answer(service.request(Method::GET, "/instance/connectionState/%22%7D%3Cscript%3E%0A%00%ff")).await;
     assert_eq!(status, 404);
     assert_eq!(body["response"]["message"], json!(["The \"\"}<script>\n\u{0}\u{fffd}\" instance does not exist"]));
     let path = format!("/instance/connectionState/{}", "x".repeat(20_000));

@@ -31,25 +31,46 @@ async fn bodies_of_version_one_are_understood() {
     service.instance("demo").await;
     let url = "https://x/y";
     for (body, by_events, base64) in [
-        (json!({ "enabled": true, "url": url, "webhookByEvents": true, "webhookBase64": true, "events": ["CALL"] }), true, true),
+        (
+            json!({ "enabled": true, "url": url, "webhookByEvents": true, "webhookBase64": true, "events": ["CALL"] }),
+            true,
+            true,
+        ),
         (json!({ "url": url, "enabled": true, "webhook_by_events": true, "events": ["CALL"] }), true, false),
         (json!({ "webhook": { "enabled": true, "url": url, "events": ["CALL"], "more": { "x": 1 } } }), false, false),
-        (json!({ "webhook": { "enabled": true, "url": url, "webhookByEvents": false, "events": ["CALL"], "headers": null } }), false, false),
+        (
+            json!({ "webhook": { "enabled": true, "url": url, "webhookByEvents": false, "events": ["CALL"], "headers": null } }),
+            false,
+            false,
+        ),
     ] {
         let (status, row) = service.post("/webhook/set/demo", body.clone()).await;
-        assert_eq!((status, &row["url"], &row["enabled"], &row["events"]), (201, &json!(url), &json!(true), &json!(["CALL"])), "{body}");
-        assert_eq!((&row["webhookByEvents"], &row["webhookBase64"], &row["headers"]), (&json!(by_events), &json!(base64), &Value::Null));
+        assert_eq!(
+            (status, &row["url"], &row["enabled"], &row["events"]),
+            (201, &json!(url), &json!(true), &json!(["CALL"])),
+            "{body}"
+        );
+        assert_eq!(
+            (&row["webhookByEvents"], &row["webhookBase64"], &row["headers"]),
+            (&json!(by_events), &json!(base64), &Value::Null)
+        );
     }
     // One client writes an empty URL so.
-    let (status, row) = service.post("/webhook/set/demo", json!({ "webhook": { "enabled": false, "url": "vazio" } })).await;
-    assert_eq!((status, &row["url"], &row["enabled"], &row["events"]), (201, &json!("vazio"), &json!(false), &json!([])));
+    let (status, row) =
+        service.post("/webhook/set/demo", json!({ "webhook": { "enabled": false, "url": "vazio" } })).await;
+    assert_eq!(
+        (status, &row["url"], &row["enabled"], &row["events"]),
+        (201, &json!("vazio"), &json!(false), &json!([]))
+    );
 }
 
 #[actix_web::test]
 async fn no_events_and_an_empty_list_mean_all_and_both_spellings_of_one_are_known() {
     let service = Service::start().await;
     service.instance("demo").await;
-    for body in [json!({ "enabled": true, "url": "http://x" }), json!({ "enabled": true, "url": "http://x", "events": [] })] {
+    for body in
+        [json!({ "enabled": true, "url": "http://x" }), json!({ "enabled": true, "url": "http://x", "events": [] })]
+    {
         let (_, row) = service.post("/webhook/set/demo", json!({ "webhook": body })).await;
         assert_eq!(row["events"].as_array().unwrap().len(), EventName::ALL.len());
     }
