@@ -30,11 +30,8 @@ impl FromStr for Color {
     type Err = InvalidColor;
 
     fn from_str(text: &str) -> Result<Self, InvalidColor> {
-        let digits = text
-            .trim()
-            .strip_prefix('#')
-            .filter(|digits| digits.len() == 6 && digits.is_ascii())
-            .ok_or(InvalidColor)?;
+        let is_hex = |digits: &&str| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = text.trim().strip_prefix('#').filter(is_hex).ok_or(InvalidColor)?;
         let mut color = [0; 3];
         for (byte, at) in color.iter_mut().zip([0, 2, 4]) {
             *byte = digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(InvalidColor)?;
