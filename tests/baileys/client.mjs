@@ -1,9 +1,11 @@
 // The real Baileys client, told what to do by its arguments and reporting what happens as lines of JSON.
 //
-//   node client.mjs --url ws://127.0.0.1:7300/ws/chat --root HEX [--auth DIR]
+//   node client.mjs --url ws://127.0.0.1:7300/ws/chat --root HEX [--auth DIR] [--number 55...]
 //                   [--limit-ms 60000] [--log-level debug]
 //
-// Lines: {"event":"qr","qr"}, {"event":"paired","jid"}, {"event":"restart"}, {"event":"open","jid","lid"},
+// With a number it asks for a code to be typed on that phone, once it could show a QR code.
+//
+// Lines: {"event":"qr","qr"}, {"event":"code","code"}, {"event":"paired","jid"}, {"event":"restart"}, {"event":"open","jid","lid"},
 //        {"event":"message","id","from","text","type"}, {"event":"sent","id","to"}, {"event":"status","id","status"},
 //        {"event":"close","code","reason"}, {"event":"error","message"}, {"event":"timeout"}, {"event":"done"}.
 // Commands on stdin, one JSON object a line: {"send":{"to":"55...","text":"..."}}, {"connect":true} after a close,
@@ -21,6 +23,7 @@ const { values: options } = parseArgs({
     url: { type: 'string' },
     root: { type: 'string' },
     auth: { type: 'string' },
+    number: { type: 'string' },
     'limit-ms': { type: 'string', default: '60000' },
     'log-level': { type: 'string', default: 'silent' }
   }
@@ -64,6 +67,16 @@ limit.unref()
 
 const textOf = message => message?.conversation ?? message?.extendedTextMessage?.text ?? null
 
+let codeShown = false
+const showCode = async () => {
+  codeShown = true
+  try {
+    report('code', { code: await socket.requestPairingCode(options.number) })
+  } catch (error) {
+    report('error', { message: error.message })
+  }
+}
+
 const connect = () => {
   socket = makeWASocket({
     auth: { creds: state.creds, keys: makeCacheableSignalKeyStore(state.keys, logger) },
@@ -76,6 +89,7 @@ const connect = () => {
   socket.ev.on('creds.update', saveCreds)
   socket.ev.on('connection.update', ({ connection, qr, isNewLogin, lastDisconnect }) => {
     if (qr) report('qr', { qr })
+    if (qr && options.number && !codeShown) showCode()
     if (isNewLogin) report('paired', { jid: state.creds.me?.id })
     if (connection === 'open') report('open', { jid: state.creds.me?.id, lid: state.creds.me?.lid })
     if (connection !== 'close' || quitting) return

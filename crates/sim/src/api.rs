@@ -60,6 +60,16 @@ pub struct ScanRequest {
     pub bad_secret: bool,
 }
 
+/// `POST /pairing-code`: somebody types a code on a phone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PairingCodeRequest {
+    /// The phone.
+    pub phone: String,
+    /// The eight characters that the client shows; a dash among them does not matter.
+    pub code: String,
+}
+
 /// The device that was linked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -21,9 +21,11 @@ pub enum EventKind {
     Disconnect,
     /// A client that has no account was given references to show as QR codes.
     PairOffer,
+    /// A client asked to be linked by a code that is typed on a phone.
+    CodeRequested,
     /// A phone linked a device.
     Pair,
-    /// A device's signature did not verify, or it refused the phone's.
+    /// A device's signature did not verify, it refused the phone's, or another code was typed than it shows.
     PairRefused,
     /// A device logged in.
     Login,

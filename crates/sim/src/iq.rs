@@ -46,11 +46,10 @@ impl World {
         if node.tag != "iq" || !matches!(kind.as_str(), "get" | "set") {
             return;
         }
-        let answer = match attr(node, "xmlns").as_deref() {
-            Some("md") if node.get_optional_child("link_code_companion_reg").is_some() => companion::link_code(node),
-            _ => result_of(node).build(),
-        };
-        self.send(id, answer);
+        match node.get_optional_child("link_code_companion_reg") {
+            Some(request) => self.link_code(id, node, request),
+            None => self.send(id, result_of(node).build()),
+        }
     }
 
     fn ping(&mut self, id: LinkId, address: &Address, node: &Node) -> Node {

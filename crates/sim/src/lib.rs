@@ -53,7 +53,7 @@ pub mod state_file;
 pub mod wire;
 pub mod world;
 
-pub use api::{EventQuery, MessageRequest, Problem, ScanAnswer, ScanRequest};
+pub use api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanAnswer, ScanRequest};
 pub use events::{Event, EventKind};
 pub use faults::{Action, FaultRequest};
 pub use messages::SentMessage;

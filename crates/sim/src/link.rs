@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::address::Address;
+use crate::linking::code::CodeRequest;
 use crate::noise::Pattern;
 use crate::pairing::{Registration, Signing};
 
@@ -18,7 +19,7 @@ pub enum Stage {
     Handshake,
     /// A client without an account shows references as QR codes.
     Offering(Box<Registration>),
-    /// A phone scanned one; the device's signature is awaited.
+    /// A phone scanned one, or a code was typed; the device's signature is awaited.
     Signing(Box<Signing>),
     /// Logged in; `active` once the device asked for what is waiting.
     Online {
@@ -50,6 +51,8 @@ pub struct Link {
     pub since: u64,
     /// How far it has come.
     pub stage: Stage,
+    /// The code that its client wants to be typed on a phone.
+    pub code: Option<Box<CodeRequest>>,
     /// The device at the other end, once known.
     pub address: Option<Address>,
     /// How the Noise channel was set up.
@@ -71,6 +74,7 @@ impl Link {
         Self {
             since: now,
             stage: Stage::Handshake,
+            code: None,
             address: None,
             pattern: None,
             routed: false,

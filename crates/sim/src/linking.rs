@@ -1,8 +1,10 @@
 //! Linking and unlinking devices.
 
+pub mod code;
+
 use std::collections::VecDeque;
 
-use rand::{Rng as _, RngExt as _};
+use rand::RngExt as _;
 use serde_json::json;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
@@ -17,6 +19,7 @@ use crate::link::{LinkId, Stage};
 use crate::pairing::{QrCode, Registration, Signing, sign_device};
 use crate::person::Device;
 use crate::queue::Queue;
+use crate::signal::SignalError;
 use crate::world::World;
 
 /// WhatsApp gives as many references as it lets a client show QR codes, one after the other.
@@ -27,13 +30,8 @@ const UNAUTHORIZED: u16 = 401;
 impl World {
     /// Gives a client without an account references to show as QR codes.
     pub(crate) fn offer_pairing(&mut self, id: LinkId, registration: Registration) {
-        let references: Vec<String> = (0..REFERENCES)
-            .map(|_| {
-                let mut bytes = [0; 24];
-                self.rng.fill_bytes(&mut bytes);
-                format!("2@{}", hex(&bytes))
-            })
-            .collect();
+        let references: Vec<String> =
+            (0..REFERENCES).map(|_| format!("2@{}", hex(&self.random_bytes::<24>()))).collect();
         for reference in &references {
             self.references.insert(reference.clone(), id);
         }
@@ -51,11 +49,11 @@ impl World {
         self.log(EventKind::PairOffer, None, Some(id), serde_json::Value::Null);
     }
 
-    /// A phone scans a QR code. Gives the name of the device that is being linked, and its connection.
+    /// A phone scans a QR code. Gives the connection of the client that is being linked.
     ///
     /// # Errors
     /// When the code is malformed, unknown, or does not belong to the client that shows it.
-    pub fn scan(&mut self, qr: &str, phone: Option<&str>, bad_secret: bool) -> Result<(Address, LinkId), Problem> {
+    pub fn scan(&mut self, qr: &str, phone: Option<&str>, bad_secret: bool) -> Result<LinkId, Problem> {
         let mut code = QrCode::parse(qr).map_err(|error| Problem::bad_request(error.to_string()))?;
         let unknown = || {
             Problem::not_found(
@@ -78,19 +76,29 @@ impl World {
             }
             None => self.unused_phone()?,
         };
+        self.vouch(id, &registration, &phone, &code.adv_secret)?;
+        Ok(id)
+    }
+
+    /// The phone tells the client what it is called from now on, under a secret that only the two know.
+    pub(crate) fn vouch(
+        &mut self,
+        id: LinkId,
+        registration: &Registration,
+        phone: &Phone,
+        secret: &[u8],
+    ) -> Result<(), Problem> {
         let number = {
-            let person = self.person(&phone)?;
+            let person = self.person(phone)?;
             person.next_device += 1;
             person.next_device - 1
         };
         let address = Address::new(phone.clone(), number);
         let now = self.now;
-        let Some(person) = self.people.get(&phone) else {
-            return Err(unknown());
-        };
-        let signing = sign_device(person, &registration, address.clone(), now, &mut self.rng)?;
+        let person = self.people.get(phone).ok_or(SignalError::Pending)?;
+        let signing = sign_device(person, registration, address.clone(), now, &mut self.rng)?;
         let success = NodeBuilder::new("pair-success").children([
-            leaf("device-identity", signing.for_device(&code.adv_secret)),
+            leaf("device-identity", signing.for_device(secret)),
             NodeBuilder::new("device").attr("jid", address.jid()).attr("lid", address.lid_jid()).build(),
             NodeBuilder::new("platform").attr("name", "smba").build(),
             // A business account tells its name here. Others tell it in the app state, without which a client would ask for that
@@ -110,7 +118,7 @@ impl World {
         self.references.retain(|_, owner| *owner != id);
         self.attribute(id, &address);
         self.touch();
-        Ok((address, id))
+        Ok(())
     }
 
     /// A stanza of a client that is being paired.

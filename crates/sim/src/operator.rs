@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::address::Phone;
 use crate::api::{
-    AccountView, CountersView, EventQuery, FaultAnswer, Health, MessageAnswer, MessageRequest, Problem, ScanAnswer,
-    ScanRequest, SessionView,
+    AccountView, CountersView, EventQuery, FaultAnswer, Health, MessageAnswer, MessageRequest, PairingCodeRequest,
+    Problem, ScanAnswer, ScanRequest, SessionView,
 };
 use crate::events::{Event, EventKind};
 use crate::faults::FaultRequest;
 use crate::hub::Hub;
+use crate::link::LinkId;
 use crate::messages::SentMessage;
+use crate::pairing::code::{self, TypedCode};
 
 /// How long a client may take to sign after it was scanned.
 const SIGNING: Duration = Duration::from_secs(10);
+/// How long a client may take to answer a code that was typed. Its share of the work is made to take long.
+const ANSWERING: Duration = Duration::from_secs(30);
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
@@ -45,26 +50,52 @@ impl Operator {
         let (seen, scanned) = self
             .hub
             .with(|world| (world.events.last(), world.scan(&request.qr, request.phone.as_deref(), request.bad_secret)));
-        let (address, link) = scanned?;
-        let outcome = |event: &Event| {
-            let answered = matches!(event.kind, EventKind::Pair | EventKind::PairRefused);
-            answered && event.jid.as_ref() == Some(&address)
-                || event.kind == EventKind::Disconnect && event.link == Some(link)
+        self.linked(scanned?, seen, SIGNING).await
+    }
+
+    /// Somebody types the code that a client shows on the phone with this number. Answers when the device is linked.
+    ///
+    /// # Errors
+    /// When no client shows a code for that number, it is another code, or the client does not answer as it should.
+    pub async fn pairing_code(&self, request: &PairingCodeRequest) -> Result<ScanAnswer, Problem> {
+        let phone = Phone::parse(&request.phone)
+            .ok_or_else(|| Problem::bad_request(format!("'{}' is no phone number", request.phone)))?;
+        let code = code::parse(&request.code).ok_or_else(|| {
+            Problem::bad_request("a pairing code has eight characters: digits but zero, letters but I, O and U")
+        })?;
+        let (link, asked) = self.hub.with(|world| world.code_request(&phone))?;
+        let typing = self.apart(move |hub| {
+            // Out of everybody's way: this is made to take long.
+            let (typed, ephemeral) = TypedCode::new(&code, &asked.ephemeral, &mut rand::make_rng());
+            hub.with(|world| {
+                let seen = world.events.last();
+                world.code_typed(link, &asked.reference, typed, &ephemeral).map(|()| seen)
+            })
+        });
+        self.linked(link, typing.await?, ANSWERING).await
+    }
+
+    /// Waits until the client of this connection is linked.
+    async fn linked(&self, link: LinkId, seen: u64, limit: Duration) -> Result<ScanAnswer, Problem> {
+        let outcome = |event: &&Event| {
+            let ends = matches!(event.kind, EventKind::Pair | EventKind::PairRefused | EventKind::Disconnect);
+            ends && event.link == Some(link)
         };
-        let find =
-            |new: u64| self.hub.with(|world| world.events.since(new.max(seen)).find(|event| outcome(event)).cloned());
-        match self.until(find, SIGNING).await {
-            Some(event) if event.kind == EventKind::Pair => {
+        let find = |new: u64| self.hub.with(|world| world.events.since(new.max(seen)).find(outcome).cloned());
+        let Some(event) = self.until(find, limit).await else {
+            return Err(Problem::timeout("the device was not linked: the client did not answer in time"));
+        };
+        match event.jid {
+            Some(address) if event.kind == EventKind::Pair => {
                 Ok(ScanAnswer { jid: address.to_string(), lid: address.lid_jid().to_string() })
             }
-            Some(event) if event.kind == EventKind::PairRefused => {
-                let why = event.detail.get("why").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+            _ if event.kind == EventKind::PairRefused => {
+                let why = event.detail.get("why").and_then(serde_json::Value::as_str).unwrap_or_default();
                 Err(Problem::conflict(format!("the device was not linked: {why}")))
             }
-            Some(_) => {
+            _ => {
                 Err(Problem::conflict("the device was not linked: the client closed the connection instead of signing"))
             }
-            None => Err(Problem::timeout("the device was not linked: the client did not sign in time")),
         }
     }
 

@@ -1,4 +1,6 @@
-//! Linking a device by QR code: what the phone signs, and what the device has to sign in turn.
+//! Linking a device: what the phone signs, and what the device has to sign in turn.
+
+pub mod code;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -152,7 +154,7 @@ pub fn sign_device(
 }
 
 impl Signing {
-    /// The content of `device-identity` in `pair-success`, sealed with the secret of the QR code.
+    /// The content of `device-identity` in `pair-success`, sealed with the secret of the QR code, or the one that a typed code led to.
     #[must_use]
     pub fn for_device(&self, adv_secret: &[u8]) -> Vec<u8> {
         let details = self.statement(None).encode_to_vec();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wacore_libsignal::protocol::{
     CiphertextMessage, CurveError, GenericSignedPreKey as _, IdentityKeyPair, KeyPair, PreKeyRecord,
-    PreKeySignalMessage, SessionStore as _, SignalMessage, SignalProtocolError, SignedPreKeyRecord, Timestamp,
+    PreKeySignalMessage, PublicKey, SessionStore as _, SignalMessage, SignalProtocolError, SignedPreKeyRecord, Timestamp,
     UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
 };
 
@@ -122,6 +122,15 @@ impl SignalIdentity {
     /// When the key is unusable.
     pub fn sign(&self, message: &[u8], rng: &mut StdRng) -> Result<Vec<u8>, SignalError> {
         Ok(self.identities.own().private_key().calculate_signature(message, rng)?.to_vec())
+    }
+
+    /// The secret shared between the identity key and somebody else's key.
+    ///
+    /// # Errors
+    /// When a key is unusable.
+    pub fn agree(&self, with: &[u8; 32]) -> Result<[u8; 32], SignalError> {
+        let with = PublicKey::from_djb_public_key_bytes(with)?;
+        Ok(self.identities.own().private_key().calculate_agreement(&with)?)
     }
 
     /// Keys for somebody who wants to write to this person, with a one-time prekey made for them alone.

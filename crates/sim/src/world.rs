@@ -298,10 +298,14 @@ impl World {
         self.close(id, Closing::Polite);
     }
 
-    pub(crate) fn new_message_id(&mut self) -> String {
-        let mut bytes = [0; 9];
+    pub(crate) fn random_bytes<const COUNT: usize>(&mut self) -> [u8; COUNT] {
+        let mut bytes = [0; COUNT];
         self.rng.fill_bytes(&mut bytes);
-        format!("3EB0{}", hex(&bytes).to_uppercase())
+        bytes
+    }
+
+    pub(crate) fn new_message_id(&mut self) -> String {
+        format!("3EB0{}", hex(&self.random_bytes::<9>()).to_uppercase())
     }
 
     pub(crate) fn new_stanza_id(&mut self) -> String {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, MessageRequest, Options, ScanRequest, Simulator};
+use holdfast_sim::{
+    Action, EventKind, EventQuery, FaultRequest, MessageRequest, Options, PairingCodeRequest, ScanRequest, Simulator,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread")]
 async fn baileys_pairs_and_talks_in_both_directions() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut baileys = Baileys::start(&simulator);
+    let mut baileys = Baileys::start(&simulator, &[]);
     let qr = baileys.next("qr").await["qr"].as_str().unwrap().to_owned();
     let linked =
         simulator.scan(&ScanRequest { qr, phone: Some(PHONE.to_owned()), ..ScanRequest::default() }).await.unwrap();
@@ -48,6 +50,27 @@ async fn baileys_pairs_and_talks_in_both_directions() {
     assert!(simulator.accounts()[0].devices.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn baileys_pairs_by_a_code_that_is_typed_on_the_phone() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut baileys = Baileys::start(&simulator, &["--number", PHONE]);
+    let code = baileys.next("code").await["code"].as_str().unwrap().to_owned();
+    // Baileys does not wait for the answer to its request.
+    let asked = EventQuery { kind: Some(EventKind::CodeRequested), ..EventQuery::default() };
+    simulator.wait(&asked).await.unwrap();
+
+    let types = |code: String| PairingCodeRequest { phone: PHONE.to_owned(), code };
+    let wrong = if code.starts_with('A') { code.replacen('A', "B", 1) } else { format!("A{}", &code[1..]) };
+    let problem = simulator.pairing_code(&types(wrong)).await.unwrap_err();
+    assert_eq!(problem.status, 409, "{problem}");
+    let linked = simulator.pairing_code(&types(code)).await.unwrap();
+    baileys.next("restart").await;
+    let open = baileys.next("open").await;
+    assert_eq!((&open["jid"], &open["lid"]), (&json!(linked.jid), &json!(linked.lid)));
+    assert_eq!(baileys.receives(&simulator, "hello from a contact").await, "notify");
+    baileys.sends(&simulator, "hello back").await;
+}
+
 async fn write(simulator: &Simulator, text: &str) {
     let request = MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: text.to_owned(), id: None };
     simulator.message(request).await.unwrap();
@@ -63,7 +86,7 @@ struct Baileys {
 }
 
 impl Baileys {
-    fn start(simulator: &Simulator) -> Self {
+    fn start(simulator: &Simulator, more: &[&str]) -> Self {
         let folder = folder();
         assert!(
             folder.join("node_modules/baileys").is_dir(),
@@ -72,6 +95,7 @@ impl Baileys {
         let mut process = Command::new("node")
             .arg(folder.join("client.mjs"))
             .args(["--url", simulator.ws_url(), "--root", simulator.root_public_key(), "--limit-ms", "120000"])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Query, ServiceConfig, get, post};
 use serde::Deserialize;
 
-use crate::api::{EventQuery, MessageRequest, Problem, ScanRequest};
+use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
 
@@ -20,6 +20,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/events", get().to(events))
         .route("/wait", get().to(wait))
         .route("/scan", post().to(scan))
+        .route("/pairing-code", post().to(pairing_code))
         .route("/message", post().to(message))
         .route("/fault", post().to(fault));
 }
@@ -59,6 +60,10 @@ async fn wait(operator: Data<Operator>, query: Query<EventQuery>) -> Answer {
 
 async fn scan(operator: Data<Operator>, request: Json<ScanRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.scan(&request).await?))
+}
+
+async fn pairing_code(operator: Data<Operator>, request: Json<PairingCodeRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.pairing_code(&request).await?))
 }
 
 async fn message(operator: Data<Operator>, request: Json<MessageRequest>) -> Answer {

@@ -1,4 +1,4 @@
-//! What devices ask about themselves: to be unlinked, or to be linked by a code.
+//! What devices ask about themselves: to be unlinked.
 
 use wacore_binary::Node;
 
@@ -10,7 +10,8 @@ use crate::world::World;
 impl World {
     pub(super) fn companion(&mut self, id: LinkId, address: &Address, node: &Node) {
         if node.get_optional_child("link_code_companion_reg").is_some() {
-            return self.send(id, link_code(node));
+            // It is linked already.
+            return self.send(id, error_of(node, 400, "bad-request"));
         }
         let Some(request) = node.get_optional_child("remove-companion-device") else {
             return self.send(id, result_of(node).build());
@@ -22,9 +23,4 @@ impl World {
         self.send(id, result_of(node).build());
         self.unlink(address, "logged out by its client");
     }
-}
-
-/// Pairing by a code that is typed into the phone is not simulated.
-pub(super) fn link_code(node: &Node) -> Node {
-    error_of(node, 501, "feature-not-implemented")
 }

@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod linking;
 mod messages;
+mod pairing_code;
 mod program;
 mod state;
 mod truth;
