@@ -4,5 +4,6 @@ mod bad_input;
 mod command_line;
 mod faults;
 mod first_light;
+mod pairing_code;
 mod safety;
 mod shutdown;
