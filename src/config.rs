@@ -2,6 +2,8 @@
 
 mod problem;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod uri;
 
 use std::path::PathBuf;
