@@ -18,6 +18,7 @@ mod evidence;
 mod http;
 mod link;
 mod message;
+mod pairing_code;
 mod reports;
 mod runtime;
 mod seal;

@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn the_object_shows_nothing_but_the_count_when_there_is_nothing_to_show() {
-        let mut shown = PairingView { qr: None, code: None, count: 0 };
+        let mut shown = PairingView::default();
         assert_eq!(object(&shown, Color::default()), serde_json::json!({ "count": 0 }));
-        shown = PairingView { qr: Some("2@abc".into()), code: None, count: 2 };
+        shown = PairingView { qr: Some("2@abc".into()), count: 2, ..PairingView::default() };
         let value = object(&shown, Color::default());
         assert_eq!(value["code"], "2@abc");
         assert_eq!(value["pairingCode"], serde_json::Value::Null);

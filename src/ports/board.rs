@@ -15,6 +15,8 @@ pub struct PairingView {
     pub qr: Option<String>,
     /// The code to be typed on the phone.
     pub code: Option<String>,
+    /// The number of that phone.
+    pub number: Option<String>,
     /// How many QR codes were shown since the operator asked.
     pub count: u32,
 }

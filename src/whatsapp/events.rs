@@ -23,6 +23,7 @@ use whatsapp_rust::{Client, OwnedNodeRef};
 use super::backend::Backend;
 use super::evidence::Attempt;
 use super::message;
+use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
 use crate::ports::clock::Clock;
 use crate::ports::link::Report;
@@ -37,8 +38,8 @@ pub(super) type Answer = Option<String>;
 pub(super) struct Dial {
     pub(super) link: LinkId,
     pub(super) attempt: Arc<Attempt>,
-    /// The number for which a pairing code is wanted.
-    pub(super) number: Mutex<Option<String>>,
+    /// The code to be typed on the phone, if one is wanted.
+    pub(super) code: PairingCode,
     /// Whether a pairing is still to be told of: there were no credentials when the dial began.
     pub(super) unpaired: AtomicBool,
     /// The library has done all that it does after a pairing.
@@ -204,22 +205,27 @@ impl Listener {
         self.owner(link);
     }
 
-    fn qr(&self, dial: &Dial, text: String, valid: Duration) {
+    fn qr(&self, dial: Arc<Dial>, text: String, valid: Duration) {
         self.reports.fact(Fact::QrShown { link: dial.link, text, valid });
-        // A code can be asked for once the server has offered to pair. One is made per attempt: another would void it.
-        let number = dial.number.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(number) = number {
-            self.ask_for_code(number);
-        }
+        // A code can be asked for once the server has offered to pair.
+        self.ask_for_code(dial);
     }
 
-    pub(super) fn ask_for_code(&self, number: String) {
+    /// A pairing code for this number is wanted, on a link that shows QR codes.
+    pub(super) fn want_code(&self, number: String) {
+        let Some(dial) = self.dial() else { return };
+        dial.code.want(number);
+        self.ask_for_code(dial);
+    }
+
+    fn ask_for_code(&self, dial: Arc<Dial>) {
         let Some(client) = self.client() else { return };
-        let instance = self.instance.clone();
+        let (instance, reports, link) = (self.instance.clone(), self.reports.clone(), dial.link);
         self.handle.spawn(async move {
-            let options = whatsapp_rust::pair_code::PairCodeOptions { phone_number: number, ..Default::default() };
-            if let Err(error) = client.pair_with_code(options).await {
-                warn!(instance.id = %instance, "No pairing code was made: {error}");
+            match dial.code.ask(&client).await {
+                Some(Ok(Shown { number, code })) => reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES }),
+                Some(Err(error)) => warn!(instance.id = %instance, "No pairing code was made: {error}"),
+                None => {}
             }
         });
     }
@@ -298,8 +304,8 @@ pub(super) fn interest() -> EventInterest {
         EventKind::PairSuccess,
         EventKind::PairError,
         EventKind::PairingQrCode,
-        EventKind::PairingCode,
         EventKind::PairingCodeError,
+        EventKind::PairingCodeRefresh,
         EventKind::PairingQrCodesExhausted,
         EventKind::QrScannedWithoutMultidevice,
         EventKind::Messages,
@@ -327,11 +333,13 @@ impl EventHandler for Listener {
                 dial.pairing_done.notify_one();
             }
             Event::PairError(error) => warn!(instance.id = %self.instance, "The pairing failed: {}", error.error),
-            Event::PairingQrCode(qr) => self.qr(&dial, qr.code.clone(), qr.timeout),
-            Event::PairingCode(shown) => {
-                self.reports.fact(Fact::CodeShown { link, code: shown.code.clone(), valid: shown.timeout });
-            }
+            Event::PairingQrCode(qr) => self.qr(dial, qr.code.clone(), qr.timeout),
             Event::PairingCodeError(error) => warn!(instance.id = %self.instance, "No pairing code: {}", error.error),
+            // WhatsApp wants it so, or somebody has typed another code and did not try again. Nobody is there to press a button.
+            Event::PairingCodeRefresh(_) => {
+                dial.code.voided();
+                self.ask_for_code(dial);
+            }
             Event::PairingQrCodesExhausted(end) => self.codes_used_up(&dial, end.disconnected),
             Event::QrScannedWithoutMultidevice(_) => {
                 warn!(instance.id = %self.instance, "The phone that scanned does not support linked devices");

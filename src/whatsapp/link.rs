@@ -71,7 +71,7 @@ impl Link for Handset {
 
     fn request_code(&self, link: LinkId, number: String) {
         if let Some(live) = self.0.live(link) {
-            live.listener.ask_for_code(number);
+            live.listener.want_code(number);
         }
     }
 

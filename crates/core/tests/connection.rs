@@ -200,6 +200,31 @@ fn connecting_again_and_again_opens_one_socket() {
 }
 
 #[test]
+fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
+    let code = |number: &str| Method::Code(number.into());
+    let shown = |link, number: &str| Event::CodeShown { link: LinkId(link), number: number.into(), code: "ABCD1234".into(), valid: secs(180) };
+    let qr = |link| Event::QrShown { link: LinkId(link), text: "qr".into(), valid: secs(20) };
+    let mut story = Story::unpaired();
+    story.happens(Event::Connect { method: code("1") });
+    story.happens(qr(1));
+    story.happens(Event::Connect { method: code("2") });
+    assert!(story.did(&Effect::RequestCode { link: LinkId(1), number: "2".into() }));
+    story.happens(shown(1, "1"));
+    assert!(!story.published(&Notice::Code { number: "1".into(), code: "ABCD1234".into() }), "it is for the number of before");
+    story.happens(shown(1, "2"));
+    assert!(story.published(&Notice::Code { number: "2".into(), code: "ABCD1234".into() }));
+    // A QR code that is void soon does not take the pairing code with it.
+    story.happens(qr(1));
+    story.passes(secs(100));
+    story.happens(Event::Elapsed);
+    assert_eq!((story.phase(), story.closed()), (Phase::Pairing, vec![]));
+
+    story.happens(Event::Restart);
+    story.down(1, DownReason::Requested);
+    assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: Some(code("2")), rebuild: false, refresh_version: false }));
+}
+
+#[test]
 fn codes_stop_at_the_limit_and_a_later_connect_starts_over() {
     let mut story = Story::unpaired();
     story.policy.qr_limit = 3;

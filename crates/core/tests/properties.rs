@@ -37,7 +37,7 @@ impl Fact {
     fn about(&self, link: LinkId) -> Event {
         match self {
             Self::Qr => Event::QrShown { link, text: "qr".into(), valid: Duration::from_secs(20) },
-            Self::Code => Event::CodeShown { link, code: "ABCD1234".into(), valid: Duration::from_secs(160) },
+            Self::Code => Event::CodeShown { link, number: "5511999999999".into(), code: "ABCD1234".into(), valid: Duration::from_secs(160) },
             Self::Paired => Event::Paired { link },
             Self::Authenticated => Event::Authenticated { link },
             Self::Ready => Event::Ready { link },

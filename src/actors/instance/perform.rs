@@ -90,9 +90,10 @@ impl InstanceActor {
                 self.pairing.count = count;
                 self.scribe.publish(EngineEvent::qr(name, Some(&text), None, self.pairing.code.as_deref()));
             }
-            Notice::Code { code } => {
+            Notice::Code { number, code } => {
                 self.scribe.publish(EngineEvent::qr(name, self.pairing.qr.as_deref(), None, Some(&code)));
                 self.pairing.code = Some(code);
+                self.pairing.number = Some(number);
             }
             Notice::QrLimit => {
                 self.scribe.publish(EngineEvent::qr_limit());

@@ -21,6 +21,7 @@ use crate::ports::link::{LinkSpec, Report, SealReason};
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
 use crate::whatsapp::evidence::Attempt;
+use crate::whatsapp::pairing_code::PairingCode;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::seal::Seal;
 
@@ -226,7 +227,7 @@ impl Driver {
         let dial = Dial {
             link: order.link,
             attempt: Arc::clone(attempt),
-            number: Mutex::new(number),
+            code: PairingCode::new(number),
             unpaired: AtomicBool::new(!holder.backend.is_linked()),
             pairing_done: Notify::new(),
         };

@@ -107,7 +107,10 @@ impl Supervisor {
                     Dial::Codes => {
                         entry.status = status(InstancePhase::Pairing, false);
                         entry.pairing.qr = Some(format!("2@ref{dials},noise,identity,secret"));
-                        entry.pairing.code = matches!(method, Some(Method::Code(_))).then(|| format!("CODE000{dials}"));
+                        if let Some(Method::Code(number)) = method {
+                            entry.pairing.code = Some(format!("CODE000{dials}"));
+                            entry.pairing.number = Some(number);
+                        }
                         entry.pairing.count += 1;
                     }
                     Dial::Online => entry.status = status(InstancePhase::Online, true),
@@ -152,9 +155,10 @@ impl Handler<ConnectInstance> for Supervisor {
         })?;
         let entry = self.board.get(&id).ok_or(CommandError::Unknown)?;
         match (entry.status.phase, method) {
-            (InstancePhase::Pairing, Method::Code(_)) if entry.pairing.code.is_none() => {
+            (InstancePhase::Pairing, Method::Code(number)) if entry.pairing.number.as_ref() != Some(&number) => {
                 self.board.update(&id, |entry| {
                     entry.pairing.code = Some("LATE0001".to_owned());
+                    entry.pairing.number = Some(number);
                     true
                 });
             }

@@ -77,6 +77,25 @@ async fn a_mistyped_code_can_be_typed_again() {
     engine.reaches("shop", "open").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_gets_a_code_of_its_own() {
+    const RIGHT: &str = "5511999990002";
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.create("shop", None).await;
+    let first = shown(&connect(&engine, SHOP).await);
+    let second = shown(&connect(&engine, RIGHT).await);
+    assert_ne!(first, second);
+    assert_eq!(shown(&connect(&engine, RIGHT).await), second);
+    // Without a number, whatever is shown is read.
+    assert_eq!(shown(&engine.api().get("/instance/connect/shop").await.good()), second);
+    type_code(&sim, RIGHT, &second).await;
+    let said = engine.reaches("shop", "open").await;
+    assert_eq!(said["state"], "open");
+    assert_eq!(sim.counters(Some(SHOP)).unwrap().tally.logins, 0);
+}
+
 async fn connect(engine: &Engine<'_>, number: &str) -> Value {
     eventually("a pairing code", || async {
         let answer = engine.api().get(&format!("/instance/connect/shop?number={number}")).await.good();

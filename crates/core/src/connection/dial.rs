@@ -29,6 +29,7 @@ impl Machine {
         }
         let link = self.last_link.next();
         self.last_link = link;
+        self.dialled_at = env.now;
         self.link = Some(link);
         let rebuild = std::mem::take(&mut self.rebuild);
         effects.push(Effect::OpenLink { link, method: method.clone(), rebuild, refresh_version });
@@ -68,7 +69,7 @@ impl Machine {
             State::Pairing { .. } => self.give_up_on_link(DownReason::QrExhausted, env, effects),
             State::Online { .. } => self.give_up_on_link(DownReason::Silent, env, effects),
             State::BackingOff { .. } | State::Waiting { .. } | State::Parked { .. } => {
-                let method = (!self.paired).then_some(Method::Qr);
+                let method = self.pairing_method();
                 self.dial(method, env, effects);
             }
             State::LoggingOut { .. } => {

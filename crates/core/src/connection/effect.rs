@@ -49,8 +49,8 @@ pub enum Notice {
     Closed { why: Option<DownReason> },
     /// A QR code is to be shown; `count` numbers those of this attempt from 1.
     Qr { text: String, count: u32 },
-    /// A pairing code is to be typed on the phone.
-    Code { code: String },
+    /// A pairing code is to be typed on the phone with this number.
+    Code { number: String, code: String },
     /// Nobody scanned in time, and no further QR code will be made until somebody asks.
     QrLimit,
     /// WhatsApp has logged the device out.

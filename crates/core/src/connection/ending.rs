@@ -2,7 +2,6 @@
 
 use super::down_reason::{DownReason, Verdict};
 use super::effect::{Effect, Notice};
-use super::event::Method;
 use super::state::{Machine, ParkReason, State, WaitReason};
 use super::step::Env;
 
@@ -16,7 +15,7 @@ impl Machine {
             // The state was decided when the close began; all that was missing is the end of the old socket.
             State::BackingOff { until, .. } if asked => {
                 if env.now >= until {
-                    let method = (!self.paired).then_some(Method::Qr);
+                    let method = self.pairing_method();
                     self.dial(method, env, effects);
                 }
                 return;
@@ -41,7 +40,7 @@ impl Machine {
             Verdict::Upgrade if !self.version_refreshed => {
                 self.version_refreshed = true;
                 self.rebuild = true;
-                let method = (!self.paired).then_some(Method::Qr);
+                let method = self.pairing_method();
                 self.dial_with(method, true, env, effects);
             }
             Verdict::Upgrade => self.state = State::Parked { why: ParkReason::Outdated, retry: None },
@@ -58,11 +57,10 @@ impl Machine {
     fn pairing_lost(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
         // The client ends itself for good once its codes are used up, so the next attempt needs a new one.
         self.rebuild = true;
-        if let (State::Pairing { method, .. }, DownReason::QrExhausted) = (&self.state, &why)
+        if let (State::Pairing { .. }, DownReason::QrExhausted) = (&self.state, &why)
             && self.qr_shown < env.policy.qr_limit
         {
-            let method = method.clone();
-            return self.dial(Some(method), env, effects);
+            return self.dial(self.pairing_method(), env, effects);
         }
         self.back_off(why, env);
     }

@@ -47,8 +47,8 @@ pub enum Event {
     PingDue,
     /// A new QR text is to be shown; it is replaced or void after `valid`.
     QrShown { link: LinkId, text: String, valid: Duration },
-    /// The pairing code that belongs to the number is known.
-    CodeShown { link: LinkId, code: String, valid: Duration },
+    /// The pairing code for this number is known.
+    CodeShown { link: LinkId, number: String, code: String, valid: Duration },
     /// The phone accepted the device and the credentials are durable.
     Paired { link: LinkId },
     /// WhatsApp accepted the login.

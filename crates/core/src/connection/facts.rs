@@ -24,13 +24,15 @@ impl Machine {
                     effects.push(Effect::Publish(Notice::Qr { text, count: self.qr_shown }));
                 }
             }
-            Event::CodeShown { code, valid, .. } => {
-                if self.show(valid, env) {
-                    effects.push(Effect::Publish(Notice::Code { code }));
+            Event::CodeShown { number, code, valid, .. } => {
+                // Meanwhile another number may have been asked for, with which this code leads nowhere.
+                if self.method == Method::Code(number.clone()) && self.show(valid, env) {
+                    effects.push(Effect::Publish(Notice::Code { number, code }));
                 }
             }
             Event::Paired { link } => {
                 self.paired = true;
+                self.method = Method::Qr;
                 self.qr_shown = 0;
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
                 if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {
@@ -40,7 +42,7 @@ impl Machine {
             Event::Authenticated { link } => {
                 if matches!(self.state, State::Connecting { .. } | State::Pairing { .. }) {
                     self.version_refreshed = false;
-                    self.state = State::Syncing { link, ready: false, until: env.now.after(env.policy.login_timeout) };
+                    self.state = State::Syncing { link, ready: false, until: self.dialled_at.after(env.policy.login_timeout) };
                 }
             }
             Event::Ready { link } => {
@@ -89,7 +91,8 @@ impl Machine {
     fn show(&mut self, valid: Duration, env: Env<'_>) -> bool {
         let until = env.now.after(valid + env.policy.connect_timeout);
         if let State::Pairing { until: shown, .. } = &mut self.state {
-            *shown = until;
+            // A QR code that is replaced soon does not shorten the life of a pairing code.
+            *shown = (*shown).max(until);
         } else if let State::Connecting { link, method, .. } = &self.state {
             self.state = State::Pairing { link: *link, method: method.clone().unwrap_or(Method::Qr), until };
         } else {

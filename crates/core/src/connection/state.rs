@@ -222,12 +222,16 @@ pub struct Machine {
     /// When a close that is under way counts as stuck.
     pub(super) closing_until: Option<Timestamp>,
     pub(super) last_link: LinkId,
+    /// When the present link was dialled.
+    pub(super) dialled_at: Timestamp,
     /// Failures in a row; a stable connection or an operator's command resets it.
     pub(super) failures: u32,
     /// Extra steps of backoff after a rate limit.
     pub(super) penalty: u32,
     /// Takeovers by another connection in a row.
     pub(super) takeovers: u32,
+    /// How a new device is to be linked, as the operator asked.
+    pub(super) method: Method,
     /// QR codes shown since the operator asked.
     pub(super) qr_shown: u32,
     /// Until when a 401 is doubted, because the pairing is only just done.
@@ -248,9 +252,11 @@ impl Machine {
             link: None,
             closing_until: None,
             last_link: LinkId(0),
+            dialled_at: Timestamp::from_millis(0),
             failures: 0,
             penalty: 0,
             takeovers: 0,
+            method: Method::Qr,
             qr_shown: 0,
             doubt_until: None,
             version_refreshed: false,

@@ -145,9 +145,10 @@ impl Machine {
     fn connect(&mut self, method: Method, env: Env<'_>, effects: &mut Vec<Effect>) {
         self.want(Desired::Connected, effects);
         match (&mut self.state, method) {
-            (State::Pairing { link, method: shown @ Method::Qr, .. }, Method::Code(number)) => {
+            (State::Pairing { link, method: shown, .. }, Method::Code(number)) if *shown != Method::Code(number.clone()) => {
                 effects.push(Effect::RequestCode { link: *link, number: number.clone() });
-                *shown = Method::Code(number);
+                self.method = Method::Code(number);
+                shown.clone_from(&self.method);
             }
             (
                 State::Connecting { .. }
@@ -159,8 +160,8 @@ impl Machine {
             ) => {}
             (_, method) => {
                 self.forgive();
-                let method = (!self.paired).then_some(method);
-                self.dial(method, env, effects);
+                self.method = method;
+                self.dial(self.pairing_method(), env, effects);
             }
         }
     }
@@ -259,16 +260,15 @@ impl Machine {
         self.version_refreshed = false;
     }
 
-    fn pairing_method(&self) -> Option<Method> {
-        if let State::Pairing { method, .. } | State::Connecting { method: Some(method), .. } = &self.state {
-            return Some(method.clone());
-        }
-        (!self.paired).then_some(Method::Qr)
+    /// Returns how the next dial pairs, or that it logs in.
+    pub(super) fn pairing_method(&self) -> Option<Method> {
+        (!self.paired).then(|| self.method.clone())
     }
 
     pub(super) fn unpair(&mut self, effects: &mut Vec<Effect>) {
         if self.paired {
             self.paired = false;
+            self.method = Method::Qr;
             self.rebuild = true;
             effects.push(Effect::ArchiveCredentials);
         }
