@@ -1,7 +1,6 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
 pub mod data_dir;
-mod keys;
 mod signals;
 mod wiring;
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use holdfast_core::shutdown::ShutdownReport;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -50,15 +49,14 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
     };
     let api_key = api_key(&settings, &data_dir, announce)?;
+    let listener = bind(&settings)?;
+    let address = listener.local_addr().context("the HTTP address cannot be read")?;
     let clock = Clock::start();
     let store = open_store(&settings, &data_dir, clock, &runtime).await?;
     let node = match &settings.node_id {
         Some(node) => node.clone(),
         None => data_dir.node_id()?,
     };
-    let listener = bind(&settings)?;
-    let address = listener.local_addr().context("the HTTP address cannot be read")?;
-
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
     let server = http::serve(parts.api(&settings, api_key), listener).context("the HTTP server cannot be started")?;
     let http = server.handle();
@@ -99,13 +97,13 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
 
 async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
     let key = match &settings.session_key {
-        Some(text) => keys::parse(text.expose_secret()).context("SESSION_ENCRYPTION_KEY cannot be used")?,
+        Some(key) => key.clone(),
         None => data_dir.session_key()?,
     };
     let options = StoreOptions {
         url: settings.database.path.display().to_string(),
         client_name: settings.database.client_name.clone(),
-        key: EncryptionKey::new(key),
+        key: EncryptionKey::new(key.0),
         runtime: runtime.clone(),
         clock,
         retention: Retention::default(),

@@ -35,8 +35,8 @@ enum Command {
 /// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 1 otherwise.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = load_env_file() {
-        complain(&format!("error: the file .env cannot be read: {error}"));
+    if let Err(why) = load_env_file() {
+        complain(&format!("error [cfg-env-file] .env: {why}"));
         return ExitCode::from(EX_CONFIG);
     }
     match arguments.command.unwrap_or(Command::Serve) {
@@ -58,12 +58,15 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Reads `.env`; variables that are set already win.
-fn load_env_file() -> Result<(), dotenvy::Error> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
+/// Reads `.env` in the working directory; variables that are set already win.
+///
+/// The error does not quote the file, whose lines may hold secrets.
+fn load_env_file() -> Result<(), String> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
-        Err(error) => Err(error),
+        Err(dotenvy::Error::Io(error)) => Err(format!("the file cannot be read: {error}")),
+        Err(_) => Err("a line cannot be understood; write NAME=value, with quotes around a value that holds a space".to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod problem;
 mod reader;
+mod session_key;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use self::problem::{Problem, Severity};
 use self::reader::Reader;
+pub use self::session_key::SessionKey;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -32,7 +34,7 @@ pub struct Settings {
     pub expose_token: bool,
     pub database: Database,
     /// 32 bytes in hex or base64; a key file in the data directory when unset.
-    pub session_key: Option<SecretString>,
+    pub session_key: Option<SessionKey>,
     pub whatsapp: WhatsApp,
     /// The rules that every instance lives by.
     pub policy: Policy,
@@ -128,7 +130,7 @@ impl Settings {
                 path: uri::database(&mut r, &data_dir),
                 client_name: r.text("DATABASE_CONNECTION_CLIENT_NAME", "evolution"),
             },
-            session_key: r.secret("SESSION_ENCRYPTION_KEY"),
+            session_key: session_key(&mut r),
             whatsapp: WhatsApp {
                 url: uri::websocket(&mut r),
                 version: uri::version(&mut r),
@@ -157,6 +159,20 @@ impl Settings {
         }
         Ok((settings, problems))
     }
+}
+
+fn session_key(r: &mut Reader<'_>) -> Option<SessionKey> {
+    let text = r.optional("SESSION_ENCRYPTION_KEY")?;
+    let key = SessionKey::parse(&text);
+    if key.is_none() {
+        r.error(
+            "SESSION_ENCRYPTION_KEY",
+            "cfg-session-key",
+            "the value is not a key",
+            "write 32 bytes as 64 hexadecimal digits or as base64",
+        );
+    }
+    key
 }
 
 fn server(r: &mut Reader<'_>) -> Server {

@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use secrecy::SecretString;
 use tracing::warn;
 
+use crate::config::SessionKey;
+
 /// How long a second process waits for the first to be gone, as in a rolling restart.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -67,10 +69,11 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be read or written, or if the file holds something else.
-    pub fn session_key(&self) -> Result<[u8; 32]> {
+    pub fn session_key(&self) -> Result<SessionKey> {
         let path = self.path.join("session-key");
         let (text, _) = keep(&path, || random(32).map(|bytes| hex(&bytes)))?;
-        super::keys::parse(&text).with_context(|| format!("the key file {} does not hold 32 bytes in hex or base64", path.display()))
+        SessionKey::parse(&text)
+            .with_context(|| format!("the key file {} does not hold 32 bytes in hex or base64", path.display()))
     }
 
     /// Returns the kept name of this node.

@@ -74,11 +74,12 @@ impl<'a> Reader<'a> {
         let Some(text) = self.optional(name) else { return default };
         match text.parse::<T>() {
             Ok(value) if range.contains(&value) => value,
-            Ok(_) => {
+            // What is too large for its type is a number all the same.
+            parsed if parsed.is_ok() || text.parse::<i128>().is_ok() => {
                 self.error(name, "cfg-out-of-range", "the number is out of range", format!("write a number from {} to {}", range.start(), range.end()));
                 default
             }
-            Err(_) => {
+            _ => {
                 self.error(name, "cfg-not-a-number", "the value is not a whole number", format!("write a number from {} to {}", range.start(), range.end()));
                 default
             }

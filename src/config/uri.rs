@@ -10,25 +10,26 @@ use super::reader::Reader;
 pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
     let provider = r.optional("DATABASE_PROVIDER");
     let uri = r.optional("DATABASE_CONNECTION_URI");
-    let scheme = uri.as_deref().and_then(|uri| uri.split_once("://")).map(|(scheme, _)| scheme.to_owned());
+    let scheme = uri.as_deref().map(|uri| uri.split_once("://").map_or("", |(scheme, _)| scheme).to_owned());
+    let at_fault = if provider.is_some() { "DATABASE_PROVIDER" } else { "DATABASE_CONNECTION_URI" };
     match (provider.as_deref(), scheme.as_deref()) {
-        (Some("mysql"), _) | (_, Some("mysql")) => r.error(
-            "DATABASE_PROVIDER",
-            "cfg-database-mysql",
-            "MySQL is not supported",
-            "use sqlite, or leave the database variables unset",
-        ),
+        (Some("mysql"), _) | (_, Some("mysql")) => {
+            r.error(at_fault, "cfg-database-mysql", "MySQL is not supported", "use sqlite, or leave the database variables unset");
+        }
         (Some("postgresql" | "psql_bouncer"), _) | (_, Some("postgres" | "postgresql")) => r.error(
-            "DATABASE_PROVIDER",
+            at_fault,
             "cfg-database-postgresql",
             "this build does not speak to PostgreSQL yet",
             "use sqlite, or leave the database variables unset",
         ),
         (None | Some("sqlite"), None | Some("sqlite")) => {}
+        (None | Some("sqlite"), Some(_)) => r.error(
+            "DATABASE_CONNECTION_URI",
+            "cfg-database-uri",
+            "the value is not the address of a database",
+            "write sqlite:// and the path of a file",
+        ),
         (Some(_), _) => r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite"),
-        (None, Some(_)) => {
-            r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", "the address has an unknown scheme", "write sqlite://PATH");
-        }
     }
     let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());
     path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from)

@@ -8,13 +8,14 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
+    origin_wall: DateTime<Utc>,
 }
 
 impl Clock {
     /// Starts a clock at zero.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now(), origin_wall: Utc::now() }
     }
 
     /// Returns the milliseconds since the process began; never goes back.
@@ -29,10 +30,9 @@ impl Clock {
         Utc::now()
     }
 
-    /// Returns the wall clock's time at a moment of this clock.
+    /// Returns a moment of this clock as people write it. The same moment is always the same text, however the wall clock is set.
     pub fn wall_at(&self, moment: Timestamp) -> DateTime<Utc> {
-        let now = self.now();
-        let shift = |d: std::time::Duration| chrono::TimeDelta::from_std(d).unwrap_or_default();
-        self.wall() + shift(now.until(moment)) - shift(now.since(moment))
+        let since = i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
+        self.origin_wall + chrono::TimeDelta::try_milliseconds(since).unwrap_or_default()
     }
 }
