@@ -42,6 +42,7 @@ macro_rules! conformance {
             webhooks {
                 a_webhook_is_created_then_replaced,
                 disabling_a_webhook_drops_what_waits_for_it,
+                nothing_is_queued_for_what_is_no_web_address,
                 an_unreadable_list_of_events_is_an_error,
             }
             sessions {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::prelude::{
     ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture, WrapFuture,
 };
-use holdfast_core::connection::{Event, Phase};
+use holdfast_core::connection::{Event, Phase, Refusal};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
@@ -211,6 +211,12 @@ impl Handler<WhereIs> for SupervisorActor {
     type Result = Result<InstancePorts, CommandError>;
 
     fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
+        let line = self.roster.get_mut(&question.id).ok_or(CommandError::Unknown)?;
+        match line.child {
+            Child::Queued | Child::Running { .. } => {}
+            // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
+            Child::Restarting { .. } | Child::Quarantined | Child::Ended => return Err(CommandError::Refused(Refusal::NotConnected)),
+        }
         let addr = self.reach(&question.id, ctx)?;
         Ok(InstancePorts { send_text: addr.recipient() })
     }

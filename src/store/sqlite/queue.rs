@@ -50,7 +50,9 @@ pub(super) fn add<'e>(
         ))
         .first(tx.conn)
         .optional()?;
-    let Some(subscriber) = subscriber else { return Ok(0) };
+    // Clients write an empty text, or a word for it, where they mean no address; Evolution passes such a webhook by.
+    let callable = |one: &Subscriber| one.url.starts_with("http://") || one.url.starts_with("https://");
+    let Some(subscriber) = subscriber.filter(callable) else { return Ok(0) };
     let keys = event_keys(subscriber.events.as_deref(), id.as_str())?;
     let wanted: Vec<EventName> = keys.iter().filter_map(|key| EventName::from_key(key)).collect();
     let mut added = 0;

@@ -49,6 +49,17 @@ pub(super) async fn disabling_a_webhook_drops_what_waits_for_it(bench: Bench) ->
     Ok(())
 }
 
+pub(super) async fn nothing_is_queued_for_what_is_no_web_address(bench: Bench) -> Outcome {
+    let id = bench.subscriber("shop", &[EventName::Call]).await?;
+    for url in ["", "vazio", "ftp://files.test", "httpx://odd.test"] {
+        bench.store.set_webhook(&id, WebhookSpec { url: url.to_owned(), ..webhook(&[EventName::Call]) }).await?;
+        assert_eq!(bench.store.append(&id, vec![event(EventName::Call, "lost")]).await?, 0, "{url:?}");
+    }
+    bench.store.set_webhook(&id, WebhookSpec { url: "https://hooks.test".to_owned(), ..webhook(&[EventName::Call]) }).await?;
+    assert_eq!(bench.store.append(&id, vec![event(EventName::Call, "kept")]).await?, 1);
+    Ok(())
+}
+
 pub(super) async fn an_unreadable_list_of_events_is_an_error(bench: Bench) -> Outcome {
     let id = bench.subscriber("shop", &[EventName::Call]).await?;
     bench.database.execute(r#"UPDATE "Webhook" SET "events" = 'null'"#)?;
