@@ -32,8 +32,8 @@ use self::inbound::PendingRows;
 use super::seal::Seal;
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
-use crate::ports::session::{Clear, SessionBatch, Write};
-use crate::ports::store::{Store, StoreError};
+use crate::ports::session::{Clear, SessionBatch, Sessions, Write};
+use crate::ports::store::StoreError;
 
 /// What the library's traits return.
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
@@ -63,7 +63,7 @@ pub(super) enum Claimed {
 
 /// The storage of one client.
 pub(super) struct Backend {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Sessions>,
     instance: InstanceId,
     seal: Arc<Seal>,
     clock: Clock,
@@ -89,7 +89,7 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(store: Arc<dyn Store>, instance: InstanceId, seal: Arc<Seal>, clock: Clock, grace: Duration) -> Self {
+    pub(super) fn new(store: Arc<dyn Sessions>, instance: InstanceId, seal: Arc<Seal>, clock: Clock, grace: Duration) -> Self {
         Self {
             store,
             instance,
@@ -189,12 +189,12 @@ impl Backend {
         let until = self.clock.now().after(self.grace);
         let mut wait = FIRST_RETRY;
         loop {
-            self.seal.check().map_err(|_| Unusable)?;
+            self.seal.check().map_err(|_sealed| Unusable)?;
             let left = self.clock.now().until(until);
             let failed = match timeout(left, operation()).await {
                 Ok(Ok(value)) => {
                     // What was read before the seal is not used after it.
-                    self.seal.check().map_err(|_| Unusable)?;
+                    self.seal.check().map_err(|_sealed| Unusable)?;
                     return Ok(value);
                 }
                 Ok(Err(error)) => Some(error),

@@ -30,6 +30,9 @@ const MAX_MESSAGE: usize = 17 * 1024 * 1024;
 /// How much may wait to be written before a write fails.
 const MAX_UNSENT: usize = 2 * MAX_MESSAGE;
 
+/// The library gives a dial 20 seconds and then forgets it; ours ends before that, so that the reason is known.
+const LONGEST: Duration = Duration::from_secs(19);
+
 const LOOPBACK_ONLY: &str = "this build has the feature `simulator` and therefore dials loopback addresses only";
 const ENCRYPTED_ONLY: &str = "an unencrypted ws:// address has to be a loopback address";
 
@@ -85,7 +88,8 @@ impl Dialler {
         if let Some(address) = literal {
             permitted(url.scheme(), &[address]).map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
         }
-        Ok(Self { url, tls: Arc::new(tls_config(&settings.extra_roots)?), within: settings.connect_timeout })
+        let tls = Arc::new(tls_config(&settings.extra_roots)?);
+        Ok(Self { url, tls, within: settings.connect_timeout.min(LONGEST) })
     }
 
     pub(super) fn tls(&self) -> ClientConfig {
@@ -98,12 +102,12 @@ impl Dialler {
         let until = Instant::now() + self.within;
         let late = |why: DownReason, stage: &str| DialError::new(why, format!("{stage} took too long"));
 
-        let addresses = timeout_at(until, self.resolve()).await.map_err(|_| late(DownReason::Dns, "resolving the name"))??;
-        let tcp = timeout_at(until, connect(&addresses)).await.map_err(|_| late(DownReason::Unreachable, "the connection"))??;
+        let addresses = timeout_at(until, self.resolve()).await.map_err(|_elapsed| late(DownReason::Dns, "resolving the name"))??;
+        let tcp = timeout_at(until, connect(&addresses)).await.map_err(|_elapsed| late(DownReason::Unreachable, "the connection"))??;
         // The frames are small and each waits for an answer.
         let _ = tcp.set_nodelay(true);
-        let stream = timeout_at(until, self.secure(tcp)).await.map_err(|_| late(DownReason::Tls, "the TLS handshake"))??;
-        timeout_at(until, self.upgrade(stream)).await.map_err(|_| late(DownReason::Unreachable, "the WebSocket upgrade"))?
+        let stream = timeout_at(until, self.secure(tcp)).await.map_err(|_elapsed| late(DownReason::Tls, "the TLS handshake"))??;
+        timeout_at(until, self.upgrade(stream)).await.map_err(|_elapsed| late(DownReason::Unreachable, "the WebSocket upgrade"))?
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -136,12 +140,12 @@ impl Dialler {
     }
 
     async fn upgrade(&self, stream: MaybeTlsStream<TcpStream>) -> Result<WebSocket, DialError> {
-        let refused = |error: WsError| match error {
-            WsError::Http(response) => {
+        let refused = |error: WsError| {
+            if let WsError::Http(response) = error {
                 let status = response.status().as_u16();
-                DialError::new(DownReason::UpgradeRefused { status }, format!("the WebSocket upgrade was answered with {status}"))
+                return DialError::new(DownReason::UpgradeRefused { status }, format!("the WebSocket upgrade was answered with {status}"));
             }
-            other => DialError::new(DownReason::Unreachable, format!("the WebSocket upgrade failed: {other}")),
+            DialError::new(DownReason::Unreachable, format!("the WebSocket upgrade failed: {error}"))
         };
         let mut request = self.url.as_str().into_client_request().map_err(refused)?;
         request.headers_mut().insert(ORIGIN, HeaderValue::from_static(WHATSAPP_WEB_ORIGIN));

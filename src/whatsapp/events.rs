@@ -40,9 +40,11 @@ pub(super) struct Dial {
     pub(super) attempt: Arc<Attempt>,
     /// The code to be typed on the phone, if one is wanted.
     pub(super) code: PairingCode,
-    /// Whether a pairing is still to be told of: there were no credentials when the dial began.
-    pub(super) unpaired: AtomicBool,
-    /// The library has done all that it does after a pairing.
+    /// Whether there were no credentials when the dial began.
+    pub(super) pairs: bool,
+    /// Whether a pairing was told of.
+    pub(super) paired: AtomicBool,
+    /// The library has done all that it does after a pairing, and it was told of.
     pub(super) pairing_done: Notify,
 }
 
@@ -132,10 +134,11 @@ impl Listener {
                 });
                 let malformed = node.get_optional_child("xml-not-well-formed").is_some();
                 let why = DownReason::from_stream_error(code, conflict.as_deref());
-                match why.or_else(|| malformed.then_some(DownReason::Transient { code: None })) {
-                    Some(why) => self.judged(dial, why, node),
+                if let Some(why) = why.or_else(|| malformed.then_some(DownReason::Transient { code: None })) {
+                    self.judged(dial, why, node);
+                } else {
                     // An acknowledgement is owed; the stream lives on.
-                    None => info!(instance.id = %self.instance, "A stream error that ends nothing"),
+                    info!(instance.id = %self.instance, "A stream error that ends nothing");
                 }
             }
             // The library closes the socket by itself.
@@ -176,7 +179,7 @@ impl Listener {
 
     /// The dial is over: nothing that comes now belongs to it.
     pub(super) async fn ended(&self, dial: &Dial) {
-        if dial.unpaired.load(Ordering::Acquire) && self.backend.is_linked() {
+        if dial.pairs && self.backend.is_linked() {
             // The library finishes a pairing in a task of its own, which the restart that follows can overtake. What it does there to
             // the client would hit the next dial.
             let _ = timeout(PAIRING_DONE_WITHIN, dial.pairing_done.notified()).await;
@@ -187,20 +190,18 @@ impl Listener {
 
     /// The phone has accepted the device: first the credentials become durable, then anybody is told.
     fn paired(&self, dial: &Dial) {
-        if !dial.unpaired.swap(false, Ordering::AcqRel) {
+        if !dial.pairs || dial.paired.swap(true, Ordering::AcqRel) {
             return;
         }
         let link = dial.link;
         let instance = self.instance.clone();
         let backend = Arc::clone(&self.backend);
         self.reports.after(Box::pin(async move {
-            match backend.save_newest().await {
-                Ok(()) => Some(Report::Fact(Fact::Paired { link })),
-                Err(_) => {
-                    warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
-                    None
-                }
+            if backend.save_newest().await.is_ok() {
+                return Some(Report::Fact(Fact::Paired { link }));
             }
+            warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
+            None
         }));
         self.owner(link);
     }
@@ -318,6 +319,7 @@ pub(super) fn interest() -> EventInterest {
 }
 
 impl EventHandler for Listener {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's events are an open set; what is not mapped is counted")]
     fn handle_event(&self, event: Arc<Event>) {
         // An event of a link that has ended tells nobody anything.
         let Some(dial) = self.dial() else { return };

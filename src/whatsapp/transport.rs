@@ -127,17 +127,24 @@ impl Socket {
 
     /// Carries what arrives to the library until either side ends, then reports the end and lets the socket go.
     async fn pump(self: Arc<Self>, mut stream: SplitStream<WebSocket>, events: Sender<TransportEvent>, reports: Reports) {
-        let reason = tokio::select! {
+        let (reason, ours) = tokio::select! {
             biased;
-            _ = self.seal.sealed() => DisconnectReason::Unknown,
-            () = self.ended() => DisconnectReason::Unknown,
-            () = self.attempt.closing() => DisconnectReason::Unknown,
-            reason = receive(&mut stream, &events, &reports, &self.attempt) => reason,
+            _ = self.seal.sealed() => (DisconnectReason::Unknown, false),
+            () = self.ended() => (DisconnectReason::Unknown, true),
+            () = self.attempt.closing() => (DisconnectReason::Unknown, true),
+            reason = receive(&mut stream, &events, &reports, &self.attempt) => (reason, false),
         };
         self.end.send_replace(true);
-        // Before anything that may wait: the library has to hear of the end even if the socket is stuck.
+        let leaving = async {
+            self.close().await;
+            if ours {
+                // Until the server has read our last frames and closed too: the next dial must not overtake them.
+                while let Some(Ok(_)) = stream.next().await {}
+            }
+        };
+        // Beside it, not after it: the library has to hear of the end even if the socket is stuck.
         let told = events.send(TransportEvent::Disconnected(reason));
-        let ((), _) = tokio::join!(self.close(), timeout(CLOSE_WITHIN, told));
+        let _ = tokio::join!(timeout(CLOSE_WITHIN, leaving), timeout(CLOSE_WITHIN, told));
         drop(stream);
         self.attempt.socket_gone();
     }
@@ -182,8 +189,12 @@ impl Transport for Socket {
             // Whoever waited for the others' frames asks again whether it may send.
             self.seal.check_frame()?;
             let Some(sink) = sink.as_mut() else { bail!("the socket is closed") };
-            sink.send(Message::Binary(data)).await?;
-            Ok(())
+            let sent = sink.send(Message::Binary(data)).await;
+            // Before the library hears of it and gives the socket up.
+            if sent.is_err() {
+                self.attempt.socket_ended(Ended::Lost { code: None });
+            }
+            Ok(sent?)
         };
         tokio::select! {
             biased;

@@ -62,9 +62,10 @@ impl Versions {
         }
         let before = asked.and_then(|(_, answer)| answer);
         let answer = timeout(WITHIN, self.look_up()).await.ok().flatten();
-        match answer {
-            Some((_, _, revision)) => info!(revision, "WhatsApp's web client has revision {revision}"),
-            None => warn!("The version of WhatsApp's web client could not be looked up"),
+        if let Some((_, _, revision)) = answer {
+            info!(revision, "WhatsApp's web client has revision {revision}");
+        } else {
+            warn!("The version of WhatsApp's web client could not be looked up");
         }
         let known = answer.or(before);
         *asked = Some((now, known));

@@ -69,7 +69,7 @@ impl PendingRows {
         loop {
             let changed = self.changed.notified();
             if self.state().in_flight.first().is_none_or(|oldest| *oldest > last) {
-                return seal.check().map_err(|_| Unusable);
+                return seal.check().map_err(|_sealed| Unusable);
             }
             changed.await;
         }
@@ -124,7 +124,7 @@ impl Backend {
             let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
             // The library deletes and acknowledges one that it cannot decode.
             if !id.starts_with(PROBE) {
-                waproto::codec::message_decode(message).map_err(|_| self.corrupt("pending message"))?;
+                waproto::codec::message_decode(message).map_err(|_undecodable| self.corrupt("pending message"))?;
             }
             return Ok(Some(message.to_vec()));
         }

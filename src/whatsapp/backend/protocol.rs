@@ -72,7 +72,7 @@ impl ProtocolStore for Backend {
 
     async fn get_pn_mapping(&self, phone: &str) -> Result<Option<LidPnMappingEntry>> {
         let Some(lid) = self.read(PHONE, phone).await? else { return Ok(None) };
-        let lid = String::from_utf8(lid).map_err(|_| self.corrupt("LID of a phone number"))?;
+        let lid = String::from_utf8(lid).map_err(|_no_text| self.corrupt("LID of a phone number"))?;
         self.get_lid_mapping(&lid).await
     }
 

@@ -27,7 +27,7 @@ impl Backend {
     }
 
     fn id(&self, key: &str) -> Result<u32, Unusable> {
-        key.parse().map_err(|_| self.corrupt("key of a pre-key"))
+        key.parse().map_err(|_no_number| self.corrupt("key of a pre-key"))
     }
 }
 
@@ -44,7 +44,7 @@ impl SignalStore for Backend {
 
     async fn load_identity(&self, address: &str) -> Result<Option<[u8; 32]>> {
         let Some(value) = self.read(IDENTITY, address).await? else { return Ok(None) };
-        let key = value.try_into().map_err(|_| self.corrupt("identity"))?;
+        let key = value.try_into().map_err(|_other_length| self.corrupt("identity"))?;
         Ok(Some(key))
     }
 

@@ -7,11 +7,11 @@ use super::{Backend, Result, Unusable};
 
 impl Backend {
     pub(super) fn decode<T: DeserializeOwned>(&self, what: &str, bytes: &[u8]) -> Result<T, Unusable> {
-        serde_json::from_slice(bytes).map_err(|_| self.corrupt(what))
+        serde_json::from_slice(bytes).map_err(|_undecodable| self.corrupt(what))
     }
 
     pub(super) fn encode<T: Serialize>(&self, what: &str, value: &T) -> Result<Vec<u8>, Unusable> {
-        serde_json::to_vec(value).map_err(|_| self.corrupt(what))
+        serde_json::to_vec(value).map_err(|_unwritable| self.corrupt(what))
     }
 }
 

@@ -170,6 +170,9 @@ impl Driver {
             () = attempt.closing() => return DownReason::Requested,
         };
         let version = self.shared.versions.current(order.refresh_version).await;
+        if attempt.is_closing() {
+            return DownReason::Requested;
+        }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
             *turn = self.usable(holder, order, version).await;
@@ -228,7 +231,8 @@ impl Driver {
             link: order.link,
             attempt: Arc::clone(attempt),
             code: PairingCode::new(number),
-            unpaired: AtomicBool::new(!holder.backend.is_linked()),
+            pairs: !holder.backend.is_linked(),
+            paired: AtomicBool::new(false),
             pairing_done: Notify::new(),
         };
         let dial = Arc::new(dial);
@@ -280,7 +284,7 @@ impl Driver {
         self.shared.handle.spawn(async move {
             if let Some(own) = live.client.pn() {
                 let told = timeout(LOG_OUT_WITHIN, live.client.execute(RemoveCompanionDeviceSpec::new(&own))).await;
-                if !matches!(told, Ok(Ok(_))) {
+                if !matches!(told, Ok(Ok(()))) {
                     info!(instance.id = %instance, "WhatsApp did not confirm the logout; the phone may still list the device");
                 }
             }

@@ -50,8 +50,8 @@ impl Holder {
         let backend = Arc::new(Backend::new(store, spec.instance.clone(), Arc::clone(&seal), shared.clock, grace));
         let unusable = || seal.reason().map_or(DownReason::StoreUnavailable, seal::down_reason);
 
-        backend.claim(&shared.settings.node).await.map_err(|_| unusable())?;
-        let saved = PersistenceManager::new(Arc::clone(&backend) as _).await.map_err(|_| unusable())?;
+        backend.claim(&shared.settings.node).await.map_err(|_told_by_the_seal| unusable())?;
+        let saved = PersistenceManager::new(Arc::clone(&backend) as _).await.map_err(|_told_by_the_seal| unusable())?;
         if !pairing && !backend.found_device() {
             // The machine believes that there are credentials, the store has none: a new identity is not the answer.
             seal.set(SealReason::StoreUnavailable);

@@ -39,8 +39,8 @@ impl Driver {
 
 async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Clock) -> Result<SentMessage, SendError> {
     let client = &live.client;
-    let to = resolve(client, text).await?;
-    compose_for(client, &to, text.delay).await;
+    let to = unless_over(live, resolve(client, text)).await.ok_or(SendError::NotConnected)??;
+    unless_over(live, compose_for(client, &to, text.delay)).await.ok_or(SendError::NotConnected)?;
 
     let chat = to.to_string();
     let own = client.pn().map(|jid| jid.to_non_ad_string());
@@ -48,9 +48,13 @@ async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Cl
     let id = client.generate_message_id();
     let answered = live.listener.answer_to(&id);
     let options = SendOptions::default().with_message_id(id.as_str());
-    if let Err(error) = client.send_message_with_options(to, message.clone(), options).await {
-        live.listener.forget(&id);
-        return Err(failed(error));
+    match unless_over(live, client.send_message_with_options(to, message.clone(), options)).await {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => {
+            live.listener.forget(&id);
+            return Err(failed(error));
+        }
+        None => return Err(SendError::Unconfirmed { id }),
     }
     match timeout(ACK_WITHIN, answered).await {
         Ok(Ok(None)) => {}
@@ -66,11 +70,19 @@ async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Cl
     Ok(SentMessage { body: message::sent_body(&sent) })
 }
 
+/// Does `work` unless the link ends first: the library waits up to a minute for a connection that does not come back by itself.
+async fn unless_over<T>(live: &Live, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = live.attempt.closing() => None,
+    }
+}
+
 /// Finds the account that is meant, and makes sure that it exists.
 async fn resolve(client: &Client, text: &OutgoingText) -> Result<Jid, SendError> {
     let number = text.number.clone();
     let recipient = message::recipient(&number).ok_or_else(|| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
-    let jid: Jid = recipient.jid().parse().map_err(|_| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
+    let jid: Jid = recipient.jid().parse().map_err(|_unparsable| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
     if matches!(recipient, Recipient::Other(_)) {
         return Ok(jid);
     }
@@ -102,11 +114,15 @@ async fn compose_for(client: &Client, to: &Jid, delay: Duration) {
 }
 
 fn failed(error: LibraryError) -> SendError {
-    match error {
-        LibraryError::NotLoggedIn | LibraryError::Client(ClientError::NotConnected) | LibraryError::Iq(IqError::NotConnected) => {
-            SendError::NotConnected
-        }
-        LibraryError::InvalidRequest(why) => SendError::Invalid(why),
-        other => SendError::Failed(other.to_string()),
+    let offline = matches!(
+        error,
+        LibraryError::NotLoggedIn | LibraryError::Client(ClientError::NotConnected) | LibraryError::Iq(IqError::NotConnected)
+    );
+    if offline {
+        return SendError::NotConnected;
     }
+    if let LibraryError::InvalidRequest(why) = error {
+        return SendError::Invalid(why);
+    }
+    SendError::Failed(error.to_string())
 }

@@ -113,7 +113,7 @@ mod tests {
     fn a_captioned_document_is_unwrapped() {
         let document = wa::message::DocumentMessage { caption: Some("c".to_owned()), ..wa::message::DocumentMessage::default() };
         let inner = wa::Message { document_message: MessageField::some(document), ..wa::Message::default() };
-        let wrapper = wa::message::FutureProofMessage { message: MessageField::some(inner), ..wa::message::FutureProofMessage::default() };
+        let wrapper = wa::message::FutureProofMessage { message: MessageField::some(inner) };
         let message = wa::Message { document_with_caption_message: MessageField::some(wrapper), ..wa::Message::default() };
         let content = content(&message);
         assert_eq!((content.kind.as_str(), content.message), ("documentMessage", json!({ "documentMessage": { "caption": "c" } })));

@@ -9,10 +9,8 @@ use super::enum_number;
 
 /// Converts a message; `None` if it cannot be, which no generated type causes.
 pub(super) fn value(message: &impl Serialize) -> Option<Value> {
-    match message.serialize(Writer { owner: "" }).ok()? {
-        Out::Absent | Out::Empty => None,
-        other => Some(other.into_value()),
-    }
+    let out = message.serialize(Writer { owner: "" }).ok()?;
+    (!matches!(out, Out::Absent | Out::Empty)).then(|| out.into_value())
 }
 
 /// Converts a message into its fields, in the order of the definition.
@@ -149,10 +147,8 @@ impl ser::Serializer for Writer {
         Ok(Out::Absent)
     }
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Out, Failure> {
-        Ok(match value.serialize(self)? {
-            Out::Empty => Out::Plain(json!({})),
-            other => other,
-        })
+        let out = value.serialize(self)?;
+        Ok(if matches!(out, Out::Empty) { Out::Plain(json!({})) } else { out })
     }
     fn serialize_unit(self) -> Result<Out, Failure> {
         Ok(Out::Absent)
@@ -246,10 +242,8 @@ impl ser::SerializeMap for Entries {
     type Error = Failure;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Failure> {
-        self.key = match key.serialize(self.writer)?.into_value() {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
+        let key = key.serialize(self.writer)?.into_value();
+        self.key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
         Ok(())
     }
 
@@ -277,7 +271,7 @@ impl ser::SerializeStruct for Fields {
         match value.serialize(self.writer)? {
             Out::Absent | Out::Empty => {}
             Out::Choice(name, value) => self.fields.push((name, value)),
-            other => self.fields.push((camel(key), other.into_value())),
+            out @ (Out::Byte(_) | Out::Fields(_) | Out::Plain(_)) => self.fields.push((camel(key), out.into_value())),
         }
         Ok(())
     }

@@ -21,10 +21,10 @@ impl Recipient {
 pub(in crate::whatsapp) fn recipient(number: &str) -> Option<Recipient> {
     let number = without_device(number.trim());
     if ["@g.us", "@broadcast", "@newsletter"].iter().any(|server| number.ends_with(server)) {
-        return named(&number).then(|| Recipient::Other(number));
+        return Some(Recipient::Other(number)).filter(|one| named(one.jid()));
     }
     if ["@s.whatsapp.net", "@lid"].iter().any(|server| number.ends_with(server)) {
-        return named(&number).then(|| Recipient::Person(number));
+        return Some(Recipient::Person(number)).filter(|one| named(one.jid()));
     }
     let number = number.split('@').next().unwrap_or_default();
     let bare: String = number.chars().filter(|letter| !letter.is_whitespace() && !matches!(letter, '+' | '(' | ')')).collect();

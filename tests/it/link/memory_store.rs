@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
@@ -28,19 +28,25 @@ pub(crate) enum Fault {
     Corrupt(&'static str),
     /// Writes of this category fail.
     WritesOf(&'static str),
+    /// Messages cannot be handed over.
+    Handover,
 }
+
+/// A value, and until when it is kept.
+type Row = (Vec<u8>, Option<i64>);
 
 #[derive(Default)]
 struct State {
     device: Option<Vec<u8>>,
     paired: bool,
-    rows: BTreeMap<(&'static str, String), (Vec<u8>, Option<i64>)>,
+    rows: BTreeMap<(&'static str, String), Row>,
     accepted: HashSet<MessageKey>,
     events: Vec<EngineEvent>,
     epoch: u64,
     revision: u64,
     fault: Fault,
-    commits: u64,
+    /// Whether a ratchet was stored after the last message that waits to be handed over.
+    ratchet_stored: bool,
 }
 
 /// One session, and nothing else.
@@ -51,7 +57,7 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap())
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn break_with(&self, fault: Fault) {
@@ -86,8 +92,22 @@ impl MemoryStore {
         self.with(|state| state.accepted.iter().cloned().collect())
     }
 
-    pub(crate) fn forget_accepted(&self) {
-        self.with(|state| state.accepted.clear());
+    /// Returns the only value of a category.
+    pub(crate) fn value(&self, category: &str) -> Option<Vec<u8>> {
+        self.with(|state| state.rows.iter().find(|((kind, _), _)| *kind == category).map(|(_, (value, _))| value.clone()))
+    }
+
+    pub(crate) fn ratchet_stored(&self) -> bool {
+        self.with(|state| state.ratchet_stored)
+    }
+
+    /// Loses what was decrypted but not handed over.
+    pub(crate) fn lose_rows(&self, category: &str) -> usize {
+        self.with(|state| {
+            let before = state.rows.len();
+            state.rows.retain(|(kind, _), _| *kind != category);
+            before - state.rows.len()
+        })
     }
 
     pub(crate) fn events(&self) -> Vec<EngineEvent> {
@@ -115,6 +135,7 @@ impl MemoryStore {
                 }
                 false
             }
+            Fault::Handover => write.is_some_and(|batch| !batch.accepted.is_empty()),
             Fault::WritesOf(kind) => write.is_some_and(|batch| batch.writes.iter().any(|write| write.category == kind)),
         };
         if fails { Err(StoreError::Unavailable { doing: "what was asked", cause: "the database is locked".into() }) } else { Ok(()) }
@@ -183,7 +204,13 @@ impl Sessions for MemoryStore {
             if state.epoch != epoch.0 {
                 return Err(StoreError::FencedOff(id.clone()));
             }
-            state.commits += 1;
+            for write in batch.writes.iter().filter(|write| write.value.is_some()) {
+                match write.category {
+                    "pending-inbound" => state.ratchet_stored = false,
+                    "session" => state.ratchet_stored = true,
+                    _ => {}
+                }
+            }
             if let Some(device) = batch.device {
                 state.device = Some(device);
             }

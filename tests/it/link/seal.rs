@@ -1,8 +1,9 @@
 //! The Seal: a store that errs, hangs or was taken over costs time, never a message or a key.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use holdfast::ports::link::SendError;
 use holdfast_core::connection::DownReason;
+use serde_json::json;
 
 use super::bench::{ANA, Bench, text};
 use super::memory_store::Fault;
@@ -27,11 +28,10 @@ async fn loses_nothing(fault: Fault) -> Result<()> {
     assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable, "{fault:?}");
     let counters = bench.counters();
     assert_eq!(counters.tally.nacked, 0, "{fault:?}");
-    if fault == Fault::WritesOf("session") {
-        assert_eq!(bench.store.events().len(), 2, "the message was handed over before its ratchet failed");
-    } else {
-        assert_eq!((counters.queued, bench.store.events().len()), (1, 1), "{fault:?}: WhatsApp still has the message");
-    }
+    let (queued, handed_over) = (counters.queued, bench.store.events().len());
+    // If only the ratchet cannot be stored, the message may already be handed over.
+    let safe = (queued, handed_over) == (1, 1) || (fault == Fault::WritesOf("session") && handed_over == 2);
+    assert!(safe, "{fault:?}: {queued} at WhatsApp, {handed_over} handed over");
 
     // While it is broken nothing is dialled.
     let connects = counters.tally.connects;
@@ -86,6 +86,66 @@ async fn a_message_outlives_a_hanging_store() -> Result<()> {
     loses_nothing(Fault::Hang).await
 }
 
+/// A message of the offline queue is decrypted and kept, but cannot be handed over; returns with its ratchet on disk and the link down.
+async fn decrypted_but_not_handed_over() -> Result<(Bench, String)> {
+    let (mut bench, mut link) = Bench::online().await?;
+    // The library decides by a race whether a message still belongs to the queue. One that came live has no ratchet on disk yet.
+    for _ in 0..20 {
+        bench.link.close(link);
+        bench.down(link).await?;
+        let id = bench.receive(ANA, "hello").await?;
+        bench.store.break_with(Fault::Handover);
+        link = bench.dial(None, true);
+        assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable);
+        assert_eq!(bench.counters().tally.nacked, 0);
+        assert_eq!(bench.store.rows("pending-inbound"), 1);
+        bench.store.heal();
+        if bench.store.ratchet_stored() {
+            return Ok((bench, id));
+        }
+        link = bench.dial(None, true);
+        bench.ready(link).await?;
+        bench.eventually("the acknowledgement", |bench| bench.counters().queued == 0).await?;
+    }
+    bail!("no message was decrypted from the queue");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_decrypted_before_is_handed_over_from_its_row() -> Result<()> {
+    let (mut bench, id) = decrypted_but_not_handed_over().await?;
+    let before = bench.store.events().len();
+    let link = bench.dial(None, true);
+    bench.ready(link).await?;
+    bench.eventually("the event", |bench| bench.store.events().len() == before + 1).await?;
+    let event = bench.store.events().pop().context("an event")?;
+    assert_eq!((&event.data["key"]["id"], &event.data["message"]["conversation"]), (&json!(id), &json!("hello")));
+    bench.eventually("its acknowledgement", |bench| bench.counters().queued == 0).await?;
+    bench.assert_harmless();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_content_is_gone_is_asked_for_and_given_up_only_by_its_id() -> Result<()> {
+    let (mut bench, id) = decrypted_but_not_handed_over().await?;
+    assert_eq!(bench.store.lose_rows("pending-inbound"), 1);
+    for asked in 0..3 {
+        let link = bench.dial(None, true);
+        bench.ready(link).await?;
+        bench.eventually("the question to the phone", |bench| bench.store.value("asked-inbound") == Some(vec![asked + 1])).await?;
+        assert!(bench.counters().queued > 0);
+        assert!(!bench.store.accepted().iter().any(|key| key.id == id), "after {asked} questions it is still WhatsApp's");
+        bench.link.close(link);
+        bench.down(link).await?;
+    }
+    let link = bench.dial(None, true);
+    bench.ready(link).await?;
+    bench.eventually("the end of it", |bench| bench.counters().queued == 0).await?;
+    assert!(bench.store.accepted().iter().any(|key| key.id == id));
+    assert_eq!((bench.store.rows("dead-inbound"), bench.store.rows("asked-inbound")), (1, 0));
+    bench.assert_harmless();
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_under_a_key_that_could_not_be_reserved() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
@@ -131,6 +191,7 @@ async fn an_unreadable_session_is_no_missing_one() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.receive(ANA, "first").await?;
     bench.eventually("the first event", |bench| bench.store.events().len() == 1).await?;
+    bench.eventually("its acknowledgement", |bench| bench.counters().queued == 0).await?;
     bench.link.close(link);
     bench.down(link).await?;
     // A new client has the session in its store only.
