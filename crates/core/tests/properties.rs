@@ -179,20 +179,19 @@ impl Run {
             assert_eq!((&self.machine, effects.len()), (&before, 0), "a stale fact changed something: {event:?}");
         }
         for effect in &effects {
-            match effect {
-                Effect::OpenLink { link, .. } => {
-                    assert_eq!(self.socket, None, "two sockets after {event:?} in {:?}", before.state);
-                    assert!(command || booted || !parked_for_good, "a parked instance dialled after {event:?}");
-                    self.socket = Some(*link);
-                }
-                Effect::AbandonLink { link } => {
-                    assert_eq!(self.socket, Some(*link));
-                    self.socket = None;
-                }
-                Effect::CloseLink { link } | Effect::Ping { link, .. } | Effect::Save { link } | Effect::LogOutLink { link } => {
-                    assert_eq!(self.socket, Some(*link), "{effect:?} for a socket that is gone");
-                }
-                _ => {}
+            if let Effect::OpenLink { link, .. } = effect {
+                assert_eq!(self.socket, None, "two sockets after {event:?} in {:?}", before.state);
+                assert!(command || booted || !parked_for_good, "a parked instance dialled after {event:?}");
+                self.socket = Some(*link);
+            } else if let Effect::AbandonLink { link } = effect {
+                assert_eq!(self.socket, Some(*link));
+                self.socket = None;
+            } else if let Effect::CloseLink { link }
+            | Effect::Ping { link, .. }
+            | Effect::Save { link }
+            | Effect::LogOutLink { link } = effect
+            {
+                assert_eq!(self.socket, Some(*link), "{effect:?} for a socket that is gone");
             }
         }
         assert_eq!(self.machine.link(), self.socket, "the machine and the world disagree about the socket");
@@ -218,17 +217,22 @@ impl Run {
     fn check_notices(&mut self, effects: &[Effect]) {
         let told: Vec<PublicState> = effects
             .iter()
-            .filter_map(|effect| match effect {
-                Effect::Publish(Notice::Open) => Some(PublicState::Open),
-                Effect::Publish(Notice::Connecting { .. }) => Some(PublicState::Connecting),
-                Effect::Publish(Notice::Closed { .. }) => Some(PublicState::Close),
-                _ => None,
-            })
+            .filter_map(|effect| if let Effect::Publish(notice) = effect { public_state(notice) } else { None })
             .collect();
         let now = self.machine.state.phase().public();
         let expected = if now == self.public { vec![] } else { vec![now] };
         assert_eq!(told, expected, "each change of the public state is published once");
         self.public = now;
+    }
+}
+
+/// Returns the state that a notice tells of, if it tells of one.
+fn public_state(notice: &Notice) -> Option<PublicState> {
+    match notice {
+        Notice::Open => Some(PublicState::Open),
+        Notice::Connecting { .. } => Some(PublicState::Connecting),
+        Notice::Closed { .. } => Some(PublicState::Close),
+        Notice::Qr { .. } | Notice::Code { .. } | Notice::QrLimit | Notice::LoggedOut { .. } => None,
     }
 }
 
