@@ -108,13 +108,16 @@ async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runti
         clock,
         retention: Retention::default(),
     };
-    crate::store::open(options).await.with_context(|| format!("the database {} cannot be opened", settings.database.path.display()))
+    crate::store::open(options)
+        .await
+        .with_context(|| format!("the database {} cannot be opened", settings.database.path.display()))
 }
 
 fn bind(settings: &Settings) -> Result<TcpListener> {
     let (host, port) = (settings.server.host.as_str(), settings.server.port);
-    TcpListener::bind((host, port))
-        .with_context(|| format!("{host}:{port} cannot be listened on; set SERVER_HOST or SERVER_PORT, or stop what uses it"))
+    TcpListener::bind((host, port)).with_context(|| {
+        format!("{host}:{port} cannot be listened on; set SERVER_HOST or SERVER_PORT, or stop what uses it")
+    })
 }
 
 /// Puts every stored instance on the roster; the desired state of each decides whether it connects.

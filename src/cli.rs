@@ -66,7 +66,10 @@ fn load_env_file() -> Result<(), String> {
         Ok(()) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
         Err(dotenvy::Error::Io(error)) => Err(format!("the file cannot be read: {error}")),
-        Err(_) => Err("a line cannot be understood; write NAME=value, with quotes around a value that holds a space".to_owned()),
+        Err(_) => {
+            Err("a line cannot be understood; write NAME=value, with quotes around a value that holds a space"
+                .to_owned())
+        }
     }
 }
 

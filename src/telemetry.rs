@@ -17,6 +17,8 @@ pub fn install(json: bool, color: bool) -> Result<(), TryInitError> {
     if json {
         registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).try_init()
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_ansi(color).with_target(false).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(tracing_subscriber::fmt::layer().with_ansi(color).with_target(false).with_writer(std::io::stderr))
+            .try_init()
     }
 }

@@ -116,14 +116,18 @@ impl DispatcherActor {
             Ok(due) => {
                 self.failures = 0;
                 for delivery in due {
-                    if self.under_way.len() < LANES && !self.flushing && self.under_way.insert(delivery.instance.clone()) {
+                    if self.under_way.len() < LANES
+                        && !self.flushing
+                        && self.under_way.insert(delivery.instance.clone())
+                    {
                         self.deliver(delivery, ctx);
                     }
                 }
                 let now_ms = self.parts.clock.wall().timestamp_millis();
                 let wait = found.next_due_at.map_or(IDLE, |at| {
                     // A delivery that is due but under way is looked for again when it is settled.
-                    Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0)).clamp(Duration::from_millis(50), IDLE)
+                    Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0))
+                        .clamp(Duration::from_millis(50), IDLE)
                 });
                 self.look_in(if self.under_way.is_empty() { wait } else { wait.max(Duration::from_secs(1)) }, ctx);
             }

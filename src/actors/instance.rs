@@ -12,7 +12,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler};
+use actix::prelude::{
+    Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler,
+};
 use futures_util::stream::unfold;
 use holdfast_core::connection::{Desired, Env, Event, Machine, Policy, Refusal};
 use holdfast_core::event::Owner;
@@ -141,7 +143,10 @@ impl InstanceActor {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "at most one notice a second; a lost one would cost a healthy connection its ping")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "at most one notice a second; a lost one would cost a healthy connection its ping"
+    )]
     fn hang(&mut self) {
         let status = InstanceStatus::of(&self.machine, self.since);
         if status.phase != holdfast_core::connection::Phase::Pairing {
@@ -175,7 +180,9 @@ impl Actor for InstanceActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         if let Some(reports) = self.reports.take() {
-            ctx.add_stream(unfold(reports, |mut reports| async move { reports.recv().await.map(|report| (report, reports)) }));
+            ctx.add_stream(unfold(reports, |mut reports| async move {
+                reports.recv().await.map(|report| (report, reports))
+            }));
         }
         if let Some((paired, desired)) = self.boot.take() {
             self.feed(Event::Booted { paired, desired }, ctx);

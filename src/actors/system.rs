@@ -7,7 +7,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, WrapFuture};
+use actix::prelude::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, WrapFuture,
+};
 use holdfast_core::shutdown::{Budgets, Effect, Event, Phase, Shutdown, ShutdownReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -82,11 +84,19 @@ impl SystemActor {
         match phase {
             Phase::Draining => {
                 let drained = self.drain.send(DrainAll { within });
-                self.then_done(phase, async move { drained.await.unwrap_or_else(|gone| vec![format!("the supervisor: {gone}")]) }, ctx);
+                self.then_done(
+                    phase,
+                    async move { drained.await.unwrap_or_else(|gone| vec![format!("the supervisor: {gone}")]) },
+                    ctx,
+                );
             }
             Phase::Flushing => {
                 let flushed = self.flush.send(Flush { within });
-                self.then_done(phase, async move { flushed.await.unwrap_or_else(|gone| vec![format!("the dispatcher: {gone}")]) }, ctx);
+                self.then_done(
+                    phase,
+                    async move { flushed.await.unwrap_or_else(|gone| vec![format!("the dispatcher: {gone}")]) },
+                    ctx,
+                );
             }
             Phase::Closing => {
                 let store = Arc::clone(&self.store);
@@ -110,7 +120,9 @@ impl SystemActor {
     }
 
     fn then_done(&self, phase: Phase, work: impl Future<Output = Vec<String>> + 'static, ctx: &mut Context<Self>) {
-        ctx.spawn(work.into_actor(self).map(move |forced, actor, ctx| actor.feed(Event::PhaseDone { phase, forced }, ctx)));
+        ctx.spawn(
+            work.into_actor(self).map(move |forced, actor, ctx| actor.feed(Event::PhaseDone { phase, forced }, ctx)),
+        );
     }
 
     fn finish(&mut self, report: ShutdownReport) {

@@ -42,7 +42,8 @@ impl World {
         let policy = Arc::new(Policy::default());
         let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
         let parts = {
-            let (links, store, board, health) = (Arc::clone(&links), Arc::clone(&store), Arc::clone(&board), health.clone());
+            let (links, store, board, health) =
+                (Arc::clone(&links), Arc::clone(&store), Arc::clone(&board), health.clone());
             move |supervisor| InstanceParts {
                 links: links.clone(),
                 store: store.clone(),

@@ -45,7 +45,10 @@ impl DataDir {
                 return Err(error).with_context(|| format!("the lock file {} cannot be taken", file.display()));
             }
             if waited >= PATIENCE {
-                bail!("another process uses the data directory {}; stop it, or set DATA_DIR to another directory", path.display());
+                bail!(
+                    "another process uses the data directory {}; stop it, or set DATA_DIR to another directory",
+                    path.display()
+                );
             }
             if waited.is_zero() {
                 warn!(data_dir = %path.display(), "Another process uses the data directory; waiting for it to end");

@@ -43,10 +43,17 @@ pub(super) struct Parts {
 }
 
 /// Starts the actors over their drivers.
-pub(super) fn build(settings: &Settings, store: Arc<dyn Store>, clock: Clock, runtime: &Handle, node: String) -> Result<Parts> {
+pub(super) fn build(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    runtime: &Handle,
+    node: String,
+) -> Result<Parts> {
     let board = Arc::new(Board::default());
-    let links = crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
-        .context("the WhatsApp driver cannot be set up")?;
+    let links =
+        crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
+            .context("the WhatsApp driver cannot be set up")?;
     let links: Arc<dyn Links> = Arc::new(links);
     let policy = Arc::new(settings.policy.clone());
     let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
@@ -118,7 +125,11 @@ impl Parts {
                 client_name: settings.database.client_name.clone(),
                 version: EVOLUTION.to_owned(),
                 whatsapp_web_version: version,
-                cors: CorsSettings { origins: cors.origins.clone(), methods: cors.methods.clone(), credentials: cors.credentials },
+                cors: CorsSettings {
+                    origins: cors.origins.clone(),
+                    methods: cors.methods.clone(),
+                    credentials: cors.credentials,
+                },
                 qr_color: color(settings),
                 limits: Limits::default(),
             }),

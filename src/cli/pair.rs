@@ -54,7 +54,9 @@ async fn run(arguments: &PairArguments, settings: &Settings) -> Result<()> {
         let answer = engine.connect(&arguments.name, arguments.number.as_deref()).await?;
         if let Some(code) = text(&answer, "/pairingCode").filter(|_| arguments.number.is_some()) {
             if shown != code {
-                say(&format!("\nOn the phone: Linked devices, Link a device, Link with phone number. Type this code:\n\n    {code}\n"));
+                say(&format!(
+                    "\nOn the phone: Linked devices, Link a device, Link with phone number. Type this code:\n\n    {code}\n"
+                ));
                 code.clone_into(&mut shown);
             }
         } else if let Some(code) = text(&answer, "/code")
@@ -99,7 +101,8 @@ impl Engine {
         let base = arguments.url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", settings.server.port));
         let key = match &settings.api_key {
             Some(key) => key.clone(),
-            None => read_api_key(&settings.data_dir).context("set AUTHENTICATION_API_KEY, or DATA_DIR as the engine has it")?,
+            None => read_api_key(&settings.data_dir)
+                .context("set AUTHENTICATION_API_KEY, or DATA_DIR as the engine has it")?,
         };
         // A second installation fails, which is no harm: the process has its provider then.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -133,7 +136,13 @@ impl Engine {
         Ok(answer)
     }
 
-    async fn call(&self, method: Method, path: &[&str], query: &[(&str, &str)], body: Option<Value>) -> Result<(StatusCode, Value)> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value)> {
         let mut url = reqwest::Url::parse(&self.base).with_context(|| format!("{} is not an address", self.base))?;
         match url.path_segments_mut() {
             Ok(mut segments) => segments.pop_if_empty().extend(path),
@@ -146,7 +155,8 @@ impl Engine {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let unreachable = || format!("no engine answers at {}; start one with `holdfast`, or set SERVER_PORT or --url", self.base);
+        let unreachable =
+            || format!("no engine answers at {}; start one with `holdfast`, or set SERVER_PORT or --url", self.base);
         let answer = request.send().await.with_context(unreachable)?;
         let status = answer.status();
         Ok((status, answer.json().await.with_context(|| format!("{} does not answer as an engine does", self.base))?))

@@ -63,7 +63,12 @@ impl<'a> Reader<'a> {
         if let Some(choice) = choices.iter().find(|choice| **choice == text) {
             return choice;
         }
-        self.error(name, "cfg-not-a-choice", "the value is none of those that are possible", format!("write one of {}", choices.join(", ")));
+        self.error(
+            name,
+            "cfg-not-a-choice",
+            "the value is none of those that are possible",
+            format!("write one of {}", choices.join(", ")),
+        );
         default
     }
 
@@ -76,11 +81,21 @@ impl<'a> Reader<'a> {
             Ok(value) if range.contains(&value) => value,
             // What is too large for its type is a number all the same.
             parsed if parsed.is_ok() || text.parse::<i128>().is_ok() => {
-                self.error(name, "cfg-out-of-range", "the number is out of range", format!("write a number from {} to {}", range.start(), range.end()));
+                self.error(
+                    name,
+                    "cfg-out-of-range",
+                    "the number is out of range",
+                    format!("write a number from {} to {}", range.start(), range.end()),
+                );
                 default
             }
             _ => {
-                self.error(name, "cfg-not-a-number", "the value is not a whole number", format!("write a number from {} to {}", range.start(), range.end()));
+                self.error(
+                    name,
+                    "cfg-not-a-number",
+                    "the value is not a whole number",
+                    format!("write a number from {} to {}", range.start(), range.end()),
+                );
                 default
             }
         }
@@ -99,7 +114,12 @@ impl<'a> Reader<'a> {
         match text.parse::<f64>() {
             Ok(value) if (0.0..=1.0).contains(&value) => value,
             Ok(_) | Err(_) => {
-                self.error(name, "cfg-not-a-fraction", "the value is not a number from 0 to 1", "write a number from 0 to 1");
+                self.error(
+                    name,
+                    "cfg-not-a-fraction",
+                    "the value is not a number from 0 to 1",
+                    "write a number from 0 to 1",
+                );
                 default
             }
         }
@@ -109,7 +129,12 @@ impl<'a> Reader<'a> {
         let Some(text) = self.optional(name) else { return default };
         let parsed: Result<Vec<u16>, _> = text.split(',').map(|item| item.trim().parse()).collect();
         parsed.unwrap_or_else(|_| {
-            self.error(name, "cfg-not-a-list", "the value is not a list of HTTP statuses", "write numbers with commas between them");
+            self.error(
+                name,
+                "cfg-not-a-list",
+                "the value is not a list of HTTP statuses",
+                "write numbers with commas between them",
+            );
             default
         })
     }
@@ -125,10 +150,22 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&mut self, variable: &'static str, code: &'static str, sentence: &str, fix: impl Into<String>) {
-        self.problems.push(Problem { severity: Severity::Error, code, variable, sentence: sentence.to_owned(), fix: fix.into() });
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            code,
+            variable,
+            sentence: sentence.to_owned(),
+            fix: fix.into(),
+        });
     }
 
     pub(super) fn warn(&mut self, variable: &'static str, code: &'static str, sentence: &str, fix: impl Into<String>) {
-        self.problems.push(Problem { severity: Severity::Warning, code, variable, sentence: sentence.to_owned(), fix: fix.into() });
+        self.problems.push(Problem {
+            severity: Severity::Warning,
+            code,
+            variable,
+            sentence: sentence.to_owned(),
+            fix: fix.into(),
+        });
     }
 }

@@ -14,7 +14,12 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
     let at_fault = if provider.is_some() { "DATABASE_PROVIDER" } else { "DATABASE_CONNECTION_URI" };
     match (provider.as_deref(), scheme.as_deref()) {
         (Some("mysql"), _) | (_, Some("mysql")) => {
-            r.error(at_fault, "cfg-database-mysql", "MySQL is not supported", "use sqlite, or leave the database variables unset");
+            r.error(
+                at_fault,
+                "cfg-database-mysql",
+                "MySQL is not supported",
+                "use sqlite, or leave the database variables unset",
+            );
         }
         (Some("postgresql" | "psql_bouncer"), _) | (_, Some("postgres" | "postgresql")) => r.error(
             at_fault,
@@ -29,7 +34,9 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
             "the value is not the address of a database",
             "write sqlite:// and the path of a file",
         ),
-        (Some(_), _) => r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite"),
+        (Some(_), _) => {
+            r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite")
+        }
     }
     let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());
     path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from)
@@ -40,7 +47,12 @@ pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
     let text = r.optional("WHATSAPP_WEBSOCKET_URL")?;
     let parsed = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
     if parsed.is_none() {
-        r.error("WHATSAPP_WEBSOCKET_URL", "cfg-websocket-url", "the value is not a WebSocket address", "write ws://HOST:PORT/PATH or wss://HOST/PATH");
+        r.error(
+            "WHATSAPP_WEBSOCKET_URL",
+            "cfg-websocket-url",
+            "the value is not a WebSocket address",
+            "write ws://HOST:PORT/PATH or wss://HOST/PATH",
+        );
     }
     parsed
 }
@@ -52,6 +64,11 @@ pub(super) fn version(r: &mut Reader<'_>) -> Option<(u32, u32, u32)> {
     if let Some(&[major, minor, patch]) = parts.as_deref() {
         return Some((major, minor, patch));
     }
-    r.error("WHATSAPP_WEB_VERSION", "cfg-web-version", "the value is not a version", "write three numbers, such as 2.3000.1029");
+    r.error(
+        "WHATSAPP_WEB_VERSION",
+        "cfg-web-version",
+        "the value is not a version",
+        "write three numbers, such as 2.3000.1029",
+    );
     None
 }

@@ -73,7 +73,9 @@ async fn watch_for(api: &Api, entry: &mut watch::Receiver<Entry>, wanted: Wanted
         let fresh_code = now.pairing.code.is_some() && now.pairing.code != stale.code;
         let fresh_qr = now.pairing.qr.is_some() && now.pairing.qr != stale.qr;
         match &method {
-            Method::Code(number) if fresh_code && now.pairing.number.as_ref() == Some(number) => return Ok(Shown::Pairing(now.pairing)),
+            Method::Code(number) if fresh_code && now.pairing.number.as_ref() == Some(number) => {
+                return Ok(Shown::Pairing(now.pairing));
+            }
             Method::Code(_) if fresh_qr && !asked_for_code => {
                 // The dial that was under way shows QR codes: from here on WhatsApp can be asked for a code too.
                 asked_for_code = true;

@@ -21,7 +21,9 @@ impl Clock {
     /// Returns the milliseconds since the process began; never goes back.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Timestamp {
-        Timestamp::from_millis(u64::try_from(Instant::now().duration_since(self.origin).as_millis()).unwrap_or(u64::MAX))
+        Timestamp::from_millis(
+            u64::try_from(Instant::now().duration_since(self.origin).as_millis()).unwrap_or(u64::MAX),
+        )
     }
 
     /// Returns the wall clock's time, which may jump.

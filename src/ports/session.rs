@@ -116,7 +116,12 @@ pub trait Sessions: Send + Sync {
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
     /// Reads all values whose key begins with `prefix`, ordered by key.
-    async fn scan(&self, id: &InstanceId, category: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    async fn scan(
+        &self,
+        id: &InstanceId,
+        category: &'static str,
+        prefix: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
     /// Returns the number of rows that [`Clear`] would delete.
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError>;

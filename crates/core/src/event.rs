@@ -120,7 +120,8 @@ impl EngineEvent {
 
     /// `connection.update` with the state `open`.
     pub fn open(instance: &str, owner: &Owner) -> Self {
-        let mut data = json!({ "instance": instance, "state": "open", "statusReason": 200, "profilePictureUrl": owner.picture });
+        let mut data =
+            json!({ "instance": instance, "state": "open", "statusReason": 200, "profilePictureUrl": owner.picture });
         put(&mut data, "wuid", owner.jid.as_deref());
         put(&mut data, "profileName", owner.name.as_deref());
         Self { name: EventName::ConnectionUpdate, data }

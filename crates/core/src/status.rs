@@ -1,6 +1,5 @@
 //! What an instance says about itself: one source for every read, event, metric and row.
 
-
 use crate::connection::down_reason::UserAction;
 use crate::connection::state::PublicState;
 use crate::connection::{DownReason, Machine, ParkReason, Phase, State};

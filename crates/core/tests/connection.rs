@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{
-    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, ParkReason, Phase, Policy, Refusal, State, WaitReason,
+    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, ParkReason, Phase, Policy, Refusal, State,
+    WaitReason,
 };
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
@@ -115,7 +116,12 @@ fn a_logout_is_believed_unless_the_pairing_is_only_just_done() {
     story.happens(Event::Elapsed);
     assert_eq!(story.dialled(), [1, 2, 3], "parked for good");
     story.happens(Event::Connect { method: Method::Qr });
-    assert!(story.did(&Effect::OpenLink { link: LinkId(4), method: Some(Method::Qr), rebuild: true, refresh_version: false }));
+    assert!(story.did(&Effect::OpenLink {
+        link: LinkId(4),
+        method: Some(Method::Qr),
+        rebuild: true,
+        refresh_version: false
+    }));
 }
 
 #[test]
@@ -195,14 +201,23 @@ fn connecting_again_and_again_opens_one_socket() {
     story.happens(Event::QrShown { link: LinkId(1), text: "qr".into(), valid: secs(20) });
     story.happens(Event::Connect { method: Method::Code("5511999999999".into()) });
     story.happens(Event::Connect { method: Method::Code("5511999999999".into()) });
-    assert_eq!(story.count(|effect| matches!(effect, Effect::RequestCode { .. })), 1, "the code that is being typed stays valid");
+    assert_eq!(
+        story.count(|effect| matches!(effect, Effect::RequestCode { .. })),
+        1,
+        "the code that is being typed stays valid"
+    );
     assert_eq!(story.dialled(), [1]);
 }
 
 #[test]
 fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
     let code = |number: &str| Method::Code(number.into());
-    let shown = |link, number: &str| Event::CodeShown { link: LinkId(link), number: number.into(), code: "ABCD1234".into(), valid: secs(180) };
+    let shown = |link, number: &str| Event::CodeShown {
+        link: LinkId(link),
+        number: number.into(),
+        code: "ABCD1234".into(),
+        valid: secs(180),
+    };
     let qr = |link| Event::QrShown { link: LinkId(link), text: "qr".into(), valid: secs(20) };
     let mut story = Story::unpaired();
     story.happens(Event::Connect { method: code("1") });
@@ -210,7 +225,10 @@ fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
     story.happens(Event::Connect { method: code("2") });
     assert!(story.did(&Effect::RequestCode { link: LinkId(1), number: "2".into() }));
     story.happens(shown(1, "1"));
-    assert!(!story.published(&Notice::Code { number: "1".into(), code: "ABCD1234".into() }), "it is for the number of before");
+    assert!(
+        !story.published(&Notice::Code { number: "1".into(), code: "ABCD1234".into() }),
+        "it is for the number of before"
+    );
     story.happens(shown(1, "2"));
     assert!(story.published(&Notice::Code { number: "2".into(), code: "ABCD1234".into() }));
     // A QR code that is void soon does not take the pairing code with it.
@@ -221,7 +239,12 @@ fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
 
     story.happens(Event::Restart);
     story.down(1, DownReason::Requested);
-    assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: Some(code("2")), rebuild: false, refresh_version: false }));
+    assert!(story.did(&Effect::OpenLink {
+        link: LinkId(2),
+        method: Some(code("2")),
+        rebuild: false,
+        refresh_version: false
+    }));
 }
 
 #[test]
@@ -249,7 +272,12 @@ fn used_up_codes_are_followed_by_new_ones_on_a_new_client() {
     story.happens(Event::Connect { method: Method::Qr });
     story.happens(Event::QrShown { link: LinkId(1), text: "qr".into(), valid: secs(20) });
     story.down(1, DownReason::QrExhausted);
-    assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: Some(Method::Qr), rebuild: true, refresh_version: false }));
+    assert!(story.did(&Effect::OpenLink {
+        link: LinkId(2),
+        method: Some(Method::Qr),
+        rebuild: true,
+        refresh_version: false
+    }));
 }
 
 #[test]
@@ -316,7 +344,12 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        Self { machine: Machine::new(), now: Timestamp::from_millis(1_000_000), policy: Policy::default(), effects: Vec::new() }
+        Self {
+            machine: Machine::new(),
+            now: Timestamp::from_millis(1_000_000),
+            policy: Policy::default(),
+            effects: Vec::new(),
+        }
     }
 
     fn unpaired() -> Self {
@@ -381,15 +414,24 @@ impl Story {
     }
 
     fn dialled(&self) -> Vec<u64> {
-        self.effects.iter().filter_map(|effect| if let Effect::OpenLink { link, .. } = effect { Some(link.0) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(|effect| if let Effect::OpenLink { link, .. } = effect { Some(link.0) } else { None })
+            .collect()
     }
 
     fn closed(&self) -> Vec<u64> {
-        self.effects.iter().filter_map(|effect| if let Effect::CloseLink { link } = effect { Some(link.0) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(|effect| if let Effect::CloseLink { link } = effect { Some(link.0) } else { None })
+            .collect()
     }
 
     fn exits(&self) -> Vec<bool> {
-        self.effects.iter().filter_map(|effect| if let Effect::Exit { clean } = effect { Some(*clean) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(|effect| if let Effect::Exit { clean } = effect { Some(*clean) } else { None })
+            .collect()
     }
 }
 

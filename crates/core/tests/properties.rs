@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, State};
+use holdfast_core::connection::{
+    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, State,
+};
 use holdfast_core::id::LinkId;
 use holdfast_core::time::Timestamp;
 use proptest::prelude::*;
@@ -37,7 +39,12 @@ impl Fact {
     fn about(&self, link: LinkId) -> Event {
         match self {
             Self::Qr => Event::QrShown { link, text: "qr".into(), valid: Duration::from_secs(20) },
-            Self::Code => Event::CodeShown { link, number: "5511999999999".into(), code: "ABCD1234".into(), valid: Duration::from_secs(160) },
+            Self::Code => Event::CodeShown {
+                link,
+                number: "5511999999999".into(),
+                code: "ABCD1234".into(),
+                valid: Duration::from_secs(160),
+            },
             Self::Paired => Event::Paired { link },
             Self::Authenticated => Event::Authenticated { link },
             Self::Ready => Event::Ready { link },
@@ -74,7 +81,10 @@ fn down_reason() -> impl Strategy<Value = DownReason> {
 /// Those that pass without a person.
 fn passing_reason() -> impl Strategy<Value = DownReason> {
     down_reason().prop_filter("needs a person", |why| {
-        !matches!(why, DownReason::LoggedOut { .. } | DownReason::Outdated | DownReason::Refused { .. } | DownReason::Panicked)
+        !matches!(
+            why,
+            DownReason::LoggedOut { .. } | DownReason::Outdated | DownReason::Refused { .. } | DownReason::Panicked
+        )
     })
 }
 
@@ -207,10 +217,9 @@ impl Run {
     }
 
     fn check_deadline(&self) {
-        let waits = !matches!(
-            self.machine.state,
-            State::Unpaired | State::Stopped { .. } | State::Parked { retry: None, .. }
-        ) || (self.socket.is_some() && !matches!(self.machine.state, State::Stopped { .. }));
+        let waits =
+            !matches!(self.machine.state, State::Unpaired | State::Stopped { .. } | State::Parked { retry: None, .. })
+                || (self.socket.is_some() && !matches!(self.machine.state, State::Stopped { .. }));
         assert_eq!(waits, self.machine.deadline().is_some(), "{:?}", self.machine);
     }
 

@@ -93,7 +93,8 @@ fn a_shutdown_in_which_nobody_answers_ends_all_the_same_and_says_what_was_forced
     while let Some(due) = machine.deadline() {
         let (next, effects) = machine.step(Event::Elapsed, due);
         machine = next;
-        report = effects.into_iter().find_map(|effect| if let Effect::Exit(report) = effect { Some(report) } else { None });
+        report =
+            effects.into_iter().find_map(|effect| if let Effect::Exit(report) = effect { Some(report) } else { None });
     }
     let report = report.unwrap();
     assert!(!report.clean);
@@ -103,7 +104,8 @@ fn a_shutdown_in_which_nobody_answers_ends_all_the_same_and_says_what_was_forced
 
 #[test]
 fn a_second_signal_forces() {
-    let (machine, _) = Shutdown::new(Budgets::within(Duration::from_secs(30))).step(Event::Begin, Timestamp::from_millis(0));
+    let (machine, _) =
+        Shutdown::new(Budgets::within(Duration::from_secs(30))).step(Event::Begin, Timestamp::from_millis(0));
     let (machine, effects) = machine.step(Event::Force, Timestamp::from_millis(7));
     assert_eq!(machine.phase(), Phase::Stopped);
     assert!(matches!(&effects[..], [Effect::Exit(ShutdownReport { clean: false, .. })]));

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wacore_libsignal::protocol::{
     CiphertextMessage, CurveError, GenericSignedPreKey as _, IdentityKeyPair, KeyPair, PreKeyRecord,
-    PreKeySignalMessage, PublicKey, SessionStore as _, SignalMessage, SignalProtocolError, SignedPreKeyRecord, Timestamp,
-    UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
+    PreKeySignalMessage, PublicKey, SessionStore as _, SignalMessage, SignalProtocolError, SignedPreKeyRecord,
+    Timestamp, UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
 };
 
 use crate::address::Address;

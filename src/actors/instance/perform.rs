@@ -21,7 +21,9 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 impl InstanceActor {
     pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::OpenLink { link, method, rebuild, refresh_version } => self.open(link, method, rebuild, refresh_version, ctx),
+            Effect::OpenLink { link, method, rebuild, refresh_version } => {
+                self.open(link, method, rebuild, refresh_version, ctx)
+            }
             Effect::RequestCode { link, number } => self.link.request_code(link, number),
             Effect::CloseLink { link } => self.link.close(link),
             Effect::LogOutLink { link } => self.link.log_out(link),
@@ -44,7 +46,14 @@ impl InstanceActor {
     }
 
     /// Dials once nothing that an earlier session left behind waits to be written.
-    fn open(&mut self, link: LinkId, method: Option<Method>, rebuild: bool, refresh_version: bool, ctx: &mut Context<Self>) {
+    fn open(
+        &mut self,
+        link: LinkId,
+        method: Option<Method>,
+        rebuild: bool,
+        refresh_version: bool,
+        ctx: &mut Context<Self>,
+    ) {
         if self.scribe.is_archived() {
             return self.link.dial(link, method, rebuild, refresh_version);
         }
@@ -68,7 +77,10 @@ impl InstanceActor {
                 if let Some(why) = &why {
                     info!(instance.id = %self.id, code = why.code(), "Instance {} lost its connection: {}", self.name, why.sentence());
                 }
-                self.scribe.patch(InstancePatch { connection_status: Some(PublicState::Connecting), ..InstancePatch::default() });
+                self.scribe.patch(InstancePatch {
+                    connection_status: Some(PublicState::Connecting),
+                    ..InstancePatch::default()
+                });
                 self.scribe.publish(EngineEvent::connecting(name, why.as_ref()));
             }
             Notice::Open => {
@@ -82,7 +94,8 @@ impl InstanceActor {
                 self.scribe.publish(EngineEvent::open(name, &self.owner));
             }
             Notice::Closed { why } => {
-                self.scribe.patch(InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() });
+                self.scribe
+                    .patch(InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() });
                 self.scribe.publish(EngineEvent::closed(name, why.as_ref()));
             }
             Notice::Qr { text, count } => {

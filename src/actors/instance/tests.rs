@@ -31,9 +31,16 @@ async fn a_lost_link_is_told_and_redialled_once() {
     let id = world.add("shop").await;
     world.pass(SOON).await;
     world.store.written();
-    world.links.report(&id, Report::Fact(Event::LinkDown { link: LinkId(1), why: DownReason::SocketLost { code: Some(1006) } })).await;
+    world
+        .links
+        .report(
+            &id,
+            Report::Fact(Event::LinkDown { link: LinkId(1), why: DownReason::SocketLost { code: Some(1006) } }),
+        )
+        .await;
     world.pass(Duration::from_secs(2)).await;
-    let told: Vec<String> = world.store.written().into_iter().filter(|line| line.contains("connection.update")).collect();
+    let told: Vec<String> =
+        world.store.written().into_iter().filter(|line| line.contains("connection.update")).collect();
     assert_eq!(told, ["shop connection.update connecting", "shop connection.update open"]);
     let dials = world.links.story().iter().filter(|line| line.contains("dial")).count();
     assert_eq!(dials, 2);
@@ -44,7 +51,10 @@ async fn late_facts_of_an_old_link_change_nothing() {
     let world = World::start();
     let id = world.add("shop").await;
     world.pass(SOON).await;
-    world.links.report(&id, Report::Fact(Event::LinkDown { link: LinkId(1), why: DownReason::SocketLost { code: None } })).await;
+    world
+        .links
+        .report(&id, Report::Fact(Event::LinkDown { link: LinkId(1), why: DownReason::SocketLost { code: None } }))
+        .await;
     world.pass(Duration::from_secs(2)).await;
     for _ in 0..35 {
         let late = Event::LinkDown { link: LinkId(1), why: DownReason::LoggedOut { code: 401 } };
@@ -63,11 +73,18 @@ async fn rows_and_events_survive_an_outage_of_the_database() {
     world.store.set_down(true);
     let id = world.add("shop").await;
     world.pass(Duration::from_secs(60)).await;
-    assert_eq!(world.entry(&id).status.state_at(world.clock.now()), PublicState::Open, "the actor does not wait for rows");
+    assert_eq!(
+        world.entry(&id).status.state_at(world.clock.now()),
+        PublicState::Open,
+        "the actor does not wait for rows"
+    );
     assert_eq!(world.store.written(), Vec::<String>::new());
     world.store.set_down(false);
     world.pass(Duration::from_secs(15)).await;
-    assert_eq!(world.store.written(), ["shop is open", "shop connection.update connecting", "shop connection.update open"]);
+    assert_eq!(
+        world.store.written(),
+        ["shop is open", "shop connection.update connecting", "shop connection.update open"]
+    );
 }
 
 #[actix::test]

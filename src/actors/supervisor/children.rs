@@ -43,7 +43,10 @@ impl SupervisorActor {
             Some(arbiter) => InstanceActor::start_in_arbiter(arbiter, move |_| InstanceActor::new(birth, parts)),
             None => InstanceActor::new(birth, parts).start(),
         };
-        notify(&self.parts.watch, Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() });
+        notify(
+            &self.parts.watch,
+            Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() },
+        );
         line.child = Child::Running { addr, since: instance.clock.now() };
     }
 

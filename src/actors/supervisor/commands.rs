@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix::prelude::{
-    ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture, WrapFuture,
+    ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture,
+    WrapFuture,
 };
 use holdfast_core::connection::{Event, Phase, Refusal};
 use holdfast_core::event::Owner;
@@ -16,7 +17,8 @@ use tracing::{info, warn};
 
 use super::SupervisorActor;
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance,
+    StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
 use crate::actors::instance::protocol::Command;
@@ -74,14 +76,19 @@ impl SupervisorActor {
             };
             let status = InstanceStatus::without_actor(phase, instance.clock.now(), record.paired, false);
             let owner = Owner { jid: record.owner_jid, name: record.profile_name, picture: record.profile_picture };
-            let entry = Entry { name: record.name, token: Token(record.token), status, pairing: PairingView::default(), owner };
+            let entry =
+                Entry { name: record.name, token: Token(record.token), status, pairing: PairingView::default(), owner };
             instance.board.hang(&record.id, entry);
         }
         self.roster.insert(record.id, line);
     }
 
     /// Finds the way to the child, starting it first if it does not run: what an operator asks for is not kept waiting by a backoff.
-    fn reach(&mut self, id: &InstanceId, ctx: &mut Context<Self>) -> Result<actix::Addr<crate::actors::instance::InstanceActor>, CommandError> {
+    fn reach(
+        &mut self,
+        id: &InstanceId,
+        ctx: &mut Context<Self>,
+    ) -> Result<actix::Addr<crate::actors::instance::InstanceActor>, CommandError> {
         if self.draining {
             return Err(CommandError::Stopping);
         }
@@ -92,11 +99,18 @@ impl SupervisorActor {
         self.start_child(id, ctx);
         match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
             Child::Running { addr, .. } => Ok(addr.clone()),
-            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
+            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
+                Err(CommandError::Overloaded)
+            }
         }
     }
 
-    fn forward(&mut self, id: &InstanceId, event: Event, ctx: &mut Context<Self>) -> ResponseFuture<Result<(), CommandError>> {
+    fn forward(
+        &mut self,
+        id: &InstanceId,
+        event: Event,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<(), CommandError>> {
         match self.reach(id, ctx) {
             Ok(addr) => Box::pin(ask(addr.recipient(), Command(event))),
             Err(error) => Box::pin(std::future::ready(Err(error))),
@@ -215,7 +229,9 @@ impl Handler<WhereIs> for SupervisorActor {
         match line.child {
             Child::Queued | Child::Running { .. } => {}
             // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => return Err(CommandError::Refused(Refusal::NotConnected)),
+            Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
+                return Err(CommandError::Refused(Refusal::NotConnected));
+            }
         }
         let addr = self.reach(&question.id, ctx)?;
         Ok(InstancePorts { send_text: addr.recipient() })
@@ -245,7 +261,9 @@ impl Handler<DrainAll> for SupervisorActor {
         // The instances bound themselves; the margin lets the last of them say so.
         let margin = within / 10;
         Box::pin(async move {
-            let drains = pending.into_iter().map(|(id, command, ended)| drain(id, command, ended, within.saturating_sub(margin), margin));
+            let drains = pending
+                .into_iter()
+                .map(|(id, command, ended)| drain(id, command, ended, within.saturating_sub(margin), margin));
             futures_util::future::join_all(drains).await.into_iter().flatten().collect()
         })
     }

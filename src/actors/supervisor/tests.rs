@@ -3,7 +3,9 @@ use std::time::Duration;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Method, Phase, Refusal};
 
-use super::protocol::{CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, WhereIs};
+use super::protocol::{
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, WhereIs,
+};
 use crate::actors::instance::protocol::SendText;
 use crate::actors::testing::World;
 use crate::actors::testing::links::{Answer, Dial};
@@ -18,7 +20,8 @@ async fn a_stored_instance_that_should_be_connected_comes_online_by_itself() {
     world.pass(SOON).await;
     assert_eq!(world.links.story(), ["shop g1 dial 1 @0s", "shop g1 ping 1 @0s"]);
     assert_eq!(world.entry(&id).status.state_at(world.clock.now()), PublicState::Open);
-    let told: Vec<String> = world.store.written().into_iter().filter(|line| line.contains("connection.update")).collect();
+    let told: Vec<String> =
+        world.store.written().into_iter().filter(|line| line.contains("connection.update")).collect();
     assert_eq!(told, ["shop connection.update connecting", "shop connection.update open"]);
 }
 
@@ -37,7 +40,11 @@ async fn a_child_that_keeps_crashing_is_started_later_each_time_and_then_quarant
 
     world.links.usually(Dial::Online);
     let sending = world.supervisor.send(WhereIs { id: id.clone() }).await.unwrap();
-    assert_eq!(sending.err(), Some(CommandError::Refused(Refusal::NotConnected)), "a message does not lift a quarantine");
+    assert_eq!(
+        sending.err(),
+        Some(CommandError::Refused(Refusal::NotConnected)),
+        "a message does not lift a quarantine"
+    );
     world.supervisor.send(RestartInstance { id: id.clone() }).await.unwrap().unwrap();
     world.pass(SOON).await;
     assert_eq!(world.entry(&id).status.phase, Phase::Online, "an operator's restart forgives");

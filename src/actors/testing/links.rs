@@ -93,7 +93,9 @@ impl ScriptedLinks {
 
     /// Reports something on behalf of the newest link driver of an instance.
     pub(crate) async fn report(&self, id: &InstanceId, report: Report) {
-        let sender = self.script(|script| script.reports.iter().rev().find(|(whose, _)| whose == id).map(|(_, sender)| sender.clone()));
+        let sender = self.script(|script| {
+            script.reports.iter().rev().find(|(whose, _)| whose == id).map(|(_, sender)| sender.clone())
+        });
         sender.unwrap().send(report).await.unwrap();
     }
 

@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 
 use crate::ports::outbox::{Delivery, Lag, Outbox, Settlement, Target};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
-use crate::ports::store::{InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec};
+use crate::ports::store::{
+    InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
+};
 
 #[derive(Default)]
 pub(crate) struct MemoryStore {
@@ -139,7 +141,12 @@ impl Sessions for MemoryStore {
         Ok(None)
     }
 
-    async fn read_many(&self, _: &InstanceId, _: &'static str, _: &[String]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    async fn read_many(
+        &self,
+        _: &InstanceId,
+        _: &'static str,
+        _: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -28,7 +28,9 @@ pub(in crate::http) async fn connect(api: web::Data<Api>, request: HttpRequest) 
         PublicState::Connecting if entry.status.paired => {
             return Ok(reply::ok(&qr::object(&entry.pairing, api.settings.qr_color)));
         }
-        PublicState::Connecting => matches!(&method, Method::Code(number) if entry.pairing.number.as_ref() != Some(number)),
+        PublicState::Connecting => {
+            matches!(&method, Method::Code(number) if entry.pairing.number.as_ref() != Some(number))
+        }
         PublicState::Close => true,
     };
     if asks {

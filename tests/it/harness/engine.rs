@@ -38,7 +38,8 @@ pub(crate) struct Home {
 impl Home {
     /// Makes a home whose engine dials `url`, with quick timings.
     pub(crate) fn new(url: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
         let settings = [
             ("SERVER_HOST", "127.0.0.1"),
             ("AUTHENTICATION_API_KEY", KEY),

@@ -48,9 +48,13 @@ impl Receiver {
         let desk = Arc::new(Mutex::new(Desk::default()));
         let shared = web::Data::from(Arc::clone(&desk));
         let factory = move || {
-            App::new().app_data(shared.clone()).app_data(web::PayloadConfig::new(16 << 20)).default_service(web::to(take))
+            App::new()
+                .app_data(shared.clone())
+                .app_data(web::PayloadConfig::new(16 << 20))
+                .default_service(web::to(take))
         };
-        let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener).expect("the listener").run();
+        let server =
+            HttpServer::new(factory).workers(1).disable_signals().listen(listener).expect("the listener").run();
         let handle = server.handle();
         tokio::spawn(server);
         Self { desk, address: format!("http://{address}"), server: handle }
@@ -70,7 +74,11 @@ impl Receiver {
     }
 
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.all().iter().filter(|one| one.taken && one.event() == "messages.upsert").map(|one| one.text().to_owned()).collect()
+        self.all()
+            .iter()
+            .filter(|one| one.taken && one.event() == "messages.upsert")
+            .map(|one| one.text().to_owned())
+            .collect()
     }
 
     /// Waits for a taken message with this text.
@@ -100,7 +108,8 @@ impl Drop for Receiver {
 }
 
 async fn take(request: HttpRequest, body: web::Bytes, desk: web::Data<Mutex<Desk>>) -> HttpResponse {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header =
+        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let mut desk = desk.lock().unwrap();
     let taken = desk.refusals == 0;
     desk.refusals = desk.refusals.saturating_sub(1);

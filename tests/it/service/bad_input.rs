@@ -32,7 +32,12 @@ async fn bad_input_gets_the_contracts_answer_and_changes_nothing() {
         (post.clone(), "/message/sendText/shop", Some(json!({ "number": 5, "text": "x" }).to_string()), 400),
         (post.clone(), "/message/sendText/nobody", Some(json!({ "number": "5", "text": "x" }).to_string()), 404),
         (post.clone(), "/webhook/set/shop", Some("{}".to_owned()), 400),
-        (post.clone(), "/webhook/set/shop", Some(json!({ "webhook": { "enabled": true, "url": "http://x/", "events": ["NO_SUCH"] } }).to_string()), 400),
+        (
+            post.clone(),
+            "/webhook/set/shop",
+            Some(json!({ "webhook": { "enabled": true, "url": "http://x/", "events": ["NO_SUCH"] } }).to_string()),
+            400,
+        ),
         (get.clone(), "/instance/connect/nobody", None, 404),
         (get.clone(), "/instance/connectionState/%00", None, 404),
         (get, "/no/such/route", None, 404),
@@ -60,11 +65,19 @@ async fn wrong_keys(api: &Api) {
     api.post("/instance/create", other).await.good();
     for key in ["a-guessed-key", "another-token", "A-KEY-FOR-TESTS-ONLY"] {
         let stranger = api.with_key(key);
-        for (method, path) in [(Method::GET, "/instance/connect/shop"), (Method::DELETE, "/instance/delete/shop"), (Method::POST, "/instance/restart/shop")] {
+        for (method, path) in [
+            (Method::GET, "/instance/connect/shop"),
+            (Method::DELETE, "/instance/delete/shop"),
+            (Method::POST, "/instance/restart/shop"),
+        ] {
             // The path names the instance; a query never does.
             for query in ["", "?instanceName=other"] {
                 let answer = stranger.call(method.clone(), &format!("{path}{query}"), None).await;
-                assert_eq!((answer.status, &answer.body["response"]["message"]), (401, &json!("Unauthorized")), "{method} {path}{query}");
+                assert_eq!(
+                    (answer.status, &answer.body["response"]["message"]),
+                    (401, &json!("Unauthorized")),
+                    "{method} {path}{query}"
+                );
             }
         }
     }

@@ -18,7 +18,8 @@ async fn check_config_reports_every_mistake_at_once_and_no_secret() {
         let output = home.command(arguments).output().await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
-        for code in ["cfg-websocket-url", "cfg-not-a-number", "cfg-not-a-boolean", "cfg-database-mysql", "cfg-backoff"] {
+        for code in ["cfg-websocket-url", "cfg-not-a-number", "cfg-not-a-boolean", "cfg-database-mysql", "cfg-backoff"]
+        {
             assert_eq!(said.matches(code).count(), 1, "{code} in:\n{said}");
         }
         assert!(!said.contains(KEY) && !said.contains("eighty"), "{said}");
@@ -84,11 +85,17 @@ async fn a_second_engine_on_the_same_data_waits_and_takes_over_when_the_first_is
     let home = Home::new("ws://127.0.0.1:1/");
     let first = home.start().await;
     let second = home.spawn();
-    eventually("the second engine to wait", || async { home.log().contains("Another process uses the data directory").then_some(()) }).await;
+    eventually("the second engine to wait", || async {
+        home.log().contains("Another process uses the data directory").then_some(())
+    })
+    .await;
     first.kill_9().await;
     let api = second.api();
     eventually("the second engine to be ready", || async {
-        api.try_call(reqwest::Method::GET, "/health/ready", None).await.is_ok_and(|answer| answer.status == 200).then_some(())
+        api.try_call(reqwest::Method::GET, "/health/ready", None)
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(())
     })
     .await;
 }

@@ -27,7 +27,9 @@ async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets(
                 match (number * 7 + round) % 4 {
                     0 => strike(engine, sim, name, number, Action::Silent).await,
                     1 => strike(engine, sim, name, number, Action::Fin).await,
-                    2 => strike(engine, sim, name, number, Action::StreamError { code: Some(503), conflict: None }).await,
+                    2 => {
+                        strike(engine, sim, name, number, Action::StreamError { code: Some(503), conflict: None }).await
+                    }
                     _ => strike(engine, sim, name, number, Action::Rst).await,
                 }
             }
@@ -38,7 +40,11 @@ async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets(
     for number in 0..INSTANCES {
         let counters = sim.counters(Some(&phone(number))).unwrap();
         assert!(!counters.tally.overlapped, "instance n{number}: {counters:?}");
-        assert_eq!((counters.tally.stale_frames, counters.tally.static_mismatches), (0, 0), "instance n{number}: {counters:?}");
+        assert_eq!(
+            (counters.tally.stale_frames, counters.tally.static_mismatches),
+            (0, 0),
+            "instance n{number}: {counters:?}"
+        );
         assert!(counters.tally.logins > 10, "instance n{number} was hardly struck: {counters:?}");
     }
     let links: HashSet<_> = sim.sessions().iter().map(|session| session.jid.clone()).collect();
@@ -60,7 +66,11 @@ async fn a_removed_device_is_parked_with_its_reason_and_pairs_again() {
     receiver.event("logout.instance", serde_json::Value::is_null).await;
     let ended = receiver.event("status.instance", |_| true).await;
     assert_eq!(ended.body["data"]["disconnectionReasonCode"], 401);
-    assert_eq!(sim.counters(Some(&phone(0))).unwrap().tally.logins, logins, "a device that was removed does not come back");
+    assert_eq!(
+        sim.counters(Some(&phone(0))).unwrap().tally.logins,
+        logins,
+        "a device that was removed does not come back"
+    );
 
     engine.scan(&sim, "shop", &phone(0)).await;
     engine.reaches("shop", "open").await;

@@ -22,7 +22,9 @@ async fn a_paired_instance_survives_kill_9_and_misses_nothing() {
     assert!(created["qrcode"]["base64"].as_str().is_some_and(|picture| picture.starts_with("data:image/png;base64,")));
     engine.scan(&sim, "shop", SHOP).await;
     engine.reaches("shop", "open").await;
-    receiver.event("connection.update", |data| data["state"] == "open" && data["wuid"] == format!("{SHOP}@s.whatsapp.net")).await;
+    receiver
+        .event("connection.update", |data| data["state"] == "open" && data["wuid"] == format!("{SHOP}@s.whatsapp.net"))
+        .await;
 
     // In, then out.
     write(&sim, "hello").await;
@@ -48,7 +50,10 @@ async fn a_paired_instance_survives_kill_9_and_misses_nothing() {
     receiver.message("and after").await;
     let sent = engine.send("shop", ANA, "still here").await;
     assert_eq!(sent.status, 201, "{sent:?}");
-    eventually("the second text", || async { sim.messages().iter().any(|message| message.text.as_deref() == Some("still here")).then_some(()) }).await;
+    eventually("the second text", || async {
+        sim.messages().iter().any(|message| message.text.as_deref() == Some("still here")).then_some(())
+    })
+    .await;
 
     // Nothing was lost, nothing came twice but under the same id, and no key was used twice.
     let mut ids: HashMap<String, String> = HashMap::new();
@@ -57,7 +62,11 @@ async fn a_paired_instance_survives_kill_9_and_misses_nothing() {
         assert_eq!(*id, one.event_id, "a message came under two event ids");
     }
     let counters = sim.counters(None).unwrap();
-    assert_eq!((counters.tally.nacked, counters.tally.counters_reused, counters.tally.static_mismatches), (0, 0, 0), "{counters:?}");
+    assert_eq!(
+        (counters.tally.nacked, counters.tally.counters_reused, counters.tally.static_mismatches),
+        (0, 0, 0),
+        "{counters:?}"
+    );
     assert!(!counters.tally.overlapped, "{counters:?}");
 }
 
@@ -76,7 +85,8 @@ async fn a_webhook_that_is_down_gets_everything_in_order_when_it_is_back() {
     }
     receiver.message("m4").await;
     assert_eq!(receiver.texts(), ["m0", "m1", "m2", "m3", "m4"]);
-    let attempts: Vec<String> = receiver.all().iter().filter(|one| one.text() == "m0").map(|one| one.attempt.clone()).collect();
+    let attempts: Vec<String> =
+        receiver.all().iter().filter(|one| one.text() == "m0").map(|one| one.attempt.clone()).collect();
     assert!(attempts.contains(&"3".to_owned()) || receiver.all().iter().any(|one| !one.taken), "{attempts:?}");
 }
 
@@ -91,7 +101,10 @@ async fn a_logout_unlinks_the_device_and_a_new_pairing_needs_no_new_instance() {
     engine.reaches("shop", "close").await;
     assert!(sim.accounts().iter().all(|account| account.devices.is_empty()), "{:?}", sim.accounts());
     let again = engine.api().delete("/instance/logout/shop").await;
-    assert_eq!((again.status, &again.body["response"]["message"][0]), (400, &json!("The \"shop\" instance is not connected")));
+    assert_eq!(
+        (again.status, &again.body["response"]["message"][0]),
+        (400, &json!("The \"shop\" instance is not connected"))
+    );
 
     engine.scan(&sim, "shop", SHOP).await;
     engine.reaches("shop", "open").await;

@@ -43,7 +43,8 @@ async fn a_binary_for_the_simulator_dials_nothing_but_loopback() {
             let body = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "qrcode": false });
             engine.api().post("/instance/create", body).await.good();
             engine.api().get("/instance/connect/shop").await.good();
-            eventually("a refusal that names loopback", || async { home.log().contains("loopback").then_some(()) }).await;
+            eventually("a refusal that names loopback", || async { home.log().contains("loopback").then_some(()) })
+                .await;
         }
     }
 }

@@ -31,7 +31,11 @@ async fn sigterm_saves_then_closes_then_exits_with_0() {
         assert!(at("is down: requested") < at("Stopped cleanly"), "{log}");
         let closed = EventQuery { kind: Some(EventKind::Disconnect), ..EventQuery::default() };
         let ends = sim.events(&closed).unwrap();
-        assert_eq!(ends.last().map(|end| end.detail["how"].clone()), Some("fin".into()), "the socket was not closed: {ends:?}");
+        assert_eq!(
+            ends.last().map(|end| end.detail["how"].clone()),
+            Some("fin".into()),
+            "the socket was not closed: {ends:?}"
+        );
         assert!(sim.sessions().is_empty());
 
         // What was saved goes on: no scan, and no key is used twice.

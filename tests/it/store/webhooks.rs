@@ -55,7 +55,10 @@ pub(super) async fn nothing_is_queued_for_what_is_no_web_address(bench: Bench) -
         bench.store.set_webhook(&id, WebhookSpec { url: url.to_owned(), ..webhook(&[EventName::Call]) }).await?;
         assert_eq!(bench.store.append(&id, vec![event(EventName::Call, "lost")]).await?, 0, "{url:?}");
     }
-    bench.store.set_webhook(&id, WebhookSpec { url: "https://hooks.test".to_owned(), ..webhook(&[EventName::Call]) }).await?;
+    bench
+        .store
+        .set_webhook(&id, WebhookSpec { url: "https://hooks.test".to_owned(), ..webhook(&[EventName::Call]) })
+        .await?;
     assert_eq!(bench.store.append(&id, vec![event(EventName::Call, "kept")]).await?, 1);
     Ok(())
 }

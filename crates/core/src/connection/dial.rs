@@ -22,7 +22,13 @@ impl Machine {
         self.dial_with(method, false, env, effects);
     }
 
-    pub(super) fn dial_with(&mut self, method: Option<Method>, refresh_version: bool, env: Env<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn dial_with(
+        &mut self,
+        method: Option<Method>,
+        refresh_version: bool,
+        env: Env<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.link.is_some() {
             self.state = State::BackingOff { why: DownReason::Requested, until: env.now };
             return;
@@ -64,7 +70,9 @@ impl Machine {
             return;
         }
         match self.state.clone() {
-            State::Connecting { method: None, .. } | State::Syncing { .. } => self.give_up_on_link(DownReason::LoginTimeout, env, effects),
+            State::Connecting { method: None, .. } | State::Syncing { .. } => {
+                self.give_up_on_link(DownReason::LoginTimeout, env, effects)
+            }
             State::Connecting { method: Some(_), .. } => self.give_up_on_link(DownReason::Handshake, env, effects),
             State::Pairing { .. } => self.give_up_on_link(DownReason::QrExhausted, env, effects),
             State::Online { .. } => self.give_up_on_link(DownReason::Silent, env, effects),

@@ -199,7 +199,9 @@ impl DownReason {
             Self::Unreachable => "The WhatsApp server could not be reached.",
             Self::Proxy => "The proxy of this instance refused the connection or could not be reached.",
             Self::Tls => "The encrypted connection to the server could not be made.",
-            Self::UpgradeRefused { .. } => "The server, or something in between, answered the WebSocket upgrade with an HTTP error.",
+            Self::UpgradeRefused { .. } => {
+                "The server, or something in between, answered the WebSocket upgrade with an HTTP error."
+            }
             Self::Handshake => "The server did not finish the Noise handshake.",
             Self::LoginTimeout => "The login was not finished in time.",
             Self::SocketLost { .. } => "The connection was lost.",
@@ -232,7 +234,9 @@ impl DownReason {
             | Self::RateLimited
             | Self::LeaseLost
             | Self::Panicked => UserAction::Wait,
-            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } => UserAction::CheckNetwork,
+            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } => {
+                UserAction::CheckNetwork
+            }
             Self::LoggedOut { .. } | Self::QrExhausted => UserAction::Relogin,
             Self::Replaced => UserAction::CloseOther,
             Self::TemporaryBan { .. } | Self::Refused { .. } => UserAction::OpenPhone,

@@ -11,7 +11,9 @@ use super::step::Env;
 impl Machine {
     pub(super) fn fact(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
         // Of a socket that is being closed only its end counts, and whether what it knew was saved.
-        if self.closing_until.is_some() && !matches!(event, Event::LinkDown { .. } | Event::Saved { .. } | Event::Paired { .. }) {
+        if self.closing_until.is_some()
+            && !matches!(event, Event::LinkDown { .. } | Event::Saved { .. } | Event::Paired { .. })
+        {
             return;
         }
         match event {
@@ -36,13 +38,15 @@ impl Machine {
                 self.qr_shown = 0;
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
                 if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {
-                    self.state = State::Connecting { link, method: None, until: env.now.after(env.policy.connect_timeout) };
+                    self.state =
+                        State::Connecting { link, method: None, until: env.now.after(env.policy.connect_timeout) };
                 }
             }
             Event::Authenticated { link } => {
                 if matches!(self.state, State::Connecting { .. } | State::Pairing { .. }) {
                     self.version_refreshed = false;
-                    self.state = State::Syncing { link, ready: false, until: self.dialled_at.after(env.policy.login_timeout) };
+                    self.state =
+                        State::Syncing { link, ready: false, until: self.dialled_at.after(env.policy.login_timeout) };
                 }
             }
             Event::Ready { link } => {

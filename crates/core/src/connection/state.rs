@@ -155,7 +155,9 @@ impl State {
             | Self::BackingOff { until, .. }
             | Self::LoggingOut { until, .. }
             | Self::Draining { until, .. } => Some(*until),
-            Self::Online { pinged, fresh_until, .. } => Some(pinged.map_or(*fresh_until, |until| until.min(*fresh_until))),
+            Self::Online { pinged, fresh_until, .. } => {
+                Some(pinged.map_or(*fresh_until, |until| until.min(*fresh_until)))
+            }
         }
     }
 
@@ -184,7 +186,9 @@ impl State {
 
     /// Returns when the next dial is due by itself, if one is.
     pub fn next_try(&self) -> Option<Timestamp> {
-        if let Self::BackingOff { until, .. } | Self::Waiting { until, .. } | Self::Parked { retry: Some(until), .. } = self {
+        if let Self::BackingOff { until, .. } | Self::Waiting { until, .. } | Self::Parked { retry: Some(until), .. } =
+            self
+        {
             Some(*until)
         } else {
             None
@@ -301,7 +305,9 @@ impl Machine {
         match self.closing_until {
             None => state,
             Some(stuck) => match self.state {
-                State::BackingOff { .. } | State::Waiting { .. } | State::Parked { .. } | State::Unpaired => Some(stuck),
+                State::BackingOff { .. } | State::Waiting { .. } | State::Parked { .. } | State::Unpaired => {
+                    Some(stuck)
+                }
                 State::Draining { until, .. } | State::LoggingOut { until, .. } => Some(until.min(stuck)),
                 State::Connecting { .. }
                 | State::Pairing { .. }

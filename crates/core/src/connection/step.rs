@@ -145,7 +145,9 @@ impl Machine {
     fn connect(&mut self, method: Method, env: Env<'_>, effects: &mut Vec<Effect>) {
         self.want(Desired::Connected, effects);
         match (&mut self.state, method) {
-            (State::Pairing { link, method: shown, .. }, Method::Code(number)) if *shown != Method::Code(number.clone()) => {
+            (State::Pairing { link, method: shown, .. }, Method::Code(number))
+                if *shown != Method::Code(number.clone()) =>
+            {
                 effects.push(Effect::RequestCode { link: *link, number: number.clone() });
                 self.method = Method::Code(number);
                 shown.clone_from(&self.method);
