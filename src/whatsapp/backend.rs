@@ -11,6 +11,8 @@ mod inbound;
 mod protocol;
 mod secrets;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(super) use self::protocol::SENT_TTL_SECS;
@@ -89,7 +91,13 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(store: Arc<dyn Sessions>, instance: InstanceId, seal: Arc<Seal>, clock: Clock, grace: Duration) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Sessions>,
+        instance: InstanceId,
+        seal: Arc<Seal>,
+        clock: Clock,
+        grace: Duration,
+    ) -> Self {
         Self {
             store,
             instance,
@@ -170,7 +178,8 @@ impl Backend {
             self.seal.set(SealReason::FencedOff);
             return Err(Unusable);
         };
-        let Revision(revision) = self.attempt("commit", || self.store.commit(&self.instance, owner, batch.clone())).await?;
+        let Revision(revision) =
+            self.attempt("commit", || self.store.commit(&self.instance, owner, batch.clone())).await?;
         self.revision.fetch_max(revision, Ordering::AcqRel);
         Ok(())
     }

@@ -10,11 +10,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::ORIGIN;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 use url::{Host, Url};
 use wacore::net::WHATSAPP_WEB_ORIGIN;
@@ -75,9 +75,13 @@ pub(super) struct Dialler {
 
 impl Dialler {
     pub(super) fn new(settings: &LinkSettings) -> Result<Self, SettingsError> {
-        let url = Url::parse(&settings.url).map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
+        let url =
+            Url::parse(&settings.url).map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
         if !matches!(url.scheme(), "ws" | "wss") || url.host().is_none() {
-            return Err(SettingsError::Url(settings.url.clone(), "it has to begin with ws:// or wss:// and name a host".to_owned()));
+            return Err(SettingsError::Url(
+                settings.url.clone(),
+                "it has to begin with ws:// or wss:// and name a host".to_owned(),
+            ));
         }
         // A name is judged when it is resolved, an address already here.
         let literal = match url.host() {
@@ -86,7 +90,8 @@ impl Dialler {
             Some(Host::Domain(_)) | None => None,
         };
         if let Some(address) = literal {
-            permitted(url.scheme(), &[address]).map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
+            permitted(url.scheme(), &[address])
+                .map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
         }
         let tls = Arc::new(tls_config(&settings.extra_roots)?);
         Ok(Self { url, tls, within: settings.connect_timeout.min(LONGEST) })
@@ -102,12 +107,20 @@ impl Dialler {
         let until = Instant::now() + self.within;
         let late = |why: DownReason, stage: &str| DialError::new(why, format!("{stage} took too long"));
 
-        let addresses = timeout_at(until, self.resolve()).await.map_err(|_elapsed| late(DownReason::Dns, "resolving the name"))??;
-        let tcp = timeout_at(until, connect(&addresses)).await.map_err(|_elapsed| late(DownReason::Unreachable, "the connection"))??;
+        let addresses = timeout_at(until, self.resolve())
+            .await
+            .map_err(|_elapsed| late(DownReason::Dns, "resolving the name"))??;
+        let tcp = timeout_at(until, connect(&addresses))
+            .await
+            .map_err(|_elapsed| late(DownReason::Unreachable, "the connection"))??;
         // The frames are small and each waits for an answer.
         let _ = tcp.set_nodelay(true);
-        let stream = timeout_at(until, self.secure(tcp)).await.map_err(|_elapsed| late(DownReason::Tls, "the TLS handshake"))??;
-        timeout_at(until, self.upgrade(stream)).await.map_err(|_elapsed| late(DownReason::Unreachable, "the WebSocket upgrade"))?
+        let stream = timeout_at(until, self.secure(tcp))
+            .await
+            .map_err(|_elapsed| late(DownReason::Tls, "the TLS handshake"))??;
+        timeout_at(until, self.upgrade(stream))
+            .await
+            .map_err(|_elapsed| late(DownReason::Unreachable, "the WebSocket upgrade"))?
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -117,7 +130,9 @@ impl Dialler {
             Some(Host::Ipv6(ip)) => vec![(ip, port).into()],
             Some(Host::Domain(name)) => {
                 let found = lookup_host((name, port)).await;
-                found.map_err(|error| DialError::new(DownReason::Dns, format!("{name} cannot be resolved: {error}")))?.collect()
+                found
+                    .map_err(|error| DialError::new(DownReason::Dns, format!("{name} cannot be resolved: {error}")))?
+                    .collect()
             }
             None => Vec::new(),
         };
@@ -136,14 +151,19 @@ impl Dialler {
         let name = ServerName::try_from(host).map_err(|error| DialError::new(DownReason::Tls, error.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
         let stream = connector.connect(name, tcp).await;
-        stream.map(MaybeTlsStream::Rustls).map_err(|error| DialError::new(DownReason::Tls, format!("TLS failed: {error}")))
+        stream
+            .map(MaybeTlsStream::Rustls)
+            .map_err(|error| DialError::new(DownReason::Tls, format!("TLS failed: {error}")))
     }
 
     async fn upgrade(&self, stream: MaybeTlsStream<TcpStream>) -> Result<WebSocket, DialError> {
         let refused = |error: WsError| {
             if let WsError::Http(response) = error {
                 let status = response.status().as_u16();
-                return DialError::new(DownReason::UpgradeRefused { status }, format!("the WebSocket upgrade was answered with {status}"));
+                return DialError::new(
+                    DownReason::UpgradeRefused { status },
+                    format!("the WebSocket upgrade was answered with {status}"),
+                );
             }
             DialError::new(DownReason::Unreachable, format!("the WebSocket upgrade failed: {error}"))
         };
@@ -208,7 +228,9 @@ pub(super) async fn may_fetch(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => lookup_host((name, port)).await.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback())),
+        Some(Host::Domain(name)) => {
+            lookup_host((name, port)).await.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback()))
+        }
         None => false,
     }
 }
@@ -221,7 +243,8 @@ mod tests {
     use super::*;
 
     fn to(url: String) -> Dialler {
-        Dialler::new(&LinkSettings { url, connect_timeout: Duration::from_millis(500), ..LinkSettings::default() }).unwrap()
+        Dialler::new(&LinkSettings { url, connect_timeout: Duration::from_millis(500), ..LinkSettings::default() })
+            .unwrap()
     }
 
     #[test]
@@ -260,7 +283,10 @@ mod tests {
             drop(second);
             listener.accept().await.unwrap()
         });
-        assert_eq!(to(format!("ws://{address}")).open().await.unwrap_err().why, DownReason::UpgradeRefused { status: 403 });
+        assert_eq!(
+            to(format!("ws://{address}")).open().await.unwrap_err().why,
+            DownReason::UpgradeRefused { status: 403 }
+        );
         assert_eq!(to(format!("wss://{address}")).open().await.unwrap_err().why, DownReason::Tls);
         assert_eq!(to(format!("ws://{address}")).open().await.unwrap_err().why, DownReason::Unreachable);
         server.abort();

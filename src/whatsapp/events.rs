@@ -65,7 +65,13 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(instance: InstanceId, reports: Reports, backend: Arc<Backend>, handle: Handle, clock: Clock) -> Self {
+    pub(super) fn new(
+        instance: InstanceId,
+        reports: Reports,
+        backend: Arc<Backend>,
+        handle: Handle,
+        clock: Clock,
+    ) -> Self {
         Self {
             instance,
             reports,
@@ -129,9 +135,9 @@ impl Listener {
             }
             "stream:error" => {
                 let code = number(node, "code");
-                let conflict = node.get_optional_child("conflict").map(|child| {
-                    child.get_attr("type").map(|kind| kind.as_str().into_owned()).unwrap_or_default()
-                });
+                let conflict = node
+                    .get_optional_child("conflict")
+                    .map(|child| child.get_attr("type").map(|kind| kind.as_str().into_owned()).unwrap_or_default());
                 let malformed = node.get_optional_child("xml-not-well-formed").is_some();
                 let why = DownReason::from_stream_error(code, conflict.as_deref());
                 if let Some(why) = why.or_else(|| malformed.then_some(DownReason::Transient { code: None })) {
@@ -224,7 +230,9 @@ impl Listener {
         let (instance, reports, link) = (self.instance.clone(), self.reports.clone(), dial.link);
         self.handle.spawn(async move {
             match dial.code.ask(&client).await {
-                Some(Ok(Shown { number, code })) => reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES }),
+                Some(Ok(Shown { number, code })) => {
+                    reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES })
+                }
                 Some(Err(error)) => warn!(instance.id = %instance, "No pairing code was made: {error}"),
                 None => {}
             }
@@ -264,8 +272,11 @@ impl Listener {
     /// Messages that the phone has sent again do not pass through the durability hook; they are committed here.
     fn recovered(&self, batch: &MessageBatch) {
         let recovered = |received: &&InboundMessage| received.info.unavailable_request_id.is_some();
-        let accepted: Vec<_> =
-            batch.iter().filter(recovered).map(|received| message::accepted(received, self.instance.as_str())).collect();
+        let accepted: Vec<_> = batch
+            .iter()
+            .filter(recovered)
+            .map(|received| message::accepted(received, self.instance.as_str()))
+            .collect();
         if batch.hook_committed || accepted.is_empty() {
             return;
         }
@@ -319,7 +330,10 @@ pub(super) fn interest() -> EventInterest {
 }
 
 impl EventHandler for Listener {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's events are an open set; what is not mapped is counted")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's events are an open set; what is not mapped is counted"
+    )]
     fn handle_event(&self, event: Arc<Event>) {
         // An event of a link that has ended tells nobody anything.
         let Some(dial) = self.dial() else { return };

@@ -40,7 +40,12 @@ pub struct WhatsApp {
 
 impl WhatsApp {
     /// Checks the settings and sets up what all links share. Everything runs on `handle`, a multi-thread runtime.
-    pub fn new(settings: LinkSettings, store: Arc<dyn Store>, handle: Handle, clock: Clock) -> Result<Self, SettingsError> {
+    pub fn new(
+        settings: LinkSettings,
+        store: Arc<dyn Store>,
+        handle: Handle,
+        clock: Clock,
+    ) -> Result<Self, SettingsError> {
         let dialler = Arc::new(Dialler::new(&settings)?);
         let http = Http::new(dialler.tls()).map_err(|error| SettingsError::Tls(error.to_string()))?;
         let versions = Versions::new(settings.version, http.clone(), clock);

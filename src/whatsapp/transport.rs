@@ -45,7 +45,13 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn new(dialler: Arc<Dialler>, seal: Arc<Seal>, reports: Reports, handle: Handle, gate: Arc<dyn BeforeFrame>) -> Self {
+    pub(super) fn new(
+        dialler: Arc<Dialler>,
+        seal: Arc<Seal>,
+        reports: Reports,
+        handle: Handle,
+        gate: Arc<dyn BeforeFrame>,
+    ) -> Self {
         Self { dialler, seal, reports, handle, gate, attempt: Mutex::new(None) }
     }
 
@@ -126,7 +132,12 @@ impl Socket {
     }
 
     /// Carries what arrives to the library until either side ends, then reports the end and lets the socket go.
-    async fn pump(self: Arc<Self>, mut stream: SplitStream<WebSocket>, events: Sender<TransportEvent>, reports: Reports) {
+    async fn pump(
+        self: Arc<Self>,
+        mut stream: SplitStream<WebSocket>,
+        events: Sender<TransportEvent>,
+        reports: Reports,
+    ) {
         let (reason, ours) = tokio::select! {
             biased;
             _ = self.seal.sealed() => (DisconnectReason::Unknown, false),

@@ -73,7 +73,8 @@ impl Versions {
     }
 
     async fn look_up(&self) -> Option<Version> {
-        let agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
+        let agent =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
         let request = HttpRequest::get(PAGE).with_header("sec-fetch-site", "none").with_header("user-agent", agent);
         let answer = self.http.execute(request).await.ok()?;
         let page = String::from_utf8(answer.body).ok().filter(|_| answer.status_code == 200)?;

@@ -162,7 +162,12 @@ impl Backend {
         let (Ok(chat), Ok(sender)) = (message.chat.parse::<Jid>(), message.sender.parse::<Jid>()) else { return };
         let is_group = message.chat.ends_with("@g.us");
         let source = MessageSource { chat, sender, is_group, ..MessageSource::default() };
-        let info = Arc::new(MessageInfo { id: message.id.clone(), source, timestamp: self.clock.wall(), ..MessageInfo::default() });
+        let info = Arc::new(MessageInfo {
+            id: message.id.clone(),
+            source,
+            timestamp: self.clock.wall(),
+            ..MessageInfo::default()
+        });
         // Not within this call: it is made while the library holds locks that the request needs.
         tokio::spawn(async move {
             if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
@@ -185,7 +190,10 @@ impl Backend {
     pub(super) async fn bury_rows(&self, before: i64) -> Result<u32> {
         let mut moved = Vec::new();
         for (key, value) in self.scan(PENDING, "").await? {
-            let stamp: [u8; 8] = value.get(..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| self.corrupt("pending message"))?;
+            let stamp: [u8; 8] = value
+                .get(..8)
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| self.corrupt("pending message"))?;
             if i64::from_le_bytes(stamp) < before {
                 moved.push(put(DEAD, key.as_str(), value));
                 moved.push(delete(PENDING, key));

@@ -47,7 +47,9 @@ impl ProtocolStore for Backend {
     }
 
     async fn set_sender_key_status(&self, group_jid: &str, entries: &[(&str, bool)]) -> Result<()> {
-        let batch = entries.iter().map(|(device, has)| put(SENDER_KEY_DEVICE, joined(&[group_jid, device]), vec![u8::from(*has)]));
+        let batch = entries
+            .iter()
+            .map(|(device, has)| put(SENDER_KEY_DEVICE, joined(&[group_jid, device]), vec![u8::from(*has)]));
         Ok(self.commit(writes(batch.collect())).await?)
     }
 
@@ -57,7 +59,9 @@ impl ProtocolStore for Backend {
 
     async fn delete_sender_key_device_rows(&self, device_jids: &[&str]) -> Result<()> {
         let rows = self.scan(SENDER_KEY_DEVICE, "").await?;
-        let of_them = rows.into_iter().filter(|(key, _)| key.rsplit('|').next().is_some_and(|device| device_jids.contains(&device)));
+        let of_them = rows
+            .into_iter()
+            .filter(|(key, _)| key.rsplit('|').next().is_some_and(|device| device_jids.contains(&device)));
         Ok(self.commit(writes(of_them.map(|(key, _)| delete(SENDER_KEY_DEVICE, key)).collect())).await?)
     }
 
@@ -83,7 +87,8 @@ impl ProtocolStore for Backend {
     async fn put_lid_mappings(&self, entries: &[LidPnMappingEntry]) -> Result<()> {
         // Alone, because a number that a LID had before loses it.
         let _alone = self.mappings.lock().await;
-        let newest: BTreeMap<&str, &LidPnMappingEntry> = entries.iter().map(|entry| (entry.lid.as_str(), entry)).collect();
+        let newest: BTreeMap<&str, &LidPnMappingEntry> =
+            entries.iter().map(|entry| (entry.lid.as_str(), entry)).collect();
         let lids: Vec<String> = newest.keys().map(|lid| (*lid).to_owned()).collect();
         let mut batch = Vec::with_capacity(entries.len() * 2);
         for (lid, value) in self.read_many(LID, &lids).await? {
@@ -124,7 +129,8 @@ impl ProtocolStore for Backend {
     }
 
     async fn update_device_lists(&self, records: Vec<DeviceListRecord>) -> Result<()> {
-        let batch = records.iter().map(|record| Ok(put(DEVICES, record.user.as_str(), self.encode("device list", record)?)));
+        let batch =
+            records.iter().map(|record| Ok(put(DEVICES, record.user.as_str(), self.encode("device list", record)?)));
         Ok(self.commit(writes(batch.collect::<Result<_, Unusable>>()?)).await?)
     }
 
@@ -187,7 +193,11 @@ impl ProtocolStore for Backend {
         let _alone = self.tokens.lock().await;
         let entry = match self.token(jid).await? {
             Some(old) => TcTokenEntry { sender_timestamp: old.sender_timestamp.max(Some(sender_timestamp)), ..old },
-            None => TcTokenEntry { token: Vec::new(), token_timestamp: sender_timestamp, sender_timestamp: Some(sender_timestamp) },
+            None => TcTokenEntry {
+                token: Vec::new(),
+                token_timestamp: sender_timestamp,
+                sender_timestamp: Some(sender_timestamp),
+            },
         };
         Ok(self.put_token(jid, &entry).await?)
     }
@@ -222,7 +232,8 @@ impl ProtocolStore for Backend {
 
     async fn delete_expired_sent_messages(&self, cutoff_timestamp: i64) -> Result<u32> {
         // The library says how old is too old, the rows say until when they are kept.
-        let expired = Clear { category: SENT, prefix: String::new(), expired_at: Some(cutoff_timestamp + SENT_TTL_SECS) };
+        let expired =
+            Clear { category: SENT, prefix: String::new(), expired_at: Some(cutoff_timestamp + SENT_TTL_SECS) };
         let count = self.count(&expired).await?;
         if count > 0 {
             self.commit(SessionBatch { clears: vec![expired], ..SessionBatch::default() }).await?;

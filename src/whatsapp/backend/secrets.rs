@@ -27,7 +27,8 @@ impl MsgSecretStore for Backend {
         let mut merged = std::collections::BTreeMap::new();
         for entry in entries {
             let key = joined(&[&entry.chat, &entry.sender, &entry.msg_id]);
-            let new = Secret { secret: entry.secret.to_vec(), expires_at: entry.expires_at, message_ts: entry.message_ts };
+            let new =
+                Secret { secret: entry.secret.to_vec(), expires_at: entry.expires_at, message_ts: entry.message_ts };
             merge(merged.entry(key), new);
         }
         let keys: Vec<String> = merged.keys().cloned().collect();

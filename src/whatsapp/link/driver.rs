@@ -17,6 +17,7 @@ use whatsapp_rust::Client;
 
 use super::Shared;
 use super::holder::Holder;
+use super::sending::Accounts;
 use crate::ports::link::{LinkSpec, Report, SealReason};
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
@@ -46,6 +47,7 @@ pub(super) struct Live {
     pub(super) backend: Arc<Backend>,
     pub(super) listener: Arc<Listener>,
     pub(super) attempt: Arc<Attempt>,
+    pub(super) accounts: Arc<Accounts>,
 }
 
 /// The dial under way.
@@ -61,6 +63,7 @@ pub(super) struct Driver {
     spec: LinkSpec,
     reports: Reports,
     current: Mutex<Option<Current>>,
+    accounts: Arc<Accounts>,
     /// The seal of the present client, and whether the driver was sealed before it had one.
     sealing: Mutex<Sealing>,
     /// The client between dials. Whoever dials holds it until `run()` has returned: no dial before that.
@@ -82,6 +85,7 @@ impl Driver {
             spec,
             reports,
             current: Mutex::default(),
+            accounts: Arc::default(),
             sealing: Mutex::default(),
             turn: AsyncMutex::new(None),
         });
@@ -195,7 +199,10 @@ impl Driver {
             let _ = holder.backend.save_newest().await;
         }
         let why = attempt.reason(holder.seal.reason());
-        if holder.seal.reason().is_none() && is_last_word(&why) && let Some(verdict) = attempt.verdict() {
+        if holder.seal.reason().is_none()
+            && is_last_word(&why)
+            && let Some(verdict) = attempt.verdict()
+        {
             holder.backend.keep_last_words(&verdict.stanza).await;
         }
         if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) {
@@ -243,6 +250,7 @@ impl Driver {
             backend: Arc::clone(&holder.backend),
             listener: Arc::clone(&holder.listener),
             attempt: Arc::clone(attempt),
+            accounts: Arc::clone(&self.accounts),
         };
         self.set_live(order.link, Some(live));
 
@@ -322,11 +330,16 @@ impl Driver {
 
 /// Tells whether the server has said why in a stanza that is worth keeping.
 fn is_last_word(why: &DownReason) -> bool {
-    matches!(why, DownReason::LoggedOut { .. } | DownReason::TemporaryBan { .. } | DownReason::Refused { .. } | DownReason::Outdated)
+    matches!(
+        why,
+        DownReason::LoggedOut { .. }
+            | DownReason::TemporaryBan { .. }
+            | DownReason::Refused { .. }
+            | DownReason::Outdated
+    )
 }
 
 /// Tells whether a client is not used again after such an end.
 fn is_terminal(why: &DownReason) -> bool {
     is_last_word(why) || matches!(why, DownReason::Replaced | DownReason::QrExhausted | DownReason::Panicked)
 }
-

@@ -43,7 +43,13 @@ pub(super) struct Holder {
 
 impl Holder {
     /// Claims the session and makes a client over it. An error says how the dial ends.
-    pub(super) async fn make(shared: &Shared, spec: &LinkSpec, reports: &Reports, version: Version, pairing: bool) -> Result<Self, DownReason> {
+    pub(super) async fn make(
+        shared: &Shared,
+        spec: &LinkSpec,
+        reports: &Reports,
+        version: Version,
+        pairing: bool,
+    ) -> Result<Self, DownReason> {
         let seal = Arc::new(Seal::new(shared.clock));
         let grace = shared.settings.store_grace;
         let store = Arc::clone(&shared.store);
@@ -65,7 +71,13 @@ impl Holder {
 
         let gate = Arc::new(Credentials { saved: Arc::clone(&saved), backend: Arc::clone(&backend) });
         let handle = shared.handle.clone();
-        let sockets = Arc::new(Sockets::new(Arc::clone(&shared.dialler), Arc::clone(&seal), reports.clone(), handle.clone(), gate));
+        let sockets = Arc::new(Sockets::new(
+            Arc::clone(&shared.dialler),
+            Arc::clone(&seal),
+            reports.clone(),
+            handle.clone(),
+            gate,
+        ));
         let cache = CacheConfig { sent_message_ttl_secs: SENT_TTL_SECS.unsigned_abs(), ..CacheConfig::default() };
         let build = Client::builder()
             .with_runtime(GuardedRuntime::new(handle.clone(), Arc::clone(&seal)))
@@ -84,7 +96,8 @@ impl Holder {
         });
         let client = built?.into_client();
 
-        let listener = Arc::new(Listener::new(spec.instance.clone(), reports.clone(), Arc::clone(&backend), handle, shared.clock));
+        let listener =
+            Arc::new(Listener::new(spec.instance.clone(), reports.clone(), Arc::clone(&backend), handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);

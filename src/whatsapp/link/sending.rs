@@ -1,9 +1,12 @@
 //! Sending a text: who is meant, is there such an account, send, wait for WhatsApp's word.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{InstanceId, LinkId};
+use holdfast_core::time::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use whatsapp_rust::send::SendError as LibraryError;
@@ -24,7 +27,12 @@ const LOOK_UP_WITHIN: Duration = Duration::from_secs(20);
 const COMPOSING_LASTS: Duration = Duration::from_secs(20);
 
 impl Driver {
-    pub(super) fn send_text(&self, link: LinkId, live: Live, text: OutgoingText) -> JoinHandle<Result<SentMessage, SendError>> {
+    pub(super) fn send_text(
+        &self,
+        link: LinkId,
+        live: Live,
+        text: OutgoingText,
+    ) -> JoinHandle<Result<SentMessage, SendError>> {
         let reports = self.reports().clone();
         let instance = self.spec().instance.clone();
         let clock = self.shared().clock;
@@ -39,7 +47,7 @@ impl Driver {
 
 async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Clock) -> Result<SentMessage, SendError> {
     let client = &live.client;
-    let to = unless_over(live, resolve(client, text)).await.ok_or(SendError::NotConnected)??;
+    let to = unless_over(live, resolve(live, text, clock)).await.ok_or(SendError::NotConnected)??;
     unless_over(live, compose_for(client, &to, text.delay)).await.ok_or(SendError::NotConnected)?;
 
     let chat = to.to_string();
@@ -79,14 +87,22 @@ async fn unless_over<T>(live: &Live, work: impl Future<Output = T>) -> Option<T>
 }
 
 /// Finds the account that is meant, and makes sure that it exists.
-async fn resolve(client: &Client, text: &OutgoingText) -> Result<Jid, SendError> {
+async fn resolve(live: &Live, text: &OutgoingText, clock: Clock) -> Result<Jid, SendError> {
     let number = text.number.clone();
-    let recipient = message::recipient(&number).ok_or_else(|| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
-    let jid: Jid = recipient.jid().parse().map_err(|_unparsable| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
+    let recipient =
+        message::recipient(&number).ok_or_else(|| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
+    let jid: Jid = recipient
+        .jid()
+        .parse()
+        .map_err(|_unparsable| SendError::Invalid(format!("{number:?} is no number and no JID")))?;
     if matches!(recipient, Recipient::Other(_)) {
         return Ok(jid);
     }
-    let asked = timeout(LOOK_UP_WITHIN, client.contacts().is_on_whatsapp(std::slice::from_ref(&jid))).await;
+    let now = clock.now();
+    if let Some(known) = live.accounts.get(recipient.jid(), now) {
+        return Ok(known);
+    }
+    let asked = timeout(LOOK_UP_WITHIN, live.client.contacts().is_on_whatsapp(std::slice::from_ref(&jid))).await;
     let found = match asked {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(SendError::Failed(error.to_string())),
@@ -96,7 +112,33 @@ async fn resolve(client: &Client, text: &OutgoingText) -> Result<Jid, SendError>
     let Some(account) = account else { return Err(SendError::NotOnWhatsApp { jid: jid.to_string(), number }) };
     // The account may be known by a number that is written otherwise than the one that was asked for.
     let known = [Some(account.jid), account.pn_jid].into_iter().flatten().find(|known| known.is_pn() == jid.is_pn());
-    Ok(known.unwrap_or(jid))
+    let known = known.unwrap_or(jid);
+    live.accounts.put(recipient.jid(), known.clone(), now);
+    Ok(known)
+}
+
+/// Accounts that were found to exist: to ask before each message would cost a round trip and WhatsApp's patience.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    found: Mutex<HashMap<String, (Jid, Timestamp)>>,
+}
+
+impl Accounts {
+    const FRESH_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+    const MOST: usize = 4_096;
+
+    fn get(&self, asked: &str, now: Timestamp) -> Option<Jid> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(asked).filter(|(_, at)| now.since(*at) < Self::FRESH_FOR).map(|(jid, _)| jid.clone())
+    }
+
+    fn put(&self, asked: &str, known: Jid, now: Timestamp) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.len() >= Self::MOST {
+            found.clear();
+        }
+        found.insert(asked.to_owned(), (known, now));
+    }
 }
 
 async fn compose_for(client: &Client, to: &Jid, delay: Duration) {
@@ -116,7 +158,9 @@ async fn compose_for(client: &Client, to: &Jid, delay: Duration) {
 fn failed(error: LibraryError) -> SendError {
     let offline = matches!(
         error,
-        LibraryError::NotLoggedIn | LibraryError::Client(ClientError::NotConnected) | LibraryError::Iq(IqError::NotConnected)
+        LibraryError::NotLoggedIn
+            | LibraryError::Client(ClientError::NotConnected)
+            | LibraryError::Iq(IqError::NotConnected)
     );
     if offline {
         return SendError::NotConnected;

@@ -20,7 +20,8 @@ const WITHHELD: [&str; 2] = ["senderKeyDistributionMessage", "fastRatchetKeySend
 pub(super) fn content(message: &wa::Message) -> Content {
     let fields: Vec<(String, Value)> =
         protobuf_json::fields(message).into_iter().filter(|(name, _)| !WITHHELD.contains(&name.as_str())).collect();
-    let kind = fields.iter().map(|(name, _)| name.as_str()).find(|name| is_content(name)).unwrap_or("unknown").to_owned();
+    let kind =
+        fields.iter().map(|(name, _)| name.as_str()).find(|name| is_content(name)).unwrap_or("unknown").to_owned();
     let (kind, mut message) = rewritten(kind, fields.into_iter().collect());
     let mut context = message.get(&kind).and_then(|content| content.get("contextInfo")).cloned();
     if kind == "extendedTextMessage" {
@@ -54,7 +55,8 @@ fn rewritten(kind: String, mut message: Map<String, Value>) -> (String, Map<Stri
     if kind != "documentWithCaptionMessage" {
         return (kind, message);
     }
-    let inner = message.get_mut(&kind).and_then(|wrapper| wrapper.pointer_mut("/message/documentMessage")).map(Value::take);
+    let inner =
+        message.get_mut(&kind).and_then(|wrapper| wrapper.pointer_mut("/message/documentMessage")).map(Value::take);
     match inner {
         Some(document) => {
             message.remove(&kind);
@@ -71,8 +73,10 @@ fn rewrite_quoted(context: &mut Value) {
         let text = extended.get_mut("text").map_or_else(|| json!(""), Value::take);
         quoted.insert("conversation".to_owned(), text);
     }
-    if let Some(document) =
-        quoted.get_mut("documentWithCaptionMessage").and_then(|wrapper| wrapper.pointer_mut("/message/documentMessage")).map(Value::take)
+    if let Some(document) = quoted
+        .get_mut("documentWithCaptionMessage")
+        .and_then(|wrapper| wrapper.pointer_mut("/message/documentMessage"))
+        .map(Value::take)
     {
         quoted.remove("documentWithCaptionMessage");
         quoted.insert("documentMessage".to_owned(), document);
@@ -106,17 +110,25 @@ mod tests {
         let content = content(&extended("hi", Some(context)));
         assert_eq!(content.kind, "conversation");
         assert_eq!(content.message, json!({ "conversation": "hi" }));
-        assert_eq!(content.context.unwrap(), json!({ "stanzaId": "AB", "quotedMessage": { "conversation": "before" } }));
+        assert_eq!(
+            content.context.unwrap(),
+            json!({ "stanzaId": "AB", "quotedMessage": { "conversation": "before" } })
+        );
     }
 
     #[test]
     fn a_captioned_document_is_unwrapped() {
-        let document = wa::message::DocumentMessage { caption: Some("c".to_owned()), ..wa::message::DocumentMessage::default() };
+        let document =
+            wa::message::DocumentMessage { caption: Some("c".to_owned()), ..wa::message::DocumentMessage::default() };
         let inner = wa::Message { document_message: MessageField::some(document), ..wa::Message::default() };
         let wrapper = wa::message::FutureProofMessage { message: MessageField::some(inner) };
-        let message = wa::Message { document_with_caption_message: MessageField::some(wrapper), ..wa::Message::default() };
+        let message =
+            wa::Message { document_with_caption_message: MessageField::some(wrapper), ..wa::Message::default() };
         let content = content(&message);
-        assert_eq!((content.kind.as_str(), content.message), ("documentMessage", json!({ "documentMessage": { "caption": "c" } })));
+        assert_eq!(
+            (content.kind.as_str(), content.message),
+            ("documentMessage", json!({ "documentMessage": { "caption": "c" } }))
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ pub(super) fn number(owner: &str, name: &str, position: u32) -> i32 {
     let listed = match (owner, name) {
         ("ProtocolMessage", "Type") => PROTOCOL_MESSAGE_TYPE,
         (_, "BotMetricsEntryPoint") => BOT_METRICS_ENTRY_POINT,
-        (_, "BotFeedbackKindMultipleNegative") => return 1_i32.checked_shl(u32::try_from(position).unwrap_or(0)).unwrap_or(0),
+        (_, "BotFeedbackKindMultipleNegative") => {
+            return 1_i32.checked_shl(u32::try_from(position).unwrap_or(0)).unwrap_or(0);
+        }
         (_, "FontType") => FONT_TYPE,
         (_, "PreviewType") => PREVIEW_TYPE,
         ("BotReminderMetadata", "ReminderFrequency")
@@ -46,8 +48,8 @@ const PROTOCOL_MESSAGE_TYPE: &[i32] =
     &[0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 34, 35];
 
 const BOT_METRICS_ENTRY_POINT: &[i32] = &[
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34,
-    35, 36, 37, 38, 39, 40, 41, 45, 46, 47, 54, 55, 56,
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
+    31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 45, 46, 47, 54, 55, 56,
 ];
 
 const FONT_TYPE: &[i32] = &[0, 1, 2, 6, 7, 8, 9, 10];
@@ -75,7 +77,10 @@ mod tests {
         same::<wa::message::extended_text_message::FontType>("ExtendedTextMessage", "FontType");
         same::<wa::message::extended_text_message::PreviewType>("ExtendedTextMessage", "PreviewType");
         same::<wa::message::order_message::OrderStatus>("OrderMessage", "OrderStatus");
-        same::<wa::context_info::forwarded_newsletter_message_info::ContentType>("ForwardedNewsletterMessageInfo", "ContentType");
+        same::<wa::context_info::forwarded_newsletter_message_info::ContentType>(
+            "ForwardedNewsletterMessageInfo",
+            "ContentType",
+        );
         same::<wa::message::extended_text_message::InviteLinkGroupType>("ExtendedTextMessage", "InviteLinkGroupType");
         same::<wa::message::list_message::ListType>("ListMessage", "ListType");
         same::<wa::disappearing_mode::Initiator>("DisappearingMode", "Initiator");

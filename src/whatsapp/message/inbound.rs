@@ -17,7 +17,11 @@ pub(in crate::whatsapp) fn accepted(received: &InboundMessage, instance: &str) -
     let source = &received.info.source;
     Accepted {
         // As the library names its pending rows, so that both speak of the same message.
-        key: MessageKey { chat: source.chat.to_string(), sender: source.sender.to_string(), id: received.info.id.clone() },
+        key: MessageKey {
+            chat: source.chat.to_string(),
+            sender: source.sender.to_string(),
+            id: received.info.id.clone(),
+        },
         event: event(&received.message, &received.info, instance),
     }
 }

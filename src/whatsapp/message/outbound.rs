@@ -21,7 +21,8 @@ pub(in crate::whatsapp) struct Sent<'a> {
 
 /// Makes the protocol's message of a text; `own` is the account's JID, which a quoted own message needs.
 pub(in crate::whatsapp) fn compose(text: &OutgoingText, chat: &str, own: Option<&str>) -> wa::Message {
-    let mentioned_jid: Vec<String> = text.mentioned.iter().filter_map(|one| recipient(one)).map(|one| one.jid().to_owned()).collect();
+    let mentioned_jid: Vec<String> =
+        text.mentioned.iter().filter_map(|one| recipient(one)).map(|one| one.jid().to_owned()).collect();
     let quoted = text.quoted.as_ref().and_then(|quoted| quote(quoted, chat, own));
     if mentioned_jid.is_empty() && quoted.is_none() {
         return wa::Message { conversation: Some(text.text.clone()), ..wa::Message::default() };
@@ -48,7 +49,10 @@ fn quote(quoted: &Value, chat: &str, own: Option<&str>) -> Option<wa::ContextInf
     Some(wa::ContextInfo {
         stanza_id: Some(field("id")?),
         participant: Some(author.unwrap_or_else(|| chat.to_owned())),
-        quoted_message: MessageField::some(wa::Message { conversation: Some(text.to_owned()), ..wa::Message::default() }),
+        quoted_message: MessageField::some(wa::Message {
+            conversation: Some(text.to_owned()),
+            ..wa::Message::default()
+        }),
         ..wa::ContextInfo::default()
     })
 }

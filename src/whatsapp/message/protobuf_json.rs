@@ -162,7 +162,13 @@ impl ser::Serializer for Writer {
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Out, Failure> {
         value.serialize(self)
     }
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, _: &'static str, _: u32, variant: &'static str, value: &T) -> Result<Out, Failure> {
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Out, Failure> {
         Ok(Out::Choice(lower_first(variant), value.serialize(self)?.into_value()))
     }
     fn serialize_seq(self, len: Option<usize>) -> Result<List, Failure> {
@@ -174,7 +180,13 @@ impl ser::Serializer for Writer {
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Failure> {
         Err(Failure::custom("no message holds a tuple"))
     }
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeTupleVariant, Failure> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Failure> {
         Err(Failure::custom("no message holds a tuple"))
     }
     fn serialize_map(self, _: Option<usize>) -> Result<Entries, Failure> {
@@ -183,7 +195,13 @@ impl ser::Serializer for Writer {
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields, Failure> {
         Ok(Fields { writer: Self { owner: name }, fields: Vec::with_capacity(len.min(8)) })
     }
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeStructVariant, Failure> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Failure> {
         Err(Failure::custom("no choice has fields of its own"))
     }
 }
@@ -210,7 +228,8 @@ impl ser::SerializeSeq for List {
         if self.elements.is_empty() {
             return Ok(Out::Empty);
         }
-        let bytes: Option<Vec<u8>> = self.elements.iter().map(|one| if let Out::Byte(byte) = one { Some(*byte) } else { None }).collect();
+        let bytes: Option<Vec<u8>> =
+            self.elements.iter().map(|one| if let Out::Byte(byte) = one { Some(*byte) } else { None }).collect();
         Ok(Out::Plain(match bytes {
             Some(bytes) => indexed(&bytes),
             None => Value::Array(self.elements.into_iter().map(Out::into_value).collect()),
@@ -329,7 +348,9 @@ mod tests {
 
     #[test]
     fn names_come_back_from_generated_ones() {
-        for (generated, name) in [("file_enc_sha256", "fileEncSha256"), ("conversation", "conversation"), ("ptv_message", "ptvMessage")] {
+        for (generated, name) in
+            [("file_enc_sha256", "fileEncSha256"), ("conversation", "conversation"), ("ptv_message", "ptvMessage")]
+        {
             assert_eq!(camel(generated), name);
         }
     }

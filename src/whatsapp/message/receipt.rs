@@ -11,7 +11,8 @@ pub(in crate::whatsapp) fn updates(receipt: &Receipt, instance: &str) -> Vec<Eng
     let chat = receipt.source.chat.to_non_ad_string();
     let participant = receipt.source.is_group.then(|| receipt.source.sender.to_non_ad_string());
     let update = |id: &String| {
-        let mut data = json!({ "keyId": id, "remoteJid": chat, "fromMe": from_me, "status": status, "instanceId": instance });
+        let mut data =
+            json!({ "keyId": id, "remoteJid": chat, "fromMe": from_me, "status": status, "instanceId": instance });
         if let Some(participant) = &participant {
             data["participant"] = json!(participant);
         }
@@ -27,7 +28,10 @@ pub(in crate::whatsapp) fn refusal_update(id: &str, chat: Option<&str>, instance
 }
 
 /// Returns the status that a receipt brings, and whether it is about a message of ours.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds of receipt are an open set; the others change no status")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's kinds of receipt are an open set; the others change no status"
+)]
 fn status(kind: &ReceiptType) -> Option<(&'static str, bool)> {
     Some(match kind {
         ReceiptType::Delivered => ("DELIVERY_ACK", true),

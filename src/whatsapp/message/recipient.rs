@@ -27,7 +27,8 @@ pub(in crate::whatsapp) fn recipient(number: &str) -> Option<Recipient> {
         return Some(Recipient::Person(number)).filter(|one| named(one.jid()));
     }
     let number = number.split('@').next().unwrap_or_default();
-    let bare: String = number.chars().filter(|letter| !letter.is_whitespace() && !matches!(letter, '+' | '(' | ')')).collect();
+    let bare: String =
+        number.chars().filter(|letter| !letter.is_whitespace() && !matches!(letter, '+' | '(' | ')')).collect();
     let digits: String = bare.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
         return None;

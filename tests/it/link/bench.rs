@@ -68,7 +68,9 @@ impl Bench {
     pub(crate) async fn online() -> Result<(Self, LinkId)> {
         let mut bench = Self::start().await?;
         let link = bench.dial(Some(Method::Qr), false);
-        let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else { bail!("no QR") };
+        let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else {
+            bail!("no QR")
+        };
         bench.scan(text).await?;
         bench.until(|event| matches!(event, Event::Paired { .. })).await?;
         assert_eq!(bench.down(link).await?, DownReason::RestartRequired);
@@ -99,7 +101,9 @@ impl Bench {
 
     pub(crate) async fn report(&mut self) -> Result<Report> {
         let report = timeout(PATIENCE, self.reports.recv()).await;
-        let report = report.with_context(|| format!("nothing was reported after {:?}", self.story))?.context("the driver is gone")?;
+        let report = report
+            .with_context(|| format!("nothing was reported after {:?}", self.story))?
+            .context("the driver is gone")?;
         self.story.push(report.clone());
         Ok(report)
     }
@@ -160,7 +164,9 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, waiting).await.with_context(|| format!("{what} did not come about; {:?}", self.sim.counters(None)))
+        timeout(PATIENCE, waiting)
+            .await
+            .with_context(|| format!("{what} did not come about; {:?}", self.sim.counters(None)))
     }
 
     pub(crate) fn counters(&self) -> holdfast_sim::api::CountersView {

@@ -95,7 +95,11 @@ async fn an_operators_logout_unlinks_the_device() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.link.log_out(link);
     bench.down(link).await?;
-    bench.eventually("the end of the device", |bench| bench.sim.accounts().iter().all(|account| account.devices.is_empty())).await
+    bench
+        .eventually("the end of the device", |bench| {
+            bench.sim.accounts().iter().all(|account| account.devices.is_empty())
+        })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

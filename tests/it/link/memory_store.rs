@@ -94,7 +94,9 @@ impl MemoryStore {
 
     /// Returns the only value of a category.
     pub(crate) fn value(&self, category: &str) -> Option<Vec<u8>> {
-        self.with(|state| state.rows.iter().find(|((kind, _), _)| *kind == category).map(|(_, (value, _))| value.clone()))
+        self.with(|state| {
+            state.rows.iter().find(|((kind, _), _)| *kind == category).map(|(_, (value, _))| value.clone())
+        })
     }
 
     pub(crate) fn ratchet_stored(&self) -> bool {
@@ -138,7 +140,11 @@ impl MemoryStore {
             Fault::Handover => write.is_some_and(|batch| !batch.accepted.is_empty()),
             Fault::WritesOf(kind) => write.is_some_and(|batch| batch.writes.iter().any(|write| write.category == kind)),
         };
-        if fails { Err(StoreError::Unavailable { doing: "what was asked", cause: "the database is locked".into() }) } else { Ok(()) }
+        if fails {
+            Err(StoreError::Unavailable { doing: "what was asked", cause: "the database is locked".into() })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -175,7 +181,12 @@ impl Sessions for MemoryStore {
         Ok(self.with(|state| state.rows.get(&(category, key.to_owned())).map(|(value, _)| value.clone())))
     }
 
-    async fn read_many(&self, id: &InstanceId, category: &'static str, keys: &[String]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    async fn read_many(
+        &self,
+        id: &InstanceId,
+        category: &'static str,
+        keys: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let mut found = Vec::new();
         for key in keys {
             if let Some(value) = self.read(id, category, key).await? {
@@ -185,7 +196,12 @@ impl Sessions for MemoryStore {
         Ok(found)
     }
 
-    async fn scan(&self, _: &InstanceId, category: &'static str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    async fn scan(
+        &self,
+        _: &InstanceId,
+        category: &'static str,
+        prefix: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.faulty(None, Some(category)).await?;
         Ok(self.with(|state| {
             let rows = state.rows.iter().filter(|((kind, key), _)| *kind == category && key.starts_with(prefix));
@@ -195,7 +211,8 @@ impl Sessions for MemoryStore {
 
     async fn count(&self, _: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         self.faulty(None, Some(clear.category)).await?;
-        Ok(self.with(|state| state.rows.iter().filter(|(key, (_, expires))| matches(clear, key, *expires)).count() as u64))
+        Ok(self
+            .with(|state| state.rows.iter().filter(|(key, (_, expires))| matches(clear, key, *expires)).count() as u64))
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {

@@ -35,8 +35,12 @@ async fn messages_of_the_offline_queue_arrive_in_order_and_once() -> Result<()> 
     let link = bench.dial(None, false);
     bench.ready(link).await?;
     bench.eventually("all events", |bench| bench.store.events().len() == 30).await?;
-    let texts: Vec<String> =
-        bench.store.events().iter().map(|event| event.data["message"]["conversation"].as_str().unwrap_or_default().to_owned()).collect();
+    let texts: Vec<String> = bench
+        .store
+        .events()
+        .iter()
+        .map(|event| event.data["message"]["conversation"].as_str().unwrap_or_default().to_owned())
+        .collect();
     let expected: Vec<String> = (0..30).map(|number| format!("text {number}")).collect();
     assert_eq!(texts, expected);
     bench.eventually("all acknowledgements", |bench| bench.counters().queued == 0).await?;
@@ -52,10 +56,11 @@ async fn a_sent_text_is_answered_after_the_acknowledgement() -> Result<()> {
     assert_eq!(sent.body["message"]["conversation"], "good morning");
     assert_eq!(sent.body["status"], "PENDING");
     assert_eq!(sent.body["source"], "web");
-    bench.eventually("the decrypted text", |bench| {
-        bench.sim.messages().iter().any(|message| message.text.as_deref() == Some("good morning"))
-    })
-    .await?;
+    bench
+        .eventually("the decrypted text", |bench| {
+            bench.sim.messages().iter().any(|message| message.text.as_deref() == Some("good morning"))
+        })
+        .await?;
     loop {
         if let Report::Event { event, .. } = bench.report().await?
             && event.name == EventName::SendMessage
@@ -74,10 +79,14 @@ async fn a_sent_text_is_answered_after_the_acknowledgement() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_sent_is_said() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
-    let Err(SendError::Invalid(_)) = bench.link.send_text(link, text("nobody", "hi")).await else { bail!("that is no number") };
+    let Err(SendError::Invalid(_)) = bench.link.send_text(link, text("nobody", "hi")).await else {
+        bail!("that is no number")
+    };
     bench.link.close(link);
     bench.down(link).await?;
-    let Err(SendError::NotConnected) = bench.link.send_text(link, text(ANA, "hi")).await else { bail!("there is no link") };
+    let Err(SendError::NotConnected) = bench.link.send_text(link, text(ANA, "hi")).await else {
+        bail!("there is no link")
+    };
     Ok(())
 }
 
@@ -93,7 +102,12 @@ async fn a_conversation_goes_on_over_redials_and_new_clients() -> Result<()> {
         link = bench.dial(None, round % 2 == 0);
         bench.ready(link).await?;
     }
-    let out = bench.sim.messages().iter().filter(|message| message.text.as_deref().is_some_and(|text| text.starts_with("out"))).count();
+    let out = bench
+        .sim
+        .messages()
+        .iter()
+        .filter(|message| message.text.as_deref().is_some_and(|text| text.starts_with("out")))
+        .count();
     assert_eq!(out, 6);
     assert_eq!(bench.counters().tally.undecryptable, 0);
     bench.assert_harmless();

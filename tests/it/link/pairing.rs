@@ -11,7 +11,10 @@ use super::bench::Bench;
 async fn a_scanned_code_leads_over_the_restart_to_a_ready_link() -> Result<()> {
     let (bench, _) = Bench::online().await?;
     assert!(bench.store.is_paired());
-    let owner = bench.story.iter().find_map(|report| if let Report::Owner { owner, .. } = report { owner.jid.clone() } else { None });
+    let owner = bench
+        .story
+        .iter()
+        .find_map(|report| if let Report::Owner { owner, .. } = report { owner.jid.clone() } else { None });
     let own = bench.jid.split([':', '@']).next().unwrap_or_default();
     assert_eq!(owner, Some(format!("{own}@s.whatsapp.net")));
     let order: Vec<&str> = bench.story.iter().filter_map(step).collect();
@@ -48,7 +51,9 @@ async fn nothing_is_stored_of_a_device_that_nobody_scanned() -> Result<()> {
 async fn a_scan_with_a_wrong_secret_pairs_nothing() -> Result<()> {
     let mut bench = Bench::start().await?;
     bench.dial(Some(Method::Qr), false);
-    let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else { bail!("no QR") };
+    let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else {
+        bail!("no QR")
+    };
     assert!(bench.sim.scan(&ScanRequest { qr: text, bad_secret: true, ..ScanRequest::default() }).await.is_err());
     assert!(!bench.store.has_device());
     Ok(())

@@ -131,9 +131,16 @@ async fn a_message_whose_content_is_gone_is_asked_for_and_given_up_only_by_its_i
     for asked in 0..3 {
         let link = bench.dial(None, true);
         bench.ready(link).await?;
-        bench.eventually("the question to the phone", |bench| bench.store.value("asked-inbound") == Some(vec![asked + 1])).await?;
+        bench
+            .eventually("the question to the phone", |bench| {
+                bench.store.value("asked-inbound") == Some(vec![asked + 1])
+            })
+            .await?;
         assert!(bench.counters().queued > 0);
-        assert!(!bench.store.accepted().iter().any(|key| key.id == id), "after {asked} questions it is still WhatsApp's");
+        assert!(
+            !bench.store.accepted().iter().any(|key| key.id == id),
+            "after {asked} questions it is still WhatsApp's"
+        );
         bench.link.close(link);
         bench.down(link).await?;
     }
@@ -159,13 +166,18 @@ async fn nothing_is_sent_under_a_key_that_could_not_be_reserved() -> Result<()> 
             break;
         }
     }
-    assert!(matches!(refused, Some(SendError::Failed(_) | SendError::Unconfirmed { .. } | SendError::NotConnected)), "{refused:?}");
+    assert!(
+        matches!(refused, Some(SendError::Failed(_) | SendError::Unconfirmed { .. } | SendError::NotConnected)),
+        "{refused:?}"
+    );
     assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable);
     bench.store.heal();
     let link = bench.dial(None, true);
     bench.ready(link).await?;
     bench.link.send_text(link, text(ANA, "after")).await?;
-    bench.eventually("the text", |bench| bench.sim.messages().iter().any(|sent| sent.text.as_deref() == Some("after"))).await?;
+    bench
+        .eventually("the text", |bench| bench.sim.messages().iter().any(|sent| sent.text.as_deref() == Some("after")))
+        .await?;
     bench.assert_harmless();
     Ok(())
 }
@@ -176,8 +188,8 @@ async fn a_session_that_was_taken_over_is_written_no_more() -> Result<()> {
     bench.store.steal();
     bench.receive(ANA, "hello").await?;
     assert_eq!(bench.down(link).await?, DownReason::LeaseLost);
-    let counters = bench.counters();
-    assert_eq!((counters.tally.nacked, counters.queued), (0, 1));
+    assert_eq!(bench.counters().tally.nacked, 0);
+    assert!(bench.counters().queued > 0 && bench.store.events().is_empty());
     // Ours again: what the client held in memory is not the newest any more, so a new one reads the store.
     let link = bench.dial(None, false);
     bench.ready(link).await?;
@@ -200,7 +212,8 @@ async fn an_unreadable_session_is_no_missing_one() -> Result<()> {
     bench.store.break_with(Fault::Corrupt("session"));
     bench.receive(ANA, "second").await?;
     assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable);
-    assert_eq!((bench.counters().tally.nacked, bench.counters().queued), (0, 1));
+    assert_eq!(bench.counters().tally.nacked, 0);
+    assert!(bench.counters().queued > 0);
     bench.store.heal();
     let link = bench.dial(None, true);
     bench.ready(link).await?;
