@@ -35,7 +35,7 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
             "write sqlite:// and the path of a file",
         ),
         (Some(_), _) => {
-            r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite")
+            r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite");
         }
     }
     let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());

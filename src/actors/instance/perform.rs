@@ -22,7 +22,7 @@ impl InstanceActor {
     pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::OpenLink { link, method, rebuild, refresh_version } => {
-                self.open(link, method, rebuild, refresh_version, ctx)
+                self.open(link, method, rebuild, refresh_version, ctx);
             }
             Effect::RequestCode { link, number } => self.link.request_code(link, number),
             Effect::CloseLink { link } => self.link.close(link),

@@ -10,6 +10,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Waits until `look` finds something, and panics with `what` if it does not in its time.
+#[expect(clippy::disallowed_methods, reason = "the patience of a test, which no decision depends on")]
 pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -66,11 +66,11 @@ impl Receiver {
 
     /// Refuses the next `times` requests with 503.
     pub(crate) fn refuse(&self, times: u32) {
-        self.desk.lock().unwrap().refusals = times;
+        self.desk.lock().expect("a desk that no panic has left").refusals = times;
     }
 
     pub(crate) fn all(&self) -> Vec<Received> {
-        self.desk.lock().unwrap().received.clone()
+        self.desk.lock().expect("a desk that no panic has left").received.clone()
     }
 
     pub(crate) fn texts(&self) -> Vec<String> {
@@ -110,7 +110,7 @@ impl Drop for Receiver {
 async fn take(request: HttpRequest, body: web::Bytes, desk: web::Data<Mutex<Desk>>) -> HttpResponse {
     let header =
         |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let mut desk = desk.lock().unwrap();
+    let mut desk = desk.lock().expect("a desk that no panic has left");
     let taken = desk.refusals == 0;
     desk.refusals = desk.refusals.saturating_sub(1);
     desk.received.push(Received {

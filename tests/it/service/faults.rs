@@ -24,14 +24,13 @@ async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets(
         async move {
             for round in 0..FAULTS / INSTANCES {
                 // Seven and three have no common divisor: every instance meets every fault in another order.
-                match (number * 7 + round) % 4 {
-                    0 => strike(engine, sim, name, number, Action::Silent).await,
-                    1 => strike(engine, sim, name, number, Action::Fin).await,
-                    2 => {
-                        strike(engine, sim, name, number, Action::StreamError { code: Some(503), conflict: None }).await
-                    }
-                    _ => strike(engine, sim, name, number, Action::Rst).await,
-                }
+                let action = match (number * 7 + round) % 4 {
+                    0 => Action::Silent,
+                    1 => Action::Fin,
+                    2 => Action::StreamError { code: Some(503), conflict: None },
+                    _ => Action::Rst,
+                };
+                strike(engine, sim, name, number, action).await;
             }
         }
     }))
@@ -102,18 +101,21 @@ async fn reading_the_state_a_hundred_times_dials_nothing() {
 
 /// Strikes an instance and waits until it is open on a new login.
 async fn strike(engine: &Engine<'_>, sim: &Simulator, name: &str, number: usize, action: Action) {
-    let before = sim.counters(Some(&phone(number))).unwrap().tally.logins;
+    let before = logins(sim, number);
     fault(sim, number, action).await;
     crate::harness::eventually::eventually(&format!("instance {name} to be open again"), || async {
-        let logins = sim.counters(Some(&phone(number))).unwrap().tally.logins;
-        (logins > before && engine.state(name).await["state"] == "open").then_some(())
+        (logins(sim, number) > before && engine.state(name).await["state"] == "open").then_some(())
     })
     .await;
 }
 
 async fn fault(sim: &Simulator, number: usize, action: Action) {
-    let answer = sim.fault(FaultRequest { target: phone(number), action }).await.unwrap();
+    let answer = sim.fault(FaultRequest { target: phone(number), action }).await.expect("the fault strikes");
     assert_eq!(answer.hit, 1);
+}
+
+fn logins(sim: &Simulator, number: usize) -> u64 {
+    sim.counters(Some(&phone(number))).expect("the phone's counters").tally.logins
 }
 
 fn phone(number: usize) -> String {

@@ -71,7 +71,7 @@ impl Machine {
         }
         match self.state.clone() {
             State::Connecting { method: None, .. } | State::Syncing { .. } => {
-                self.give_up_on_link(DownReason::LoginTimeout, env, effects)
+                self.give_up_on_link(DownReason::LoginTimeout, env, effects);
             }
             State::Connecting { method: Some(_), .. } => self.give_up_on_link(DownReason::Handshake, env, effects),
             State::Pairing { .. } => self.give_up_on_link(DownReason::QrExhausted, env, effects),
