@@ -248,6 +248,14 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
         );
     }
+    if r.optional("PROXY_HOST").is_some() {
+        r.error(
+            "PROXY_HOST",
+            "cfg-proxy",
+            "this build cannot use a proxy yet, and does not go around one",
+            "unset the variable to connect directly",
+        );
+    }
     if r.optional("DATABASE_SAVE_DATA_INSTANCE").as_deref() == Some("false") {
         r.warn(
             "DATABASE_SAVE_DATA_INSTANCE",

@@ -93,6 +93,13 @@ impl Dialler {
             permitted(url.scheme(), &[address])
                 .map_err(|error| SettingsError::Url(settings.url.clone(), error.to_string()))?;
         }
+        let elsewhere = matches!(url.host(), Some(Host::Domain(name)) if name != "localhost");
+        if cfg!(feature = "simulator") && elsewhere {
+            return Err(SettingsError::Url(
+                settings.url.clone(),
+                format!("{LOOPBACK_ONLY}; set WHATSAPP_WEBSOCKET_URL to the simulator's address"),
+            ));
+        }
         let tls = Arc::new(tls_config(&settings.extra_roots)?);
         Ok(Self { url, tls, within: settings.connect_timeout.min(LONGEST) })
     }
@@ -253,7 +260,7 @@ mod tests {
             assert!(Dialler::new(&LinkSettings { url: url.to_owned(), ..LinkSettings::default() }).is_err(), "{url}");
         }
         assert!(Dialler::new(&LinkSettings { url: "ws://192.0.2.1/".to_owned(), ..LinkSettings::default() }).is_err());
-        assert!(Dialler::new(&LinkSettings::default()).is_ok());
+        assert_eq!(Dialler::new(&LinkSettings::default()).is_ok(), !cfg!(feature = "simulator"));
     }
 
     #[test]

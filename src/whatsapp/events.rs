@@ -231,7 +231,7 @@ impl Listener {
         self.handle.spawn(async move {
             match dial.code.ask(&client).await {
                 Some(Ok(Shown { number, code })) => {
-                    reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES })
+                    reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES });
                 }
                 Some(Err(error)) => warn!(instance.id = %instance, "No pairing code was made: {error}"),
                 None => {}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use holdfast_core::connection::DownReason;
 use holdfast_core::time::Timestamp;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
@@ -44,7 +44,14 @@ impl Seal {
             first
         });
         if set {
-            warn!(reason = ?why, "A link is sealed: {why:?}");
+            match why {
+                // The end of every link that was given up on purpose.
+                SealReason::ActorGone | SealReason::Abandoned => debug!(reason = ?why, "A link is sealed: {why:?}"),
+                SealReason::StoreUnavailable
+                | SealReason::FencedOff
+                | SealReason::LeaseEnded
+                | SealReason::Panicked => warn!(reason = ?why, "A link is sealed: {why:?}"),
+            }
         }
         set
     }

@@ -10,7 +10,7 @@ use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::time::timeout;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use wacore::iq::devices::RemoveCompanionDeviceSpec;
 use wacore::iq::keepalive::KeepaliveSpec;
 use whatsapp_rust::Client;
@@ -177,6 +177,9 @@ impl Driver {
         if attempt.is_closing() {
             return DownReason::Requested;
         }
+        if let Err(why) = self.way_is_direct().await {
+            return why;
+        }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
             *turn = self.usable(holder, order, version).await;
@@ -211,6 +214,22 @@ impl Driver {
             *turn = Some(holder);
         }
         why
+    }
+
+    /// Refuses the direct way to an instance whose traffic is to go through a proxy: better no connection than one that shows this host.
+    async fn way_is_direct(&self) -> Result<(), DownReason> {
+        let instance = &self.spec.instance;
+        match self.shared.store.get(instance).await {
+            Ok(Some(record)) if record.proxy.as_ref().is_some_and(|proxy| proxy["enabled"] == true) => {
+                warn!(instance.id = %instance, "Instance {} has a proxy, which this build cannot use; it is not dialled", record.name);
+                Err(DownReason::Proxy)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The proxy of an instance could not be read");
+                Err(DownReason::StoreUnavailable)
+            }
+        }
     }
 
     /// Keeps the client of earlier dials if it is the newest there is of its session.

@@ -118,5 +118,7 @@ async fn type_code(sim: &Simulator, phone: &str, code: &str) {
 
 /// Counts how often a code was asked for.
 fn requests(sim: &Simulator) -> usize {
-    sim.events(&EventQuery { kind: Some(EventKind::CodeRequested), ..EventQuery::default() }).expect("the event log").len()
+    sim.events(&EventQuery { kind: Some(EventKind::CodeRequested), ..EventQuery::default() })
+        .expect("the event log")
+        .len()
 }
