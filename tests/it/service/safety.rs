@@ -1,6 +1,8 @@
 //! What the cargo feature `simulator` may and may not do.
 
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use holdfast_sim::{Options, Simulator};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::engine::{Home, binary};
@@ -37,4 +39,29 @@ async fn a_binary_for_the_simulator_dials_nothing_but_loopback() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("loopback") && said.contains(url), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_with_a_proxy_is_never_dialled_around_it() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", "5511999990001", None).await;
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().await, Some(0));
+    let connects = sim.counters(None).unwrap().tally.connects;
+
+    let database = home.data_dir().join("holdfast.db");
+    let mut database = SqliteConnection::establish(&database.display().to_string()).unwrap();
+    let row = r#"INSERT INTO "Proxy" (id, enabled, host, port, protocol, username, password, "updatedAt", "instanceId")
+        SELECT 'c1', 1, '127.0.0.1', '1', 'http', '', '', CURRENT_TIMESTAMP, id FROM "Instance""#;
+    diesel::sql_query(row).execute(&mut database).unwrap();
+    let engine = home.start().await;
+    let state = eventually("the reason", || async {
+        let state = engine.state("shop").await;
+        (state["code"] == "net-proxy").then_some(state)
+    })
+    .await;
+    assert_eq!(state["state"], "connecting", "{state}");
+    assert_eq!(sim.counters(None).unwrap().tally.connects, connects, "something went around the proxy");
 }
