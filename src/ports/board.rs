@@ -1,6 +1,7 @@
 //! The board on which every instance's status hangs, for everybody to read and nobody to wait for.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use holdfast_core::event::Owner;
@@ -9,7 +10,7 @@ use holdfast_core::status::InstanceStatus;
 use tokio::sync::watch;
 
 /// The code that is to be scanned or typed at present.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PairingView {
     /// The text of the QR code.
     pub qr: Option<String>,
@@ -19,6 +20,14 @@ pub struct PairingView {
     pub number: Option<String>,
     /// How many QR codes were shown since the operator asked.
     pub count: u32,
+}
+
+impl fmt::Debug for PairingView {
+    /// Whoever reads a code can link a device of their own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.qr.is_some() || self.code.is_some();
+        f.debug_struct("PairingView").field("shown", &shown).field("count", &self.count).finish()
+    }
 }
 
 /// What is known of one instance.
@@ -40,8 +49,8 @@ pub struct Entry {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }

@@ -213,7 +213,7 @@ impl Listener {
     }
 
     fn qr(&self, dial: Arc<Dial>, text: String, valid: Duration) {
-        self.reports.fact(Fact::QrShown { link: dial.link, text, valid });
+        self.reports.fact(Fact::QrShown { link: dial.link, text: text.into(), valid });
         // A code can be asked for once the server has offered to pair.
         self.ask_for_code(dial);
     }
@@ -231,7 +231,7 @@ impl Listener {
         self.handle.spawn(async move {
             match dial.code.ask(&client).await {
                 Some(Ok(Shown { number, code })) => {
-                    reports.fact(Fact::CodeShown { link, number, code, valid: CODE_LIVES });
+                    reports.fact(Fact::CodeShown { link, number, code: code.into(), valid: CODE_LIVES });
                 }
                 Some(Err(error)) => warn!(instance.id = %instance, "No pairing code was made: {error}"),
                 None => {}

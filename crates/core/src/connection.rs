@@ -30,6 +30,6 @@ mod step;
 
 pub use down_reason::{DownReason, Verdict};
 pub use effect::{Effect, Notice, Refusal};
-pub use event::{Desired, Event, Method};
+pub use event::{Desired, Event, Method, PairingText};
 pub use state::{Machine, ParkReason, Phase, State, WaitReason};
 pub use step::{Env, Policy};

@@ -335,6 +335,13 @@ fn boot_follows_the_desired_state() {
     }
 }
 
+#[test]
+fn what_links_a_device_is_never_printed() {
+    let shown = Event::QrShown { link: LinkId(1), text: "ref,noise,identity,secret".into(), valid: secs(20) };
+    let typed = Notice::Code { number: "1".into(), code: "ABCD1234".into() };
+    assert!(!format!("{shown:?}{typed:?}").contains("secret") && !format!("{typed:?}").contains("ABCD1234"));
+}
+
 struct Story {
     machine: Machine,
     now: Timestamp,

@@ -99,13 +99,13 @@ impl InstanceActor {
                 self.scribe.publish(EngineEvent::closed(name, why.as_ref()));
             }
             Notice::Qr { text, count } => {
-                self.pairing.qr = Some(text.clone());
+                self.pairing.qr = Some(text.as_str().to_owned());
                 self.pairing.count = count;
-                self.scribe.publish(EngineEvent::qr(name, Some(&text), None, self.pairing.code.as_deref()));
+                self.scribe.publish(EngineEvent::qr(name, Some(text.as_str()), None, self.pairing.code.as_deref()));
             }
             Notice::Code { number, code } => {
-                self.scribe.publish(EngineEvent::qr(name, self.pairing.qr.as_deref(), None, Some(&code)));
-                self.pairing.code = Some(code);
+                self.scribe.publish(EngineEvent::qr(name, self.pairing.qr.as_deref(), None, Some(code.as_str())));
+                self.pairing.code = Some(code.as_str().to_owned());
                 self.pairing.number = Some(number);
             }
             Notice::QrLimit => {

@@ -71,7 +71,7 @@ impl Bench {
         let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else {
             bail!("no QR")
         };
-        bench.scan(text).await?;
+        bench.scan(text.as_str().to_owned()).await?;
         bench.until(|event| matches!(event, Event::Paired { .. })).await?;
         assert_eq!(bench.down(link).await?, DownReason::RestartRequired);
         let link = bench.dial(None, false);

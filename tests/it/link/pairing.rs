@@ -54,7 +54,8 @@ async fn a_scan_with_a_wrong_secret_pairs_nothing() -> Result<()> {
     let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else {
         bail!("no QR")
     };
-    assert!(bench.sim.scan(&ScanRequest { qr: text, bad_secret: true, ..ScanRequest::default() }).await.is_err());
+    let qr = text.as_str().to_owned();
+    assert!(bench.sim.scan(&ScanRequest { qr, bad_secret: true, ..ScanRequest::default() }).await.is_err());
     assert!(!bench.store.has_device());
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::down_reason::DownReason;
-use super::event::{Desired, Method};
+use super::event::{Desired, Method, PairingText};
 use crate::id::LinkId;
 
 /// One thing to do.
@@ -48,9 +48,9 @@ pub enum Notice {
     /// The public state is now `close`; `why` is set when it was not asked for.
     Closed { why: Option<DownReason> },
     /// A QR code is to be shown; `count` numbers those of this attempt from 1.
-    Qr { text: String, count: u32 },
+    Qr { text: PairingText, count: u32 },
     /// A pairing code is to be typed on the phone with this number.
-    Code { number: String, code: String },
+    Code { number: String, code: PairingText },
     /// Nobody scanned in time, and no further QR code will be made until somebody asks.
     QrLimit,
     /// WhatsApp has logged the device out.

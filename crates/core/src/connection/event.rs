@@ -1,5 +1,6 @@
 //! What can happen to an instance: commands, facts about its link, and the passing of time.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,29 @@ pub enum Method {
     Code(String),
 }
 
+/// What a phone scans or somebody types: whoever reads it can link a device of their own, so it cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairingText(String);
+
+impl PairingText {
+    /// Returns the text, to be shown to whoever asked for it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for PairingText {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for PairingText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -46,9 +70,9 @@ pub enum Event {
     /// HealthActor wants fresh proof of life.
     PingDue,
     /// A new QR text is to be shown; it is replaced or void after `valid`.
-    QrShown { link: LinkId, text: String, valid: Duration },
+    QrShown { link: LinkId, text: PairingText, valid: Duration },
     /// The pairing code for this number is known.
-    CodeShown { link: LinkId, number: String, code: String, valid: Duration },
+    CodeShown { link: LinkId, number: String, code: PairingText, valid: Duration },
     /// The phone accepted the device and the credentials are durable.
     Paired { link: LinkId },
     /// WhatsApp accepted the login.
