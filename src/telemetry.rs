@@ -1,5 +1,6 @@
 //! Logs: one subscriber for the whole process, on standard error.
 
+use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -9,10 +10,18 @@ const USUAL: &str = "warn,holdfast=info";
 
 /// Installs the subscriber.
 ///
+/// The WhatsApp library writes people's numbers and names into its lines, at every level; they are let in only where `RUST_LOG` asks
+/// for something.
+///
 /// # Errors
 /// If one is installed already.
 pub fn install(json: bool, color: bool) -> Result<(), TryInitError> {
+    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
+    if asked {
+        // It fails where a program that embeds this one has the log crate already: the lines go there then.
+        let _ = LogTracer::init();
+    }
     let registry = tracing_subscriber::registry().with(filter);
     if json {
         registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).try_init()
