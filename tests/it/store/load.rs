@@ -84,17 +84,17 @@ pub(super) async fn callers_on_actix_threads_may_come_and_go(bench: Bench) -> Ou
     let threads = (0..4).map(|thread| {
         let (store, id, written) = (Arc::clone(&bench.store), id.clone(), Arc::clone(&written));
         std::thread::spawn(move || {
-            actix_rt::System::new().block_on(async move {
+            actix_web::rt::System::new().block_on(async move {
                 for number in 0..50 {
                     let key = format!("{thread} {number}");
                     let commit = store.commit(&id, epoch, writes(vec![put("session", &key, "1")]));
                     let deadline = std::time::Duration::from_micros(u64::from(number % 3 == 0) * 100_000_000 + 100);
-                    if let Ok(answer) = actix_rt::time::timeout(deadline, commit).await {
+                    if let Ok(answer) = actix_web::rt::time::timeout(deadline, commit).await {
                         answer?;
                         written.fetch_add(1, Ordering::Relaxed);
                     }
                     let _gone =
-                        actix_rt::time::timeout(std::time::Duration::from_micros(50), store.scan(&id, "session", ""))
+                        actix_web::rt::time::timeout(std::time::Duration::from_micros(50), store.scan(&id, "session", ""))
                             .await;
                 }
                 Ok::<_, StoreError>(())
