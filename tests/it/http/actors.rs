@@ -99,7 +99,7 @@ impl Supervisor {
             (script.dial, script.dial_takes)
         };
         let (board, clock, id, dials) = (Arc::clone(&self.board), self.clock, id.clone(), self.dials);
-        actix_rt::spawn(async move {
+        actix_web::rt::spawn(async move {
             tokio::time::sleep(takes).await;
             let status = |phase, paired| InstanceStatus::without_actor(phase, clock.now(), paired, false);
             board.update(&id, |entry| {

@@ -87,7 +87,7 @@ impl Service {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = serve(api, listener).unwrap();
         let handle = server.handle();
-        actix_rt::spawn(server);
+        actix_web::rt::spawn(server);
         Self { url, client: client(), board, clock, store, script, server: handle, _dir: dir, runtime: Some(runtime) }
     }
 

@@ -93,9 +93,11 @@ pub(super) async fn callers_on_actix_threads_may_come_and_go(bench: Bench) -> Ou
                         answer?;
                         written.fetch_add(1, Ordering::Relaxed);
                     }
-                    let _gone =
-                        actix_web::rt::time::timeout(std::time::Duration::from_micros(50), store.scan(&id, "session", ""))
-                            .await;
+                    let _gone = actix_web::rt::time::timeout(
+                        std::time::Duration::from_micros(50),
+                        store.scan(&id, "session", ""),
+                    )
+                    .await;
                 }
                 Ok::<_, StoreError>(())
             })
