@@ -26,7 +26,7 @@ impl fmt::Debug for PairingView {
     /// Whoever reads a code can link a device of their own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.qr.is_some() || self.code.is_some();
-        f.debug_struct("PairingView").field("shown", &shown).field("count", &self.count).finish()
+        f.debug_struct("PairingView").field("shown", &shown).field("count", &self.count).finish_non_exhaustive()
     }
 }
 
