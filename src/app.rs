@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use self::data_dir::DataDir;
 use self::signals::StopSignals;
 use self::wiring::Parts;
-use crate::actors::supervisor::protocol::StartInstance;
+use crate::actors::supervisor::protocol::{CommandError, StartInstance};
 use crate::actors::system::protocol::Booted;
 use crate::config::Settings;
 use crate::http;
@@ -98,7 +98,7 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
 async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
     let key = match &settings.session_key {
         Some(key) => key.clone(),
-        None => data_dir.session_key()?,
+        None => data_dir.session_key(settings.database.path.exists())?,
     };
     let options = StoreOptions {
         url: settings.database.path.display().to_string(),
@@ -127,8 +127,11 @@ async fn boot(parts: &Parts, store: &dyn Store) -> Result<()> {
     for record in records {
         let id = record.id.clone();
         let started = parts.supervisor.send(StartInstance { record }).await.context("the supervisor is gone")?;
-        if let Err(refused) = started {
-            bail!("instance {id} cannot be put on the roster: {refused}");
+        match started {
+            Ok(()) => {}
+            // A signal came first: the report says how it ends.
+            Err(CommandError::Stopping) => return Ok(()),
+            Err(refused) => bail!("instance {id} cannot be put on the roster: {refused}"),
         }
     }
     parts.system.send(Booted).await.context("the system actor is gone")?;

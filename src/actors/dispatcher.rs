@@ -51,6 +51,8 @@ pub struct DispatcherActor {
     under_way: HashSet<InstanceId>,
     looking: bool,
     look_again: bool,
+    /// Instances whose delivery was settled after the present look began: what it finds of them may be gone already.
+    settled_since: HashSet<InstanceId>,
     failures: u32,
     flushing: bool,
     idle: Vec<oneshot::Sender<()>>,
@@ -74,6 +76,7 @@ impl DispatcherActor {
             under_way: HashSet::new(),
             looking: false,
             look_again: false,
+            settled_since: HashSet::new(),
             failures: 0,
             flushing: false,
             idle: Vec::new(),
@@ -91,6 +94,7 @@ impl DispatcherActor {
             return;
         }
         self.looking = true;
+        self.settled_since.clear();
         let store = Arc::clone(&self.parts.store);
         let now_ms = self.parts.clock.wall().timestamp_millis();
         let limit = u32::try_from(LANES + self.under_way.len()).unwrap_or(u32::MAX);
@@ -116,7 +120,9 @@ impl DispatcherActor {
             Ok(due) => {
                 self.failures = 0;
                 for delivery in due {
-                    if self.under_way.len() < LANES
+                    if self.settled_since.contains(&delivery.instance) {
+                        self.look_again = true;
+                    } else if self.under_way.len() < LANES
                         && !self.flushing
                         && self.under_way.insert(delivery.instance.clone())
                     {
@@ -182,6 +188,7 @@ impl DispatcherActor {
                 error!(instance.id = %instance, error = %crash, "A delivery ended in a crash");
             }
             actor.under_way.remove(&instance);
+            actor.settled_since.insert(instance);
             if actor.under_way.is_empty() {
                 for waiting in actor.idle.drain(..) {
                     let _ = waiting.send(());

@@ -68,12 +68,15 @@ impl DataDir {
         Ok((SecretString::from(text), new))
     }
 
-    /// Returns the kept session key, 32 bytes.
+    /// Returns the kept session key; one is made only if there is no `database` yet, which no new key could open.
     ///
     /// # Errors
-    /// If it cannot be read or written, or if the file holds something else.
-    pub fn session_key(&self) -> Result<SessionKey> {
+    /// If it cannot be read or written, if the file holds something else, or if it is missing beside a database.
+    pub fn session_key(&self, database: bool) -> Result<SessionKey> {
         let path = self.path.join("session-key");
+        if database && !path.exists() {
+            bail!("there is a database, but its key file {} is missing; restore it from a backup", path.display());
+        }
         let (text, _) = keep(&path, || random(32).map(|bytes| hex(&bytes)))?;
         SessionKey::parse(&text)
             .with_context(|| format!("the key file {} does not hold 32 bytes in hex or base64", path.display()))
@@ -106,7 +109,7 @@ fn keep(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<(String, b
             file.read_to_string(&mut text).with_context(|| format!("{} cannot be read", path.display()))?;
             let text = text.trim().to_owned();
             if text.is_empty() {
-                bail!("{} is empty; restore it from a backup, or remove it to have a new one made", path.display());
+                bail!("{} is empty; restore it from a backup", path.display());
             }
             return Ok((text, false));
         }
@@ -158,11 +161,14 @@ mod tests {
     async fn what_is_kept_is_made_once_and_an_empty_file_is_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = DataDir::take(directory.path()).await.unwrap();
-        assert_eq!(data_dir.session_key().unwrap(), data_dir.session_key().unwrap());
+        assert_eq!(data_dir.session_key(false).unwrap(), data_dir.session_key(true).unwrap());
         let (_, new) = data_dir.api_key().unwrap();
         let (_, again) = data_dir.api_key().unwrap();
         assert!(new && !again);
         fs::write(directory.path().join("session-key"), "").unwrap();
-        assert!(data_dir.session_key().is_err(), "an emptied key file must not become a new key");
+        assert!(data_dir.session_key(true).is_err(), "an emptied key file must not become a new key");
+        fs::remove_file(directory.path().join("session-key")).unwrap();
+        assert!(data_dir.session_key(true).is_err(), "a database has its key already");
+        assert!(!directory.path().join("session-key").exists());
     }
 }

@@ -5,5 +5,6 @@ mod command_line;
 mod faults;
 mod first_light;
 mod pairing_code;
+mod races;
 mod safety;
 mod shutdown;

@@ -125,6 +125,19 @@ fn a_logout_is_believed_unless_the_pairing_is_only_just_done() {
 }
 
 #[test]
+fn a_logout_right_after_a_boot_is_doubted_once() {
+    let mut story = Story::paired();
+    story.down(1, DownReason::LoggedOut { code: 401 });
+    assert!(!story.did(&Effect::ArchiveCredentials));
+    story.down(2, DownReason::LoggedOut { code: 401 });
+    assert!(story.did(&Effect::ArchiveCredentials));
+    let mut story = Story::online();
+    story.passes(secs(61));
+    story.down(1, DownReason::LoggedOut { code: 401 });
+    assert!(story.did(&Effect::ArchiveCredentials), "later it is believed at once");
+}
+
+#[test]
 fn a_takeover_is_no_duel() {
     let mut story = Story::online();
     story.down(1, DownReason::Replaced);

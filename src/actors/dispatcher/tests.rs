@@ -37,6 +37,19 @@ async fn a_final_answer_makes_a_dead_letter_and_the_next_delivery_goes_on() {
 }
 
 #[actix::test]
+async fn what_was_delivered_while_the_outbox_was_read_is_not_delivered_again() {
+    let stage = Stage::start(HashMap::from([("shop", Duration::from_millis(700))]), vec![]);
+    stage.store.slow_looks();
+    for number in 0..10 {
+        stage.store.queue("shop", &format!("m{number}"));
+        sleep(Duration::from_millis(300)).await;
+    }
+    sleep(Duration::from_secs(60)).await;
+    let expected: Vec<String> = (0..10).map(|number| format!("shop m{number}")).collect();
+    assert_eq!(stage.received(), expected);
+}
+
+#[actix::test]
 async fn an_outage_of_the_database_is_waited_out() {
     let stage = Stage::start(HashMap::new(), vec![]);
     stage.store.set_down(true);

@@ -20,6 +20,7 @@ use crate::ports::store::{
 #[derive(Default)]
 pub(crate) struct MemoryStore {
     down: AtomicBool,
+    slow_looks: AtomicBool,
     inner: Mutex<Inner>,
     appended: Arc<Notify>,
 }
@@ -32,10 +33,32 @@ struct Inner {
     dead: u64,
 }
 
+impl Inner {
+    fn due(&self, now_ms: i64, limit: u32) -> Vec<Delivery> {
+        let mut seen = Vec::new();
+        let mut due = Vec::new();
+        for (at, delivery) in &self.deliveries {
+            if seen.contains(&delivery.instance) {
+                continue;
+            }
+            seen.push(delivery.instance.clone());
+            if *at <= now_ms && due.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
+                due.push(delivery.clone());
+            }
+        }
+        due
+    }
+}
+
 impl MemoryStore {
     /// Lets every call fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Lets what a look into the outbox finds be a second old when it is answered.
+    pub(crate) fn slow_looks(&self) {
+        self.slow_looks.store(true, Ordering::Relaxed);
     }
 
     /// Returns what was written so far, and forgets it.
@@ -183,17 +206,9 @@ impl Outbox for MemoryStore {
 
     async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         self.note("looked".to_owned())?;
-        let inner = self.inner();
-        let mut seen = Vec::new();
-        let mut due = Vec::new();
-        for (at, delivery) in &inner.deliveries {
-            if seen.contains(&delivery.instance) {
-                continue;
-            }
-            seen.push(delivery.instance.clone());
-            if *at <= now_ms && due.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-                due.push(delivery.clone());
-            }
+        let due = self.inner().due(now_ms, limit);
+        if self.slow_looks.load(Ordering::Relaxed) {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
         Ok(due)
     }

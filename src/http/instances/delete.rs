@@ -9,6 +9,7 @@ use crate::http::api::{Api, ask, to_the_end};
 use crate::http::auth::{self, Known};
 use crate::http::error::{Answer, ApiError};
 use crate::http::reply;
+use crate::ports::store::StoreError;
 
 /// Answers when nothing of the instance is left; its name is free then.
 pub(in crate::http) async fn delete(api: web::Data<Api>, request: HttpRequest) -> Answer {
@@ -27,8 +28,9 @@ async fn remove(api: &Api, known: Known) -> Result<(), ApiError> {
         Err(error) => return Err(ApiError::of_command(error, &name)),
     }
     let Err(error) = api.store.delete(&id).await else { return Ok(()) };
-    // The rows are still there, so the instance has to be reachable for another try.
+    // Unless somebody else has deleted it at the same moment, the rows are still there, and it has to be reachable for another try.
     if let Some(record) = record
+        && !matches!(error, StoreError::NoSuchInstance(_))
         && let Err(error) = ask(&api.start, StartInstance { record }, api.settings.limits.command_within).await
     {
         warn!(instance.id = %id, %error, "Instance {id} was not deleted and is off the roster until the next start");

@@ -135,7 +135,11 @@ impl Machine {
         self.paired = paired;
         self.desired = desired;
         match (paired, desired) {
-            (true, Desired::Connected) => self.dial(None, env, effects),
+            (true, Desired::Connected) => {
+                // The last process may have ended just after a pairing.
+                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+                self.dial(None, env, effects);
+            }
             (true, Desired::Stopped) => self.state = State::Parked { why: ParkReason::Operator, retry: None },
             // Codes nobody looks at are no use: pairing starts when somebody asks.
             (false, _) => self.state = State::Unpaired,
