@@ -64,7 +64,7 @@ struct Appended;
 
 /// What a look into the outbox found.
 struct Found {
-    due: Result<Vec<Delivery>, StoreError>,
+    due: Vec<Delivery>,
     next_due_at: Option<i64>,
 }
 
@@ -99,9 +99,8 @@ impl DispatcherActor {
         let now_ms = self.parts.clock.wall().timestamp_millis();
         let limit = u32::try_from(LANES + self.under_way.len()).unwrap_or(u32::MAX);
         let look = self.parts.runtime.spawn(async move {
-            let due = store.due(now_ms, limit).await;
-            let next_due_at = store.next_due_at().await.unwrap_or_default();
-            Found { due, next_due_at }
+            let due = store.due(now_ms, limit).await?;
+            Ok(Found { due, next_due_at: store.next_due_at().await? })
         });
         ctx.spawn(look.into_actor(self).map(|found, actor, ctx| {
             actor.looking = false;
@@ -115,9 +114,9 @@ impl DispatcherActor {
         }));
     }
 
-    fn take(&mut self, found: Found, ctx: &mut Context<Self>) {
-        match found.due {
-            Ok(due) => {
+    fn take(&mut self, found: Result<Found, StoreError>, ctx: &mut Context<Self>) {
+        match found {
+            Ok(Found { due, next_due_at }) => {
                 self.failures = 0;
                 for delivery in due {
                     if self.settled_since.contains(&delivery.instance) {
@@ -130,7 +129,7 @@ impl DispatcherActor {
                     }
                 }
                 let now_ms = self.parts.clock.wall().timestamp_millis();
-                let wait = found.next_due_at.map_or(IDLE, |at| {
+                let wait = next_due_at.map_or(IDLE, |at| {
                     // A delivery that is due but under way is looked for again when it is settled.
                     Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0))
                         .clamp(Duration::from_millis(50), IDLE)
