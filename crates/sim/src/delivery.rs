@@ -103,6 +103,9 @@ impl World {
             self.send(id, NodeBuilder::new("ib").attr("from", server_jid()).children([preview.build()]).build());
         }
         let sent = self.send_queued(id, address, true);
+        if !self.rules.send_offline {
+            return;
+        }
         // Both clients hold everything back until they see this.
         let end = NodeBuilder::new("offline").attr("count", sent).build();
         self.send(id, NodeBuilder::new("ib").attr("from", server_jid()).children([end]).build());

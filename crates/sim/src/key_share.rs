@@ -16,6 +16,9 @@ use crate::world::World;
 impl World {
     /// The phone shares the key of the account's app state with a device that it linked.
     pub(crate) fn share_app_state_key(&mut self, address: &Address) {
+        if !self.rules.key_share {
+            return;
+        }
         let Some(device) = self.device(address).filter(|device| !device.key_shared) else {
             return;
         };

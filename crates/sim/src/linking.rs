@@ -22,8 +22,6 @@ use crate::queue::Queue;
 use crate::signal::SignalError;
 use crate::world::World;
 
-/// WhatsApp gives as many references as it lets a client show QR codes, one after the other.
-const REFERENCES: usize = 6;
 const RESTART_REQUIRED: u16 = 515;
 const UNAUTHORIZED: u16 = 401;
 
@@ -31,7 +29,7 @@ impl World {
     /// Gives a client without an account references to show as QR codes.
     pub(crate) fn offer_pairing(&mut self, id: LinkId, registration: Registration) {
         let references: Vec<String> =
-            (0..REFERENCES).map(|_| format!("2@{}", hex(&self.random_bytes::<24>()))).collect();
+            (0..self.rules.refs).map(|_| format!("2@{}", hex(&self.random_bytes::<24>()))).collect();
         for reference in &references {
             self.references.insert(reference.clone(), id);
         }

@@ -1,6 +1,9 @@
 //! What happens when the Noise channel is open: a login, or the offer of a pairing.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use wacore_binary::NodeValue;
 use wacore_binary::builder::NodeBuilder;
 use waproto::buffa::Message as _;
 use waproto::whatsapp::ClientPayload;
@@ -57,7 +60,12 @@ impl World {
         if let Some(reason) = device.next_failure.take() {
             return self.refuse(id, reason, "asked for by a fault");
         }
-        device.queue.restart();
+        if let Some(failure) = self.ruled_failure(&address) {
+            return self.refuse_saying(id, failure.reason, failure.attrs, "asked for by a rule");
+        }
+        if let Some(device) = self.device(&address) {
+            device.queue.restart();
+        }
         for old in self.live_links(&address).into_iter().filter(|old| *old != id) {
             if let Some(link) = self.links.get_mut(&old)
                 && link.superseded_by.is_none()
@@ -95,9 +103,17 @@ impl World {
     }
 
     fn refuse(&mut self, id: LinkId, reason: u16, why: &str) {
+        self.refuse_saying(id, reason, BTreeMap::new(), why);
+    }
+
+    fn refuse_saying(&mut self, id: LinkId, reason: u16, attrs: BTreeMap<String, String>, why: &str) {
         let address = self.links.get(&id).and_then(|link| link.address.clone());
         self.log(EventKind::LoginRefused, address, Some(id), json!({ "reason": reason, "why": why }));
-        self.send(id, NodeBuilder::new("failure").attr("reason", reason).attr("location", "sim").build());
+        let mut failure = NodeBuilder::new("failure").attr("reason", reason).attr("location", "sim").build();
+        for (name, value) in attrs {
+            failure.attrs.insert(name, NodeValue::from(value));
+        }
+        self.send(id, failure);
         self.close(id, Closing::Polite);
     }
 }

@@ -16,6 +16,7 @@ use crate::hub::Hub;
 use crate::link::LinkId;
 use crate::messages::SentMessage;
 use crate::pairing::code::{self, TypedCode};
+use crate::rules::Rules;
 
 /// How long a client may take to sign after it was scanned.
 const SIGNING: Duration = Duration::from_secs(10);
@@ -115,6 +116,31 @@ impl Operator {
     /// When the target is no name.
     pub async fn fault(&self, request: FaultRequest) -> Result<FaultAnswer, Problem> {
         self.apart(move |hub| hub.with(|world| world.fault(&request)).map(|hit| FaultAnswer { hit })).await
+    }
+
+    /// How the server behaves.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.hub.with(|world| world.rules.clone())
+    }
+
+    /// Puts other rules into force.
+    ///
+    /// # Errors
+    /// When a rule cannot be kept, or names nobody.
+    pub fn set_rules(&self, rules: Rules) -> Result<Rules, Problem> {
+        self.hub.with(|world| world.set_rules(rules).map(|()| world.rules.clone()))
+    }
+
+    /// Replaces the rules that `changes` names, and answers with all of them.
+    ///
+    /// # Errors
+    /// When `changes` names a rule that does not exist, or gives one a value that it cannot have.
+    pub fn change_rules(&self, changes: &serde_json::Value) -> Result<Rules, Problem> {
+        self.hub.with(|world| {
+            let rules = world.rules.changed(changes)?;
+            world.set_rules(rules).map(|()| world.rules.clone())
+        })
     }
 
     /// The connections that their clients have not closed.

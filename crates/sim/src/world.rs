@@ -21,6 +21,7 @@ use crate::ledger::KeyLedger;
 use crate::link::{Link, LinkId, Stage};
 use crate::messages::SentMessage;
 use crate::person::{Device, Person};
+use crate::rules::Rules;
 use crate::signal::SignalError;
 
 /// Something for the outside to do.
@@ -56,6 +57,8 @@ pub struct World {
     pub server: ServerIdentity,
     /// The event log.
     pub events: EventLog,
+    /// How the server behaves.
+    pub rules: Rules,
     pub(crate) people: BTreeMap<Phone, Person>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     by_device: HashMap<Address, BTreeSet<LinkId>>,
@@ -80,6 +83,7 @@ impl World {
             now: 0,
             server,
             events: EventLog::default(),
+            rules: Rules::default(),
             people: BTreeMap::new(),
             links: BTreeMap::new(),
             by_device: HashMap::new(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
+use crate::rules::Rules;
 
 type Answer = Result<HttpResponse, Problem>;
 
@@ -22,7 +23,10 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/scan", post().to(scan))
         .route("/pairing-code", post().to(pairing_code))
         .route("/message", post().to(message))
-        .route("/fault", post().to(fault));
+        .route("/fault", post().to(fault))
+        .route("/rules", get().to(rules))
+        .route("/rules", post().to(change_rules))
+        .route("/rules/reset", post().to(reset_rules));
 }
 
 #[derive(Deserialize)]
@@ -72,4 +76,16 @@ async fn message(operator: Data<Operator>, request: Json<MessageRequest>) -> Ans
 
 async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.fault(request.into_inner()).await?))
+}
+
+async fn rules(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.rules())
+}
+
+async fn change_rules(operator: Data<Operator>, changes: Json<serde_json::Value>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.change_rules(&changes)?))
+}
+
+async fn reset_rules(operator: Data<Operator>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.set_rules(Rules::default())?))
 }
