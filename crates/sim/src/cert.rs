@@ -32,7 +32,19 @@ impl ServerIdentity {
     /// # Errors
     /// When a key refuses to sign, which no generated key does.
     pub fn generate<R: Rng + CryptoRng>(now_seconds: u64, rng: &mut R) -> Result<Self, CurveError> {
-        let root = KeyPair::generate(rng);
+        Self::issue(*KeyPair::generate(rng).private_key.serialize(), now_seconds, rng)
+    }
+
+    /// The same root of trust with a new static key. Clients that remember the old one have to do the full handshake.
+    ///
+    /// # Errors
+    /// When a key refuses to sign, which no generated key does.
+    pub fn rotated<R: Rng + CryptoRng>(&self, now_seconds: u64, rng: &mut R) -> Result<Self, CurveError> {
+        Self::issue(self.root, now_seconds, rng)
+    }
+
+    fn issue<R: Rng + CryptoRng>(root: [u8; 32], now_seconds: u64, rng: &mut R) -> Result<Self, CurveError> {
+        let root_key = PrivateKey::deserialize(&root)?;
         let intermediate = KeyPair::generate(rng);
         let noise = KeyPair::generate(rng);
         let not_before = now_seconds.saturating_sub(BACKDATED_SECONDS);
@@ -47,14 +59,10 @@ impl ServerIdentity {
         let intermediate_details = details(INTERMEDIATE_SERIAL, 0, &intermediate).encode_to_vec();
         let leaf_details = details(LEAF_SERIAL, INTERMEDIATE_SERIAL, &noise).encode_to_vec();
         let chain = CertChain {
-            intermediate: MessageField::some(signed(&root, intermediate_details, rng)?),
-            leaf: MessageField::some(signed(&intermediate, leaf_details, rng)?),
+            intermediate: MessageField::some(signed(&root_key, intermediate_details, rng)?),
+            leaf: MessageField::some(signed(&intermediate.private_key, leaf_details, rng)?),
         };
-        Ok(Self {
-            root: *root.private_key.serialize(),
-            noise: *noise.private_key.serialize(),
-            chain: chain.encode_to_vec(),
-        })
+        Ok(Self { root, noise: *noise.private_key.serialize(), chain: chain.encode_to_vec() })
     }
 
     /// The public key of the root, which a client that wants to check the chain must be told.
@@ -86,8 +94,12 @@ impl ServerIdentity {
     }
 }
 
-fn signed<R: Rng + CryptoRng>(issuer: &KeyPair, details: Vec<u8>, rng: &mut R) -> Result<NoiseCertificate, CurveError> {
-    let signature = issuer.private_key.calculate_signature(&details, rng)?;
+fn signed<R: Rng + CryptoRng>(
+    issuer: &PrivateKey,
+    details: Vec<u8>,
+    rng: &mut R,
+) -> Result<NoiseCertificate, CurveError> {
+    let signature = issuer.calculate_signature(&details, rng)?;
     Ok(NoiseCertificate { details: Some(details), signature: Some(signature.to_vec()) })
 }
 

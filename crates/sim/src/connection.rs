@@ -15,10 +15,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use crate::cert::ServerIdentity;
 use crate::codec::channel::{Channel, Incoming};
-use crate::hub::{Command, Hub};
+use crate::hub::{Command, Hub, Opening};
 use crate::link::LinkId;
+use crate::noise::Responder;
 use crate::wire::{End, Unread, Wire};
 use crate::world::Closing;
 
@@ -29,7 +29,7 @@ const LARGEST_MESSAGE: usize = 16 << 20;
 const CLOSE_UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its client closes it.
-pub async fn serve(tcp: TcpStream, hub: Arc<Hub>, server: Arc<ServerIdentity>) {
+pub async fn serve(tcp: TcpStream, hub: Arc<Hub>) {
     // Small stanzas must not wait for each other.
     let _ = tcp.set_nodelay(true);
     let config = WebSocketConfig::default()
@@ -40,17 +40,9 @@ pub async fn serve(tcp: TcpStream, hub: Arc<Hub>, server: Arc<ServerIdentity>) {
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%error, "not a WebSocket"),
     };
-    let (id, orders) = hub.open();
-    let connection = Connection {
-        id,
-        socket,
-        orders,
-        hub: hub.clone(),
-        server,
-        channel: Channel::default(),
-        rng: rand::make_rng(),
-        muted: false,
-    };
+    let Opening { id, orders, responder, rng } = hub.open();
+    let connection =
+        Connection { id, socket, orders, hub: hub.clone(), responder, channel: Channel::default(), rng, muted: false };
     let how = connection.run().await;
     hub.closed(id, how);
 }
@@ -60,7 +52,7 @@ struct Connection {
     socket: WebSocketStream<Wire>,
     orders: UnboundedReceiver<Command>,
     hub: Arc<Hub>,
-    server: Arc<ServerIdentity>,
+    responder: Responder,
     channel: Channel,
     rng: StdRng,
     muted: bool,
@@ -124,7 +116,7 @@ impl Connection {
 
     fn understand(&mut self) {
         loop {
-            match self.channel.poll(&self.server, &mut self.rng) {
+            match self.channel.poll(&self.responder, &mut self.rng) {
                 Ok(incoming) if incoming.is_empty() => return,
                 Ok(incoming) => incoming.into_iter().for_each(|incoming| self.pass_on(incoming)),
                 Err(error) => {
@@ -202,7 +194,7 @@ impl Connection {
     fn skip(&mut self, bytes: &[u8]) -> u64 {
         self.channel.feed(bytes);
         let mut frames = 0;
-        while let Ok(incoming) = self.channel.poll(&self.server, &mut self.rng) {
+        while let Ok(incoming) = self.channel.poll(&self.responder, &mut self.rng) {
             if incoming.is_empty() {
                 break;
             }

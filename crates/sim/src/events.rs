@@ -65,8 +65,12 @@ pub enum EventKind {
     StaticMismatch,
     /// A device was unlinked.
     Removed,
+    /// An account was banned for a while.
+    Banned,
     /// A fault was asked for.
     Fault,
+    /// The server has a new static key.
+    StaticRotated,
     /// A connection sent something that cannot be understood.
     Garbled,
 }

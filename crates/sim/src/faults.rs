@@ -1,10 +1,12 @@
 //! Things that go wrong because somebody asked for it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wacore_binary::builder::NodeBuilder;
 
-use crate::address::Address;
+use crate::address::{Address, Phone};
 use crate::api::Problem;
 use crate::events::EventKind;
 use crate::link::{Link, LinkId};
@@ -46,6 +48,13 @@ pub enum Action {
     Failure {
         /// The reason code.
         reason: u16,
+    },
+    /// The account is banned for a while.
+    Ban {
+        /// For how long.
+        seconds: u64,
+        /// WhatsApp's number for the cause.
+        code: Option<u16>,
     },
     /// Everything that was asked for and still lasts is taken back.
     Clear,
@@ -111,7 +120,13 @@ impl World {
                 Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, *code, conflict.clone())))
             }
             Action::Failure { reason } => Ok(self.mark(&devices, Some(*reason))),
+            Action::Ban { seconds, code } => {
+                let code = code.unwrap_or(crate::ban::DEFAULT_CODE);
+                let phones: BTreeSet<Phone> = devices.into_iter().map(|device| device.phone).collect();
+                phones.iter().try_fold(0, |struck, phone| Ok(struck + self.ban(phone, *seconds, code)?))
+            }
             Action::Clear => {
+                devices.iter().for_each(|device| self.pardon(&device.phone));
                 self.mark(&devices, None);
                 Ok(self.each(&links, |world, id| world.mute(id, false)))
             }

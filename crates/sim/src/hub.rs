@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use wacore_binary::Node;
 
 use crate::link::LinkId;
+use crate::noise::Responder;
+use crate::time::Clock;
 use crate::world::{Closing, Effect, World};
 
 /// An order to the task that serves a connection.
@@ -23,9 +25,22 @@ pub enum Command {
     Supersede,
 }
 
+/// What a new connection is given.
+pub struct Opening {
+    /// Its name.
+    pub id: LinkId,
+    /// What it is ordered to do.
+    pub orders: mpsc::UnboundedReceiver<Command>,
+    /// What it answers handshakes with.
+    pub responder: Responder,
+    /// Its source of randomness.
+    pub rng: StdRng,
+}
+
 /// The world, shared by connections and the control interface.
 pub struct Hub {
     world: Mutex<World>,
+    clock: Clock,
     links: Mutex<HashMap<LinkId, mpsc::UnboundedSender<Command>>>,
     events: watch::Sender<u64>,
     changes: watch::Sender<u64>,
@@ -34,16 +49,17 @@ pub struct Hub {
 impl Hub {
     /// Shares a world.
     #[must_use]
-    pub fn new(world: World) -> Arc<Self> {
+    pub fn new(world: World, clock: Clock) -> Arc<Self> {
         let events = watch::Sender::new(world.events.last());
-        Arc::new(Self { world: Mutex::new(world), links: Mutex::default(), events, changes: watch::Sender::new(0) })
+        let (world, links, changes) = (Mutex::new(world), Mutex::default(), watch::Sender::new(0));
+        Arc::new(Self { world, clock, links, events, changes })
     }
 
     /// Lets something happen in the world, and carries out what follows from it.
     pub fn with<T>(&self, happening: impl FnOnce(&mut World) -> T) -> T {
         // Orders are passed on before the lock is given up, so that two happenings cannot swap the order of their stanzas.
         let mut world = lock(&self.world);
-        world.now = now_ms();
+        world.now = self.clock.now_ms(world.events.last());
         let result = happening(&mut world);
         self.carry_out(world.take_effects());
         let (last, changed) = (world.events.last(), world.take_changed());
@@ -56,14 +72,13 @@ impl Hub {
     }
 
     /// Registers a new connection.
-    pub fn open(&self) -> (LinkId, mpsc::UnboundedReceiver<Command>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let id = self.with(|world| {
+    pub fn open(&self) -> Opening {
+        let (sender, orders) = mpsc::unbounded_channel();
+        self.with(|world| {
             let id = world.opened();
             lock(&self.links).insert(id, sender);
-            id
-        });
-        (id, receiver)
+            Opening { id, orders, responder: world.responder(), rng: world.fork_rng() }
+        })
     }
 
     /// Forgets a connection that its client closed, or that was reset.
@@ -102,12 +117,6 @@ impl Hub {
             }
         }
     }
-}
-
-/// The time, in milliseconds since 1970.
-#[must_use]
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A panic elsewhere is reported there; here the simulator goes on with what there is.

@@ -8,6 +8,8 @@ use wacore_libsignal::protocol::{DeviceId, IdentityKey, PreKeyBundle, PublicKey,
 
 use crate::encoding;
 
+/// The type byte that goes before a Curve25519 key when it is signed.
+pub const KEY_TYPE: u8 = 5;
 const POOL_ENTRY_BYTES: usize = 36;
 
 /// A signed prekey.
@@ -25,11 +27,13 @@ pub struct SignedKey {
 }
 
 /// A one-time prekey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OneTimeKey {
     /// Its number.
     pub id: u32,
     /// The public key.
+    #[serde(with = "encoding::key")]
     pub value: [u8; 32],
 }
 
@@ -128,6 +132,14 @@ impl Bundle {
             IdentityKey::new(PublicKey::from_djb_public_key_bytes(&self.identity)?),
         )
     }
+}
+
+/// Whether an identity has signed a prekey.
+#[must_use]
+pub fn is_signed_by(identity: &[u8; 32], key: &SignedKey) -> bool {
+    let signed = [&[KEY_TYPE][..], &key.value].concat();
+    PublicKey::from_djb_public_key_bytes(identity)
+        .is_ok_and(|identity| identity.verify_signature(&signed, &key.signature))
 }
 
 /// What the server answers to a `digest` request: a hash over a device's keys as the server has them.

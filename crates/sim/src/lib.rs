@@ -20,7 +20,9 @@
 //! ```
 
 pub mod address;
+pub mod adoption;
 pub mod api;
+pub mod ban;
 pub mod cert;
 pub mod codec;
 pub mod connection;
@@ -51,9 +53,12 @@ pub mod server;
 pub mod signal;
 pub mod simulator;
 pub mod state_file;
+pub mod time;
+pub mod traffic;
 pub mod wire;
 pub mod world;
 
+pub use adoption::{AdoptAnswer, AdoptDevice, AdoptRequest, Adopted};
 pub use api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanAnswer, ScanRequest};
 pub use events::{Event, EventKind};
 pub use faults::{Action, FaultRequest};
@@ -61,3 +66,4 @@ pub use messages::SentMessage;
 pub use operator::Operator;
 pub use rules::{LoginFailure, Rules, Slow};
 pub use simulator::{Options, Simulator, StartError};
+pub use traffic::{TrafficRequest, TrafficView};

@@ -2,8 +2,6 @@
 
 pub mod code;
 
-use std::collections::VecDeque;
-
 use rand::RngExt as _;
 use serde_json::json;
 use wacore_binary::Node;
@@ -14,11 +12,9 @@ use crate::api::Problem;
 use crate::codec::stanza::{attr, child_content, leaf, server_jid};
 use crate::encoding::hex;
 use crate::events::EventKind;
-use crate::keys::KeyPool;
 use crate::link::{LinkId, Stage};
 use crate::pairing::{QrCode, Registration, Signing, sign_device};
 use crate::person::Device;
-use crate::queue::Queue;
 use crate::signal::SignalError;
 use crate::world::World;
 
@@ -68,12 +64,7 @@ impl World {
         if bad_secret {
             code.adv_secret.iter_mut().for_each(|byte| *byte ^= 0xFF);
         }
-        let phone = match phone {
-            Some(text) => {
-                Phone::parse(text).ok_or_else(|| Problem::bad_request(format!("'{text}' is no phone number")))?
-            }
-            None => self.unused_phone()?,
-        };
+        let phone = self.phone_or_new(phone)?;
         self.vouch(id, &registration, &phone, &code.adv_secret)?;
         Ok(id)
     }
@@ -86,12 +77,7 @@ impl World {
         phone: &Phone,
         secret: &[u8],
     ) -> Result<(), Problem> {
-        let number = {
-            let person = self.person(phone)?;
-            person.next_device += 1;
-            person.next_device - 1
-        };
-        let address = Address::new(phone.clone(), number);
+        let address = Address::new(phone.clone(), self.next_device(phone)?);
         let now = self.now;
         let person = self.people.get(phone).ok_or(SignalError::Pending)?;
         let signing = sign_device(person, registration, address.clone(), now, &mut self.rng)?;
@@ -141,26 +127,36 @@ impl World {
 
     fn link_device(&mut self, id: LinkId, signing: Signing, statement: Vec<u8>) {
         let Signing { registration, address, key_index, .. } = signing;
-        let device = Device {
-            noise_key: registration.noise_key,
-            identity: registration.identity,
-            registration_id: registration.registration_id,
-            signed_key: registration.signed_key,
-            one_time_keys: KeyPool::default(),
-            key_index,
-            account_identity: statement,
-            linked_at: self.now,
-            key_shared: false,
-            queue: Queue::default(),
-            remembered: VecDeque::new(),
-            next_failure: None,
-        };
+        self.insert_device(&address, Device::new(registration, key_index, statement, self.now));
+        self.log(EventKind::Pair, Some(address), Some(id), serde_json::Value::Null);
+        self.end_stream(id, Some(RESTART_REQUIRED), []);
+    }
+
+    pub(crate) fn insert_device(&mut self, address: &Address, device: Device) {
         if let Some(person) = self.people.get_mut(&address.phone) {
             person.devices.insert(address.device, device);
         }
         self.touch();
-        self.log(EventKind::Pair, Some(address), Some(id), serde_json::Value::Null);
-        self.end_stream(id, Some(RESTART_REQUIRED), []);
+    }
+
+    /// The number of the next device that a phone links; each is given once.
+    pub(crate) fn next_device(&mut self, phone: &Phone) -> Result<u16, Problem> {
+        let person = self.person(phone)?;
+        let number = person.next_device;
+        person.next_device = number
+            .checked_add(1)
+            .ok_or_else(|| Problem::conflict(format!("{phone} has linked as many devices as can be numbered")))?;
+        Ok(number)
+    }
+
+    /// The phone with this number, or one that nobody has.
+    pub(crate) fn phone_or_new(&mut self, number: Option<&str>) -> Result<Phone, Problem> {
+        match number {
+            Some(text) => {
+                Phone::parse(text).ok_or_else(|| Problem::bad_request(format!("'{text}' is no phone number")))
+            }
+            None => self.unused_phone(),
+        }
     }
 
     fn refuse_pairing(&mut self, id: LinkId, signing: &Signing, why: &str) {

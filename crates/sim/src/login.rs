@@ -9,6 +9,7 @@ use waproto::buffa::Message as _;
 use waproto::whatsapp::ClientPayload;
 
 use crate::address::{Address, Phone};
+use crate::ban::BANNED;
 use crate::codec::channel::Opened;
 use crate::codec::stanza::leaf;
 use crate::events::EventKind;
@@ -57,7 +58,11 @@ impl World {
             self.log(EventKind::StaticMismatch, Some(address), Some(id), Value::Null);
             return self.refuse(id, LOGGED_OUT, "another Noise key than the paired one");
         }
-        if let Some(reason) = device.next_failure.take() {
+        let next_failure = device.next_failure.take();
+        if let Some(ban) = self.ban_in_force(&address.phone) {
+            return self.refuse_saying(id, BANNED, ban, "the account is banned for a while");
+        }
+        if let Some(reason) = next_failure {
             return self.refuse(id, reason, "asked for by a fault");
         }
         if let Some(failure) = self.ruled_failure(&address) {

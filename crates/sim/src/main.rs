@@ -23,17 +23,20 @@ struct Arguments {
     /// Keeps keys, accounts, queues and sessions over a restart
     #[arg(long)]
     state: Option<PathBuf>,
+    /// Makes runs repeatable: keys, numbers and ids follow from the seed, and the time from what happens
+    #[arg(long, conflicts_with = "state")]
+    seed: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { listen, control, state } = Arguments::parse();
+    let Arguments { listen, control, state, seed } = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let simulator = Simulator::start(Options { listen, control, state }).await?;
+    let simulator = Simulator::start(Options { listen, control, state, seed }).await?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(simulator.health())?)?;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -171,14 +171,11 @@ impl World {
         let known = recent.find(|message| message.id == id && message.from == *from && message.to == *to);
         match known {
             Some(message) => message.copies += 1,
-            None => self.sent.push(SentMessage {
-                id: id.to_owned(),
-                from: from.clone(),
-                to: to.clone(),
-                text,
-                at: self.now,
-                copies: 1,
-            }),
+            None => {
+                let (from, to, at) = (from.clone(), to.clone(), self.now);
+                self.answer(&from, &to, text.as_deref());
+                self.sent.push(SentMessage { id: id.to_owned(), from, to, text, at, copies: 1 });
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The responder's side of WhatsApp's Noise handshake: XX, IK, and XXfallback when IK does not fit.
 
+use std::sync::Arc;
+
 use rand::{CryptoRng, Rng};
 use thiserror::Error;
 use wacore_binary::consts::{NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER};
@@ -77,23 +79,35 @@ pub struct Pending {
     ephemeral: KeyPair,
 }
 
+/// What a connection answers handshakes with.
+#[derive(Clone)]
+pub struct Responder {
+    /// The server's keys.
+    pub identity: Arc<ServerIdentity>,
+    /// Whether a client that asks for the short exchange is made to do the full one.
+    pub decline_ik: bool,
+}
+
 /// Answers the first message of a client.
 ///
 /// # Errors
 /// When the message is malformed or carries unusable keys.
 pub fn read_client_hello<R: Rng + CryptoRng>(
-    server: &ServerIdentity,
+    responder: &Responder,
     bytes: &[u8],
     rng: &mut R,
 ) -> Result<AfterHello, NoiseError> {
+    let server = &responder.identity;
     let message = decode(bytes)?;
     let hello = message.client_hello.into_option().ok_or(NoiseError::Missing("clientHello"))?;
     let client_ephemeral = hello.ephemeral.clone().ok_or(NoiseError::Missing("ephemeral"))?;
     if hello.r#static.is_some() && hello.payload.is_some() {
-        return match accept_ik(server, &hello, &client_ephemeral, rng) {
-            Ok(done) => Ok(done),
-            // The client sealed it for another static key than ours: a `static` in our answer tells it so.
-            Err(_) => answer_xx(server, Pattern::XxFallback, &client_ephemeral, rng),
+        let accepted = (!responder.decline_ik).then(|| accept_ik(server, &hello, &client_ephemeral, rng));
+        return match accepted {
+            Some(Ok(done)) => Ok(done),
+            // A `static` in our answer tells the client that it is to begin again: it sealed its hello for another key
+            // than ours, or we were asked to do without the short exchange.
+            Some(Err(_)) | None => answer_xx(server, Pattern::XxFallback, &client_ephemeral, rng),
         };
     }
     answer_xx(server, Pattern::Xx, &client_ephemeral, rng)

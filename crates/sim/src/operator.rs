@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Phone;
+use crate::adoption::{AdoptAnswer, AdoptRequest};
 use crate::api::{
     AccountView, CountersView, EventQuery, FaultAnswer, Health, MessageAnswer, MessageRequest, PairingCodeRequest,
     Problem, ScanAnswer, ScanRequest, SessionView,
@@ -17,6 +18,8 @@ use crate::link::LinkId;
 use crate::messages::SentMessage;
 use crate::pairing::code::{self, TypedCode};
 use crate::rules::Rules;
+use crate::traffic::{Traffic, TrafficRequest, TrafficView};
+use crate::world::World;
 
 /// How long a client may take to sign after it was scanned.
 const SIGNING: Duration = Duration::from_secs(10);
@@ -30,11 +33,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub struct Operator {
     hub: Arc<Hub>,
     health: Arc<Health>,
+    traffic: Traffic,
 }
 
 impl Operator {
     pub(crate) fn new(hub: Arc<Hub>, health: Health) -> Self {
-        Self { hub, health: Arc::new(health) }
+        Self { hub, health: Arc::new(health), traffic: Traffic::default() }
     }
 
     /// Where everything is.
@@ -66,8 +70,9 @@ impl Operator {
         })?;
         let (link, asked) = self.hub.with(|world| world.code_request(&phone))?;
         let typing = self.apart(move |hub| {
+            let mut rng = hub.with(World::fork_rng);
             // Out of everybody's way: this is made to take long.
-            let (typed, ephemeral) = TypedCode::new(&code, &asked.ephemeral, &mut rand::make_rng());
+            let (typed, ephemeral) = TypedCode::new(&code, &asked.ephemeral, &mut rng);
             hub.with(|world| {
                 let seen = world.events.last();
                 world.code_typed(link, &asked.reference, typed, &ephemeral).map(|()| seen)
@@ -100,6 +105,20 @@ impl Operator {
         }
     }
 
+    /// Links devices without a connection, from their public keys. All of them or, if one is wrong, none.
+    ///
+    /// # Errors
+    /// When a device's number or signature is wrong.
+    pub async fn adopt(&self, request: AdoptRequest) -> Result<AdoptAnswer, Problem> {
+        self.apart(move |hub| {
+            request.check()?;
+            // One at a time, so that connections are served in between.
+            let adopted = request.devices.into_iter().map(|device| hub.with(|world| world.adopt(device)));
+            Ok(AdoptAnswer { devices: adopted.collect::<Result<_, _>>()? })
+        })
+        .await
+    }
+
     /// A person writes to an account.
     ///
     /// # Errors
@@ -108,6 +127,25 @@ impl Operator {
         let MessageRequest { from, to, text, id } = request;
         // Encryption is short work, but not so short that it belongs on a task that others wait for.
         self.apart(move |hub| hub.with(|world| world.write(&from, &to, &text, id)).map(|id| MessageAnswer { id })).await
+    }
+
+    /// Begins a load: people write to linked accounts.
+    ///
+    /// # Errors
+    /// When one is under way, or the request is wrong.
+    pub fn start_traffic(&self, request: &TrafficRequest) -> Result<TrafficView, Problem> {
+        self.traffic.start(&self.hub, request)
+    }
+
+    /// How far the load has come.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficView {
+        self.traffic.view()
+    }
+
+    /// Ends the load that is under way, if there is one.
+    pub fn stop_traffic(&self) -> TrafficView {
+        self.traffic.stop(&self.hub)
     }
 
     /// Lets something go wrong.
@@ -141,6 +179,14 @@ impl Operator {
             let rules = world.rules.changed(changes)?;
             world.set_rules(rules).map(|()| world.rules.clone())
         })
+    }
+
+    /// Replaces the static key of the server.
+    ///
+    /// # Errors
+    /// When a key refuses to sign, which no generated key does.
+    pub fn rotate_static(&self) -> Result<(), Problem> {
+        self.hub.with(|world| world.rotate_static().map_err(Problem::from))
     }
 
     /// The connections that their clients have not closed.

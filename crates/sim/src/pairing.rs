@@ -167,6 +167,12 @@ impl Signing {
         .encode_to_vec()
     }
 
+    /// The statement for a device that is linked without being asked to sign.
+    #[must_use]
+    pub fn for_adoption(&self) -> Vec<u8> {
+        self.statement(None).encode_to_vec()
+    }
+
     /// Checks the device's answer; gives the statement that both have signed.
     #[must_use]
     pub fn verify(&self, answer: &[u8]) -> Option<Vec<u8>> {

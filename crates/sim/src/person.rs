@@ -7,8 +7,10 @@ use rand::{Rng as _, RngExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Phone};
+use crate::ban::Ban;
 use crate::encoding;
 use crate::keys::{Bundle, KeyPool, SignedKey};
+use crate::pairing::Registration;
 use crate::queue::Queue;
 use crate::signal::{SignalError, SignalIdentity};
 
@@ -30,6 +32,9 @@ pub struct Person {
     /// The key that encrypts this account's app state.
     #[serde(with = "encoding::key")]
     pub app_state_key: [u8; 32],
+    /// A ban that may be in force.
+    #[serde(default)]
+    pub banned: Option<Ban>,
     /// The linked devices.
     pub devices: BTreeMap<u16, Device>,
 }
@@ -48,6 +53,7 @@ impl Person {
             raw_id: rng.random_range(1..=u32::MAX >> 1),
             next_device: 1,
             app_state_key,
+            banned: None,
             devices: BTreeMap::new(),
         })
     }
@@ -104,6 +110,25 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device that was just linked.
+    #[must_use]
+    pub fn new(registration: Registration, key_index: u32, account_identity: Vec<u8>, linked_at: u64) -> Self {
+        Self {
+            noise_key: registration.noise_key,
+            identity: registration.identity,
+            registration_id: registration.registration_id,
+            signed_key: registration.signed_key,
+            one_time_keys: KeyPool::default(),
+            key_index,
+            account_identity,
+            linked_at,
+            key_shared: false,
+            queue: Queue::default(),
+            remembered: VecDeque::new(),
+            next_failure: None,
+        }
+    }
+
     /// Keys for somebody who wants to write to this device; uses up a one-time prekey.
     pub fn bundle(&mut self) -> Bundle {
         Bundle {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::cert::ServerIdentity;
 use crate::connection;
 use crate::hub::Hub;
 
@@ -15,13 +14,13 @@ use crate::hub::Hub;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections for ever; dropping the future ends them all.
-pub async fn accept(listener: TcpListener, hub: Arc<Hub>, server: Arc<ServerIdentity>) {
+pub async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
-                    connections.spawn(connection::serve(tcp, hub.clone(), server.clone()));
+                    connections.spawn(connection::serve(tcp, hub.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");

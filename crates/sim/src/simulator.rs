@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -14,10 +15,11 @@ use crate::api::Health;
 use crate::cert::ServerIdentity;
 use crate::control::{self, ControlServer};
 use crate::encoding::hex;
-use crate::hub::{Hub, now_ms};
+use crate::hub::Hub;
 use crate::operator::Operator;
 use crate::server;
 use crate::state_file::{self, StateError, StateFile};
+use crate::time::Clock;
 use crate::world::World;
 
 /// The path that clients ask for; any other works as well.
@@ -32,12 +34,15 @@ pub struct Options {
     pub control: SocketAddr,
     /// The file that keeps everything over a restart.
     pub state: Option<PathBuf>,
+    /// Makes runs repeatable: all keys, numbers and ids follow from the seed, and the time from what happens. Not together
+    /// with a state file.
+    pub seed: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { listen: free, control: free, state: None }
+        Self { listen: free, control: free, state: None, seed: None }
     }
 }
 
@@ -53,6 +58,9 @@ pub enum StartError {
     /// The state file cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A run cannot both begin afresh and go on.
+    #[error("a seed makes a run that begins the same each time; leave out either the seed or the state file")]
+    SeedWithState,
     /// The server's keys cannot be used.
     #[error("cannot use the server's keys: {0}")]
     Keys(String),
@@ -73,15 +81,18 @@ impl Simulator {
     /// # Errors
     /// When an address or the state file cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listen, control, state } = options;
+        let Options { listen, control, state, seed } = options;
         if let Some(address) = [listen, control].into_iter().find(|address| !server::is_loopback(address)) {
             return Err(StartError::NotLoopback(address));
         }
+        if state.is_some() && seed.is_some() {
+            return Err(StartError::SeedWithState);
+        }
         let state = state.map(StateFile::new).map(Arc::new);
-        let world = world(state.as_deref())?;
-        let server = Arc::new(world.server.clone());
-        let root = server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;
-        let hub = Hub::new(world);
+        let clock = if seed.is_some() { Clock::Logical } else { Clock::Machine };
+        let world = world(state.as_deref(), seed, clock)?;
+        let root = world.server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;
+        let hub = Hub::new(world, clock);
 
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
         let ws = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
@@ -97,7 +108,7 @@ impl Simulator {
         let control = control::serve(control_listener, operator.clone())
             .map_err(|error| StartError::Listen(control_address, error))?;
 
-        let mut tasks = vec![tokio::spawn(server::accept(listener, hub.clone(), server))];
+        let mut tasks = vec![tokio::spawn(server::accept(listener, hub.clone()))];
         if let Some(file) = &state {
             file.save(&hub)?;
             tasks.push(tokio::spawn(state_file::keep(hub.clone(), file.clone())));
@@ -139,6 +150,7 @@ impl Simulator {
             // A task that was told to end reports just that.
             let _ = task.await;
         }
+        self.operator.stop_traffic();
         self.control.stop();
         match self.state.take() {
             Some(file) => file.save(&self.hub),
@@ -158,20 +170,17 @@ impl Deref for Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.operator.stop_traffic();
         self.control.stop();
     }
 }
 
-fn world(state: Option<&StateFile>) -> Result<World, StartError> {
-    let loaded = match state {
-        Some(file) => file.load(rand::make_rng())?,
-        None => None,
-    };
-    if let Some(world) = loaded {
+fn world(state: Option<&StateFile>, seed: Option<u64>, clock: Clock) -> Result<World, StartError> {
+    let mut rng: StdRng = seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+    if let Some(world) = state.map(|file| file.load(rand::make_rng())).transpose()?.flatten() {
         return Ok(world);
     }
-    let mut rng: StdRng = rand::make_rng();
-    let server =
-        ServerIdentity::generate(now_ms() / 1000, &mut rng).map_err(|error| StartError::Keys(error.to_string()))?;
+    let server = ServerIdentity::generate(clock.now_ms(0) / 1000, &mut rng)
+        .map_err(|error| StartError::Keys(error.to_string()))?;
     Ok(World::new(server, rng))
 }

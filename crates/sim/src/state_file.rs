@@ -152,7 +152,7 @@ fn snapshot(world: &World) -> serde_json::Result<Vec<u8>> {
     }
     serde_json::to_vec(&Saving {
         version: VERSION,
-        server: &world.server,
+        server: world.server.as_ref(),
         people: world.people.values().collect(),
         tallies: &world.tallies,
         unattributed: &world.unattributed,

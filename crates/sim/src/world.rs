@@ -4,9 +4,10 @@
 //! in [`World::take_effects`]; the [`crate::hub`] carries it out. Each part of the conduct is in a file of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, RngExt as _};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use serde::Serialize;
 use serde_json::Value;
 use wacore_binary::builder::NodeBuilder;
@@ -20,6 +21,7 @@ use crate::events::{EventKind, EventLog};
 use crate::ledger::KeyLedger;
 use crate::link::{Link, LinkId, Stage};
 use crate::messages::SentMessage;
+use crate::noise::Responder;
 use crate::person::{Device, Person};
 use crate::rules::Rules;
 use crate::signal::SignalError;
@@ -54,7 +56,7 @@ pub struct World {
     /// The time of the current call, in milliseconds since 1970.
     pub now: u64,
     /// The server's keys.
-    pub server: ServerIdentity,
+    pub server: Arc<ServerIdentity>,
     /// The event log.
     pub events: EventLog,
     /// How the server behaves.
@@ -68,6 +70,8 @@ pub struct World {
     pub(crate) sent: Vec<SentMessage>,
     pub(crate) references: HashMap<String, LinkId>,
     pub(crate) retries: HashMap<(Address, String), u8>,
+    /// Whether people answer what devices write to them.
+    pub(crate) answering: bool,
     pub(crate) rng: StdRng,
     lids: HashMap<String, Phone>,
     effects: Vec<Effect>,
@@ -81,7 +85,7 @@ impl World {
     pub fn new(server: ServerIdentity, rng: StdRng) -> Self {
         Self {
             now: 0,
-            server,
+            server: Arc::new(server),
             events: EventLog::default(),
             rules: Rules::default(),
             people: BTreeMap::new(),
@@ -93,6 +97,7 @@ impl World {
             sent: Vec::new(),
             references: HashMap::new(),
             retries: HashMap::new(),
+            answering: false,
             rng,
             lids: HashMap::new(),
             effects: Vec::new(),
@@ -300,6 +305,27 @@ impl World {
         self.send(id, if children.is_empty() { error.build() } else { error.children(children).build() });
         self.send(id, NodeBuilder::new("xmlstreamend").build());
         self.close(id, Closing::Polite);
+    }
+
+    /// What a new connection answers handshakes with.
+    pub(crate) fn responder(&self) -> Responder {
+        Responder { identity: self.server.clone(), decline_ik: self.rules.decline_ik }
+    }
+
+    /// Replaces the static key of the server: connections live on, and clients that remember the old key have to do the full handshake.
+    ///
+    /// # Errors
+    /// When a key refuses to sign, which no generated key does.
+    pub fn rotate_static(&mut self) -> Result<(), SignalError> {
+        self.server = Arc::new(self.server.rotated(self.seconds(), &mut self.rng)?);
+        self.touch();
+        self.log(EventKind::StaticRotated, None, None, Value::Null);
+        Ok(())
+    }
+
+    /// A source of randomness for somebody else, which is the same in each run with the same seed.
+    pub(crate) fn fork_rng(&mut self) -> StdRng {
+        StdRng::from_rng(&mut self.rng)
     }
 
     pub(crate) fn random_bytes<const COUNT: usize>(&mut self) -> [u8; COUNT] {

@@ -5,10 +5,9 @@ use thiserror::Error;
 use wacore_binary::Node;
 use wacore_noise::NoiseCipher;
 
-use crate::cert::ServerIdentity;
 use crate::codec::frames::{FrameError, Frames, frame};
 use crate::codec::stanza;
-use crate::noise::{AfterHello, Established, NoiseError, Pattern, Pending, read_client_hello};
+use crate::noise::{AfterHello, Established, NoiseError, Pattern, Pending, Responder, read_client_hello};
 
 /// Why a connection cannot be understood any more.
 #[derive(Debug, Error)]
@@ -83,14 +82,14 @@ impl Channel {
     /// When the connection cannot be understood any more.
     pub fn poll<R: Rng + CryptoRng>(
         &mut self,
-        server: &ServerIdentity,
+        responder: &Responder,
         rng: &mut R,
     ) -> Result<Vec<Incoming>, ChannelError> {
         let Some(bytes) = self.frames.next_frame()? else {
             return Ok(Vec::new());
         };
         match std::mem::replace(&mut self.phase, Phase::Broken) {
-            Phase::Hello => match read_client_hello(server, &bytes, rng)? {
+            Phase::Hello => match read_client_hello(responder, &bytes, rng)? {
                 AfterHello::Done(reply, established) => {
                     Ok(vec![Incoming::Reply(frame(&reply)?), self.open(*established)])
                 }

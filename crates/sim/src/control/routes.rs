@@ -4,10 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Query, ServiceConfig, get, post};
 use serde::Deserialize;
 
+use crate::adoption::AdoptRequest;
 use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
 use crate::rules::Rules;
+use crate::traffic::TrafficRequest;
 
 type Answer = Result<HttpResponse, Problem>;
 
@@ -22,8 +24,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/wait", get().to(wait))
         .route("/scan", post().to(scan))
         .route("/pairing-code", post().to(pairing_code))
+        .route("/adopt", post().to(adopt))
         .route("/message", post().to(message))
+        .route("/traffic", get().to(traffic))
+        .route("/traffic", post().to(start_traffic))
+        .route("/traffic/stop", post().to(stop_traffic))
         .route("/fault", post().to(fault))
+        .route("/rotate-static", post().to(rotate_static))
         .route("/rules", get().to(rules))
         .route("/rules", post().to(change_rules))
         .route("/rules/reset", post().to(reset_rules));
@@ -70,8 +77,24 @@ async fn pairing_code(operator: Data<Operator>, request: Json<PairingCodeRequest
     Ok(HttpResponse::Ok().json(operator.pairing_code(&request).await?))
 }
 
+async fn adopt(operator: Data<Operator>, request: Json<AdoptRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.adopt(request.into_inner()).await?))
+}
+
 async fn message(operator: Data<Operator>, request: Json<MessageRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.message(request.into_inner()).await?))
+}
+
+async fn traffic(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.traffic())
+}
+
+async fn start_traffic(operator: Data<Operator>, request: Json<TrafficRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.start_traffic(&request)?))
+}
+
+async fn stop_traffic(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.stop_traffic())
 }
 
 async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
@@ -88,4 +111,9 @@ async fn change_rules(operator: Data<Operator>, changes: Json<serde_json::Value>
 
 async fn reset_rules(operator: Data<Operator>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.set_rules(Rules::default())?))
+}
+
+async fn rotate_static(operator: Data<Operator>) -> Answer {
+    operator.rotate_static()?;
+    Ok(HttpResponse::Ok().json(operator.health()))
 }

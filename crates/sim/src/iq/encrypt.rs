@@ -3,18 +3,14 @@
 use serde_json::json;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
-use wacore_libsignal::protocol::PublicKey;
 
 use super::{not_found, with_child};
 use crate::address::Address;
 use crate::codec::stanza::{child_content, child_number, error_of, jid_attr, key_id, leaf, result_of};
 use crate::events::EventKind;
-use crate::keys::{Bundle, OneTimeKey, SignedKey, digest};
+use crate::keys::{Bundle, KEY_TYPE, OneTimeKey, SignedKey, digest, is_signed_by};
 use crate::link::LinkId;
 use crate::world::World;
-
-/// The type byte that goes before a Curve25519 key when it is signed.
-const KEY_TYPE: u8 = 5;
 
 impl World {
     pub(super) fn keys_get(&mut self, address: &Address, node: &Node) -> Node {
@@ -63,7 +59,7 @@ impl World {
             return Err((406, "not-acceptable"));
         }
         let signed = upload.get_optional_child("skey").and_then(read_signed_key).ok_or((400, "bad-request"))?;
-        if !signed_by(&identity, &signed) {
+        if !is_signed_by(&identity, &signed) {
             return Err((406, "not-acceptable"));
         }
         device.signed_key = signed;
@@ -143,12 +139,6 @@ fn read_one_time_key(node: &Node) -> Option<OneTimeKey> {
     Some(OneTimeKey { id: child_number(node, "id")?, value: child_content(node, "value")?.try_into().ok()? })
 }
 
-fn signed_by(identity: &[u8; 32], key: &SignedKey) -> bool {
-    let signed = [&[KEY_TYPE][..], &key.value].concat();
-    PublicKey::from_djb_public_key_bytes(identity)
-        .is_ok_and(|identity| identity.verify_signature(&signed, &key.signature))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,8 +152,8 @@ mod tests {
         let bytes = |pair: &KeyPair| <[u8; 32]>::try_from(pair.public_key.public_key_bytes()).unwrap();
         let signature = identity.private_key.calculate_signature(&key.public_key.serialize(), rng).unwrap().to_vec();
         let signed = SignedKey { id: 1, value: bytes(&key), signature };
-        assert!(signed_by(&bytes(&identity), &signed));
-        assert!(!signed_by(&bytes(&other), &signed));
+        assert!(is_signed_by(&bytes(&identity), &signed));
+        assert!(!is_signed_by(&bytes(&other), &signed));
         let read = read_signed_key(&signed_key(&signed)).unwrap();
         assert_eq!(read, signed);
     }

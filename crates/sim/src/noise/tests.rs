@@ -2,8 +2,9 @@ use super::*;
 use rand::rngs::StdRng;
 use wacore_noise::{IkHandshakeState, IkServerHelloOutcome, NoiseCipher, XxHandshakeState};
 
-fn server() -> ServerIdentity {
-    ServerIdentity::generate(1_800_000_000, &mut rand::make_rng::<StdRng>()).unwrap()
+fn server() -> Responder {
+    let identity = ServerIdentity::generate(1_800_000_000, &mut rand::make_rng::<StdRng>()).unwrap();
+    Responder { identity: Arc::new(identity), decline_ik: false }
 }
 
 fn agree(writer: &NoiseCipher, reader: &NoiseCipher) {
@@ -30,9 +31,13 @@ fn an_xx_initiator_reads_our_hello_up_to_the_signature_of_a_root_it_does_not_kno
 #[test]
 fn ik_is_accepted_when_the_static_key_is_ours() {
     let (server, client) = (server(), KeyPair::generate(&mut rand::make_rng::<StdRng>()));
-    let mut state =
-        IkHandshakeState::new(client.clone(), server.noise_public_key().unwrap(), b"login".to_vec(), &WA_CONN_HEADER)
-            .unwrap();
+    let mut state = IkHandshakeState::new(
+        client.clone(),
+        server.identity.noise_public_key().unwrap(),
+        b"login".to_vec(),
+        &WA_CONN_HEADER,
+    )
+    .unwrap();
     let hello = state.build_client_hello().unwrap();
     let AfterHello::Done(reply, established) =
         read_client_hello(&server, &hello, &mut rand::make_rng::<StdRng>()).unwrap()
@@ -51,9 +56,13 @@ fn ik_is_accepted_when_the_static_key_is_ours() {
 #[test]
 fn ik_for_another_static_key_falls_back_to_xx() {
     let client = KeyPair::generate(&mut rand::make_rng::<StdRng>());
-    let mut state =
-        IkHandshakeState::new(client, server().noise_public_key().unwrap(), b"login".to_vec(), &WA_CONN_HEADER)
-            .unwrap();
+    let mut state = IkHandshakeState::new(
+        client,
+        server().identity.noise_public_key().unwrap(),
+        b"login".to_vec(),
+        &WA_CONN_HEADER,
+    )
+    .unwrap();
     let hello = state.build_client_hello().unwrap();
     let AfterHello::AwaitFinish(reply, pending) =
         read_client_hello(&server(), &hello, &mut rand::make_rng::<StdRng>()).unwrap()
@@ -61,5 +70,20 @@ fn ik_for_another_static_key_falls_back_to_xx() {
         panic!("IK must be refused");
     };
     assert_eq!(pending.pattern, Pattern::XxFallback);
+    assert!(matches!(state.read_server_hello(&reply).unwrap(), IkServerHelloOutcome::Fallback(_)));
+}
+
+#[test]
+fn ik_is_declined_while_a_rule_says_so() {
+    let (mut server, client) = (server(), KeyPair::generate(&mut rand::make_rng::<StdRng>()));
+    server.decline_ik = true;
+    let key = server.identity.noise_public_key().unwrap();
+    let mut state = IkHandshakeState::new(client, key, b"login".to_vec(), &WA_CONN_HEADER).unwrap();
+    let hello = state.build_client_hello().unwrap();
+    let AfterHello::AwaitFinish(reply, _) =
+        read_client_hello(&server, &hello, &mut rand::make_rng::<StdRng>()).unwrap()
+    else {
+        panic!("IK must be refused");
+    };
     assert!(matches!(state.read_server_hello(&reply).unwrap(), IkServerHelloOutcome::Fallback(_)));
 }

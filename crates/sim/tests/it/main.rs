@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
+mod adoption;
 mod client;
 mod control;
 mod linking;
 mod messages;
 mod pairing_code;
 mod program;
+mod rules;
 mod state;
+mod traffic;
 mod truth;
 mod writing;
