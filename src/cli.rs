@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(feature = "simulator")]
+mod demo;
+mod engine;
 mod pair;
 mod serve;
 
@@ -30,6 +33,12 @@ enum Command {
     CheckConfig,
     /// Pair an instance of a running engine: shows the QR code here until a phone has scanned it.
     Pair(pair::PairArguments),
+    /// Watch an engine at work on a simulated WhatsApp: instances pair themselves, messages flow, things go wrong.
+    #[cfg(feature = "simulator")]
+    Demo(demo::DemoArguments),
+    /// Watch an engine at work on a simulated WhatsApp. This build has none: it takes the feature `simulator`.
+    #[cfg(not(feature = "simulator"))]
+    Demo,
 }
 
 /// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 1 otherwise.
@@ -55,6 +64,13 @@ pub(crate) fn run() -> ExitCode {
             Ok(settings) => pair::pair(&arguments, &settings),
             Err(code) => code,
         },
+        #[cfg(feature = "simulator")]
+        Command::Demo(arguments) => demo::demo(&arguments),
+        #[cfg(not(feature = "simulator"))]
+        Command::Demo => {
+            complain("error: this build has no simulator; run `cargo run --features simulator -- demo`");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::complain;
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(settings: Settings) -> ExitCode {
-    if let Err(error) = telemetry::install(settings.log.json, settings.log.color) {
+    if let Err(error) = telemetry::install(settings.log.json, settings.log.color, telemetry::USUAL) {
         complain(&format!("error: the log cannot be set up: {error}"));
         return ExitCode::FAILURE;
     }

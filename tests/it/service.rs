@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod demo;
 mod faults;
 mod first_light;
 mod pairing_code;
