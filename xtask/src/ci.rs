@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use crate::tree::Tree;
-use crate::{deps, tidy};
+use crate::{bench, deps, tidy};
 use report::{Outcome, Report};
 use suite::TestRun;
 use workshop::Workshop;
@@ -28,6 +28,7 @@ const GROUPS: &[(&str, Step)] = &[
     ("clippy", clippy),
     ("build: default binary", default_binary),
     ("build: simulator and tests", test_binaries),
+    ("benches, for a moment", bench::short),
     ("documentation", documentation),
     ("doc tests", doc_tests),
 ];

@@ -2,6 +2,7 @@
 //!
 //! Reading order: [`tidy`] (the rules that no compiler keeps), [`deps`], then [`ci`], which runs everything.
 
+pub mod bench;
 pub mod ci;
 pub mod deps;
 pub mod finding;

@@ -9,6 +9,7 @@ use crate::address::Phone;
 use crate::api::Problem;
 use crate::events::EventKind;
 use crate::link::Link;
+use crate::signal::SignalError;
 use crate::world::{Closing, World};
 
 /// The failure that tells a client of a ban.
@@ -27,15 +28,17 @@ pub struct Ban {
     pub code: u16,
 }
 
+/// Looks at the length of a ban.
+pub(crate) fn check(seconds: u64) -> Result<(), Problem> {
+    if (1..=LONGEST).contains(&seconds) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("a ban takes 1 to {LONGEST} seconds, not {seconds}")))
+}
+
 impl World {
-    /// Bans an account: its connections end, and its logins are refused until the time is over.
-    ///
-    /// # Errors
-    /// When the time is none, or too long.
-    pub(crate) fn ban(&mut self, phone: &Phone, seconds: u64, code: u16) -> Result<usize, Problem> {
-        if !(1..=LONGEST).contains(&seconds) {
-            return Err(Problem::bad_request(format!("a ban takes 1 to {LONGEST} seconds, not {seconds}")));
-        }
+    /// Bans an account: its connections end, and its logins are refused until the time is over. Says how many devices it has.
+    pub(crate) fn ban(&mut self, phone: &Phone, seconds: u64, code: u16) -> Result<usize, SignalError> {
         let ban = Ban { until: self.now + seconds * 1000, code };
         self.person(phone)?.banned = Some(ban);
         self.touch();

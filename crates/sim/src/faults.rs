@@ -8,6 +8,7 @@ use wacore_binary::builder::NodeBuilder;
 
 use crate::address::{Address, Phone};
 use crate::api::Problem;
+use crate::ban;
 use crate::events::EventKind;
 use crate::link::{Link, LinkId};
 use crate::world::{Closing, Effect, World};
@@ -99,6 +100,9 @@ impl World {
                 if address.device == 0 { Target::Person(address) } else { Target::Device(address) }
             }
         };
+        if let Action::Ban { seconds, .. } = request.action {
+            ban::check(seconds)?;
+        }
         let links: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| target.strikes(link)).map(|(id, _)| *id).collect();
         let devices = self.marked(&target);
@@ -121,12 +125,14 @@ impl World {
             }
             Action::Failure { reason } => Ok(self.mark(&devices, Some(*reason))),
             Action::Ban { seconds, code } => {
-                let code = code.unwrap_or(crate::ban::DEFAULT_CODE);
+                let code = code.unwrap_or(ban::DEFAULT_CODE);
                 let phones: BTreeSet<Phone> = devices.into_iter().map(|device| device.phone).collect();
                 phones.iter().try_fold(0, |struck, phone| Ok(struck + self.ban(phone, *seconds, code)?))
             }
             Action::Clear => {
-                devices.iter().for_each(|device| self.pardon(&device.phone));
+                for device in &devices {
+                    self.pardon(&device.phone);
+                }
                 self.mark(&devices, None);
                 Ok(self.each(&links, |world, id| world.mute(id, false)))
             }

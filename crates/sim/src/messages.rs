@@ -169,14 +169,13 @@ impl World {
         self.log(EventKind::MessageIn, Some(from.clone()), None, json!({ "id": id, "to": to, "text": text }));
         let mut recent = self.sent.iter_mut().rev().take(RECENT);
         let known = recent.find(|message| message.id == id && message.from == *from && message.to == *to);
-        match known {
-            Some(message) => message.copies += 1,
-            None => {
-                let (from, to, at) = (from.clone(), to.clone(), self.now);
-                self.answer(&from, &to, text.as_deref());
-                self.sent.push(SentMessage { id: id.to_owned(), from, to, text, at, copies: 1 });
-            }
+        if let Some(message) = known {
+            message.copies += 1;
+            return;
         }
+        self.answer(from, to, text.as_deref());
+        let (id, from, to, at) = (id.to_owned(), from.clone(), to.clone(), self.now);
+        self.sent.push(SentMessage { id, from, to, text, at, copies: 1 });
     }
 
     fn delivery_receipt(&mut self, device: &Address, chat: &Jid, id: &str) {

@@ -38,7 +38,8 @@ async fn the_demo_pairs_instances_lets_messages_flow_breaks_something_and_ends_c
         ] {
             loop {
                 let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("no {wanted:?} in:\n{said}"));
-                said += &format!("{line}\n");
+                said.push_str(&line);
+                said.push('\n');
                 if line.contains(wanted) {
                     break;
                 }
@@ -52,7 +53,8 @@ async fn the_demo_pairs_instances_lets_messages_flow_breaks_something_and_ends_c
     let mut rest = String::new();
     let end = async {
         while let Some(line) = lines.next_line().await.unwrap() {
-            rest += &format!("{line}\n");
+            rest.push_str(&line);
+            rest.push('\n');
         }
         demo.wait_with_output().await.unwrap()
     };

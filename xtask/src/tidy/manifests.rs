@@ -47,6 +47,7 @@ struct Dependency {
     package: String,
     for_tests: bool,
     features: Vec<String>,
+    optional: bool,
 }
 
 /// Lists the dependencies of all kinds, those of single targets included.
@@ -63,6 +64,7 @@ fn dependencies(manifest: &Table) -> Vec<Dependency> {
                     key: key.clone(),
                     package: asked.get("package").and_then(Value::as_str).unwrap_or(key).to_owned(),
                     for_tests: kind == "dev-dependencies",
+                    optional: asked.get("optional").and_then(Value::as_bool).unwrap_or(false),
                     features: features.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
                 });
             }
@@ -81,6 +83,11 @@ fn refused(path: &str, dependency: &Dependency) -> Option<String> {
     }
     if path == SIMULATOR && SIMULATOR_MUST_NOT_USE.contains(&package) {
         return Some(format!("the simulator shares nothing with the service: it may not depend on {package}"));
+    }
+    if path == "Cargo.toml" && package == "holdfast-sim" && !dependency.for_tests && !dependency.optional {
+        return Some(format!(
+            "the service goes without the simulator: only the feature `{DANGER_FEATURE}` brings it along"
+        ));
     }
     if package == "holdfast" && dependency.features.iter().any(|feature| feature == DANGER_FEATURE) {
         return Some(
@@ -163,6 +170,15 @@ mod tests {
             assert!(breach(SIMULATOR, &format!("[dependencies]\n{name} = \"1\"")).contains(name));
             assert!(breach(SIMULATOR, &format!("[dev-dependencies]\n{name} = \"1\"")).contains(name));
         }
+    }
+
+    #[test]
+    fn the_service_goes_without_the_simulator_unless_it_is_asked_for() {
+        let asks =
+            |more: &str| breach("Cargo.toml", &format!("[dependencies]\nholdfast-sim = {{ path = \"x\"{more} }}"));
+        assert!(asks("").contains(":2: the service goes without the simulator"));
+        assert_eq!(asks(", optional = true"), "");
+        assert_eq!(breach("Cargo.toml", "[dev-dependencies]\nholdfast-sim = { path = \"x\" }"), "");
     }
 
     #[test]

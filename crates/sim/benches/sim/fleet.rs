@@ -113,7 +113,7 @@ where
     while let Some(session) = logins.join_next().await {
         live.push(session??);
     }
-    let (logins, logins_cpu) = (began.elapsed(), process.cpu()? - cpu_before);
+    let (logins, logins_cpu) = (began.elapsed(), process.cpu()?.saturating_sub(cpu_before));
 
     // Each device pings in its own place of the period, as they do who logged in at different times.
     let period = Duration::from_secs(arguments.ping_every);
@@ -139,7 +139,7 @@ where
         () = sleep(Duration::from_secs(arguments.idle_seconds)) => {}
         Some(ended) = idling.join_next() => bail!("a session ended: {:#}", ended?),
     }
-    let (idle_for, idle_cpu) = (idle_began.elapsed(), process.cpu()? - idle_cpu_before);
+    let (idle_for, idle_cpu) = (idle_began.elapsed(), process.cpu()?.saturating_sub(idle_cpu_before));
     let idle = process.memory()?;
     Ok(Figures { at_start, known, idle, logins, logins_cpu, idle_cpu, idle_for })
 }

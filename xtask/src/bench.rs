@@ -1,0 +1,47 @@
+//! `cargo xtask bench NAME`: what things cost, measured by the benches in the repository.
+
+use anyhow::bail;
+
+use crate::ci::FEATURES;
+use crate::ci::report::Outcome;
+use crate::ci::workshop::Workshop;
+
+/// A bench, the package whose target it is, and a run that is over in seconds.
+struct Bench {
+    name: &'static str,
+    package: &'static str,
+    short: &'static [&'static str],
+}
+
+const BENCHES: &[Bench] = &[Bench {
+    name: "sim",
+    package: "holdfast-sim",
+    short: &["--sessions", "100", "--idle-seconds", "1", "--ping-every", "1"],
+}];
+
+/// Runs a bench, optimised.
+///
+/// # Errors
+/// When there is no such bench, or cargo cannot be started.
+pub fn run(workshop: &Workshop, name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
+        let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("no such bench: {name}; there is {}", known.join(", "));
+    };
+    // The package alone, so that a bench of the simulator does not wait for the service to be compiled.
+    workshop.cargo(&[&["bench", "--package", bench.package, "--bench", name, "--"], arguments].concat())
+}
+
+/// Runs every bench for a moment, as it was built for the tests: whether they run at all, not what they say.
+///
+/// # Errors
+/// When cargo cannot be started.
+pub fn short(workshop: &Workshop) -> anyhow::Result<Outcome> {
+    for bench in BENCHES {
+        let run = [&["bench", "--profile", "dev"], FEATURES, &["--bench", bench.name, "--"], bench.short].concat();
+        if workshop.cargo(&run)? != Outcome::Passed {
+            return Ok(Outcome::Failed);
+        }
+    }
+    Ok(Outcome::Passed)
+}
