@@ -21,8 +21,8 @@ use tokio::runtime::{Builder, Handle};
 
 use self::play::Play;
 use self::screen::Screen;
-use super::complain;
 use super::engine::Engine;
+use super::{complain, say};
 
 /// Of the engine's log only what is wrong with itself: the demo's own lines tell the rest.
 const LOGGED: &str = "error";
@@ -63,7 +63,7 @@ fn run(arguments: &DemoArguments) -> Result<bool> {
     let home = Home::make()?;
     let simulator = runtime.block_on(Simulator::start(Options::default())).context("the simulator did not start")?;
     let performed = perform(arguments, &screen, &home, &simulator, runtime.handle());
-    screen.counters(&simulator);
+    screen::counters(&simulator);
     let stopped = runtime.block_on(simulator.stop());
     runtime.shutdown_timeout(LAST_TASKS);
     stopped.context("the simulator did not stop")?;
@@ -91,9 +91,9 @@ fn perform(
             fault_every: Duration::from_secs(arguments.fault_every),
             ends_after: arguments.seconds.map(Duration::from_secs),
         };
-        screen.say(&format!("The engine is at http://127.0.0.1:{port}, its API key is {}", key.expose_secret()));
-        screen.say(&format!("WhatsApp is simulated, and controlled at {}", simulator.control_url()));
-        screen.say("Ctrl-C ends the demo\n");
+        say(&format!("The engine is at http://127.0.0.1:{port}, its API key is {}", key.expose_secret()));
+        say(&format!("WhatsApp is simulated, and controlled at {}", simulator.control_url()));
+        say("Ctrl-C ends the demo\n");
         let failed = Arc::new(Mutex::new(None));
         let playing = runtime.spawn(curtain(play, Arc::clone(&failed)));
         let served = app::run(settings, runtime.clone(), &Silence).await;

@@ -36,10 +36,6 @@ impl Screen {
         self.color
     }
 
-    pub(super) fn say(&self, text: &str) {
-        say(text);
-    }
-
     /// Says what was done to the network or the server.
     pub(super) fn fault(&self, whom: &str, what: &str) {
         self.line(whom, &self.paint(CYAN, &format!("! {what}")));
@@ -64,22 +60,6 @@ impl Screen {
         });
         actix::spawn(receiver.workers(1).disable_signals().listen(listener)?.run());
         Ok(url)
-    }
-
-    /// Says what the server has counted.
-    pub(super) fn counters(&self, simulator: &Simulator) {
-        let Ok(counts) = simulator.counters(None) else { return };
-        let tally = &counts.tally;
-        say(&format!(
-            "\nWhat the server counted: {} logins, {} texts decrypted by their recipients, {} messages still queued;\n\
-             messages refused: {}, message keys used twice: {}, two sockets of one device at a moment: {}",
-            tally.logins,
-            simulator.messages().len(),
-            counts.queued,
-            tally.nacked,
-            tally.counters_reused,
-            if tally.overlapped { "yes" } else { "never" },
-        ));
     }
 
     fn event(&self, envelope: &Value) {
@@ -112,6 +92,22 @@ impl Screen {
     fn paint(&self, color: u8, text: &str) -> String {
         if self.color { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// Says what the server has counted.
+pub(super) fn counters(simulator: &Simulator) {
+    let Ok(counts) = simulator.counters(None) else { return };
+    let tally = &counts.tally;
+    say(&format!(
+        "\nWhat the server counted: {} logins, {} texts decrypted by their recipients, {} messages still queued;\n\
+         messages refused: {}, message keys used twice: {}, two sockets of one device at a moment: {}",
+        tally.logins,
+        simulator.messages().len(),
+        counts.queued,
+        tally.nacked,
+        tally.counters_reused,
+        if tally.overlapped { "yes" } else { "never" },
+    ));
 }
 
 async fn take(screen: web::Data<Screen>, envelope: web::Json<Value>) -> HttpResponse {
