@@ -30,7 +30,7 @@ async fn a_load_writes_to_every_account_and_counts_what_it_wrote() {
     // The load says that it is over right after its last message.
     let over = async {
         while simulator.traffic().running {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(crate::client::PATIENCE, over).await.unwrap();
@@ -112,7 +112,7 @@ async fn two_runs_with_one_seed_are_the_same_to_the_last_event() {
             format!("{} {:?}", simulator.root_public_key(), simulator.accounts()),
         )
     }
-    let first = run(42).await;
-    assert_eq!(run(42).await, first);
-    assert_ne!(run(43).await, first);
+    let first = Box::pin(run(42)).await;
+    assert_eq!(Box::pin(run(42)).await, first);
+    assert_ne!(Box::pin(run(43)).await, first);
 }
