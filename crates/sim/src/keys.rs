@@ -44,6 +44,9 @@ pub struct KeyPool(VecDeque<OneTimeKey>);
 impl KeyPool {
     /// Adds keys; a number that is already there gets the newer key.
     pub fn add(&mut self, keys: impl IntoIterator<Item = OneTimeKey>) {
+        let keys: Vec<OneTimeKey> = keys.into_iter().collect();
+        // Devices upload hundreds at once, and the spare room of thousands of devices would add up.
+        self.0.reserve_exact(keys.len());
         let mut places: HashMap<u32, usize> = self.0.iter().enumerate().map(|(place, key)| (key.id, place)).collect();
         for key in keys {
             let place = *places.entry(key.id).or_insert(self.0.len());
