@@ -1,5 +1,7 @@
 //! The words of the control interface: what is asked, what is answered, and what is refused.
 
+pub mod groups;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -86,12 +88,15 @@ pub struct ScanAnswer {
 pub struct MessageRequest {
     /// Who writes: a phone number or JID.
     pub from: String,
-    /// To whom: a phone number, or the JID of an account or of one device.
+    /// To whom: a phone number, or the JID of an account or of one device. In a group it may be left out: everybody there.
+    #[serde(default)]
     pub to: String,
     /// What.
     pub text: String,
     /// The message's id; a new one when absent.
     pub id: Option<String>,
+    /// The group in which it is written: a JID, or a name. One that does not exist is made, with both people in it.
+    pub group: Option<String>,
 }
 
 /// The message that was written.
@@ -100,6 +105,9 @@ pub struct MessageRequest {
 pub struct MessageAnswer {
     /// Its id.
     pub id: String,
+    /// The group in which it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<crate::groups::GroupId>,
 }
 
 /// How many connections or devices a fault struck.

@@ -11,7 +11,7 @@ use crate::keys::Bundle;
 use crate::link::{LinkId, Stage};
 use crate::person::Remembered;
 use crate::queue::{Class, Queue};
-use crate::signal::SignalError;
+use crate::signal::{Sealed, SignalError};
 use crate::world::World;
 
 /// Below this many one-time keys the server asks a device for more.
@@ -31,20 +31,8 @@ impl World {
     /// A person encrypts a message for one linked device and puts it into the device's queue.
     pub(crate) fn message_to_device(&mut self, to: &Address, outgoing: Outgoing) -> Result<(), SignalError> {
         let Outgoing { id, from, plaintext, peer, retry } = outgoing;
-        let has_session = self.person(&from)?.signal.has_session(to);
-        let attempt = retry.as_ref().map(|(_, attempt)| *attempt);
-        let bundle = match retry {
-            Some((bundle, _)) => Some(bundle),
-            None if has_session => None,
-            None => self.device_bundle(to),
-        };
-        let Some(sender) = self.people.get_mut(&from) else {
-            return Err(SignalError::Pending);
-        };
-        if let Some(bundle) = bundle {
-            sender.signal.begin_session(to, &bundle, &mut self.rng)?;
-        }
-        let sealed = sender.signal.seal(to, &plaintext, &mut self.rng)?;
+        let (bundle, attempt) = retry.unzip();
+        let sealed = self.seal_for_device(&from, to, &plaintext, bundle)?;
 
         let mut enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
         if let Some(attempt) = attempt {
@@ -62,10 +50,29 @@ impl World {
         };
         let node = message.children([enc.bytes(sealed.bytes).build()]).build();
         if let Some(device) = self.device(to) {
-            device.remember(Remembered { id: id.clone(), from, plaintext, peer });
+            device.remember(Remembered { id: id.clone(), from, plaintext, peer, group: None });
         }
         self.enqueue(to, id, Class::Message, &node);
         Ok(())
+    }
+
+    /// A person encrypts something for one linked device; with these keys, or where there is none, in a new session.
+    pub(crate) fn seal_for_device(
+        &mut self,
+        from: &Phone,
+        to: &Address,
+        plaintext: &[u8],
+        bundle: Option<Bundle>,
+    ) -> Result<Sealed, SignalError> {
+        let has_session = self.person(from)?.signal.has_session(to);
+        let bundle = if bundle.is_some() || has_session { bundle } else { self.device_bundle(to) };
+        let Some(sender) = self.people.get_mut(from) else {
+            return Err(SignalError::Pending);
+        };
+        if let Some(bundle) = bundle {
+            sender.signal.begin_session(to, &bundle, &mut self.rng)?;
+        }
+        sender.signal.seal(to, plaintext, &mut self.rng)
     }
 
     /// Puts a stanza into a device's queue, and sends it at once if the device is there.

@@ -69,6 +69,8 @@ pub enum EventKind {
     Banned,
     /// A fault was asked for.
     Fault,
+    /// A group was made, or somebody joined or left one.
+    Group,
     /// The server has a new static key.
     StaticRotated,
     /// A connection sent something that cannot be understood.

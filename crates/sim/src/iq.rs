@@ -3,6 +3,7 @@
 mod app_state;
 mod companion;
 mod encrypt;
+mod groups;
 mod settings;
 mod usync;
 
@@ -34,6 +35,7 @@ impl World {
             // These have consequences that must follow their answer.
             ("encrypt", _) => return self.keys_set(id, address, node),
             ("passive", _) => return self.passive(id, address, node),
+            ("w:g2", _) => return self.group_iq(id, address, node),
             ("md", _) => return self.companion(id, address, node),
             _ => result_of(node).build(),
         };

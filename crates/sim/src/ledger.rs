@@ -21,17 +21,19 @@ pub enum KeyUse {
 }
 
 type Chain = BTreeMap<u32, u64>;
+/// By the chain's name.
+type Chains = BTreeMap<String, Chain>;
 
-/// The message keys used between pairs of devices.
+/// The message keys used between pairs of devices, and by devices towards groups.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct KeyLedger(BTreeMap<Address, BTreeMap<Address, BTreeMap<String, Chain>>>);
+pub struct KeyLedger(BTreeMap<Address, BTreeMap<String, Chains>>);
 
 impl KeyLedger {
     /// Enters a message and says whether its key was used before.
-    pub fn enter(&mut self, from: &Address, to: &Address, position: ChainPosition, ciphertext: &[u8]) -> KeyUse {
+    pub fn enter(&mut self, from: &Address, to: &str, position: ChainPosition, ciphertext: &[u8]) -> KeyUse {
         let fingerprint = fingerprint(ciphertext);
-        let chains = self.0.entry(from.clone()).or_default().entry(to.clone()).or_default();
+        let chains = self.0.entry(from.clone()).or_default().entry(to.to_owned()).or_default();
         match chains.entry(hex(&position.ratchet)).or_default().insert(position.counter, fingerprint) {
             None => KeyUse::Fresh,
             Some(before) if before == fingerprint => KeyUse::Repeated,
@@ -54,17 +56,17 @@ mod tests {
         let device = |number| Address::new(Phone::parse("5511999990001").unwrap(), number);
         let position = |counter| ChainPosition { ratchet: [7; 32], counter };
         let mut ledger = KeyLedger::default();
-        assert_eq!(ledger.enter(&device(1), &device(0), position(0), b"a"), KeyUse::Fresh);
-        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"b"), KeyUse::Fresh);
-        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"b"), KeyUse::Repeated);
-        assert_eq!(ledger.enter(&device(1), &device(0), position(1), b"c"), KeyUse::Reused);
+        assert_eq!(ledger.enter(&device(1), "phone", position(0), b"a"), KeyUse::Fresh);
+        assert_eq!(ledger.enter(&device(1), "phone", position(1), b"b"), KeyUse::Fresh);
+        assert_eq!(ledger.enter(&device(1), "phone", position(1), b"b"), KeyUse::Repeated);
+        assert_eq!(ledger.enter(&device(1), "phone", position(1), b"c"), KeyUse::Reused);
         assert_eq!(
-            ledger.enter(&device(1), &device(2), position(1), b"d"),
+            ledger.enter(&device(1), "another", position(1), b"d"),
             KeyUse::Fresh,
             "another recipient is another chain"
         );
 
         let mut restored: KeyLedger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
-        assert_eq!(restored.enter(&device(1), &device(0), position(0), b"x"), KeyUse::Reused);
+        assert_eq!(restored.enter(&device(1), "phone", position(0), b"x"), KeyUse::Reused);
     }
 }

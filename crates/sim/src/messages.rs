@@ -11,6 +11,7 @@ use crate::api::Problem;
 use crate::codec::stanza::{attr, content, jid_attr, key_id, leaf};
 use crate::delivery::Outgoing;
 use crate::events::EventKind;
+use crate::groups::GroupId;
 use crate::ledger::KeyUse;
 use crate::link::LinkId;
 use crate::queue::Class;
@@ -31,6 +32,9 @@ pub struct SentMessage {
     pub from: Address,
     /// The person it was for.
     pub to: Address,
+    /// The group in which it was written, and in which the person read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
     /// Its text, if it has one.
     pub text: Option<String>,
     /// When it came, in milliseconds since 1970.
@@ -39,10 +43,10 @@ pub struct SentMessage {
     pub copies: u32,
 }
 
-struct Target {
-    jid: Jid,
-    kind: String,
-    ciphertext: Vec<u8>,
+pub(crate) struct Target {
+    pub(crate) jid: Jid,
+    pub(crate) kind: String,
+    pub(crate) ciphertext: Vec<u8>,
 }
 
 impl World {
@@ -93,6 +97,9 @@ impl World {
         let (Some(id), Some(to)) = (attr(node, "id"), jid_attr(node, "to")) else {
             return;
         };
+        if let Some(group) = GroupId::of(&to) {
+            return self.group_message_from_device(link, address, group, id, node);
+        }
         let ack = NodeBuilder::new("ack")
             .attr("class", "message")
             .attr("id", id.as_str())
@@ -104,7 +111,7 @@ impl World {
             let Some(recipient) = self.resolve(&target.jid) else {
                 continue;
             };
-            self.enter_in_ledger(address, &recipient, &target);
+            self.enter_in_ledger(address, &recipient.to_string(), &target);
             if recipient.device == 0 {
                 self.read_by_person(address, &recipient, &to, &id, &target, peer);
             } else {
@@ -113,7 +120,7 @@ impl World {
         }
     }
 
-    fn enter_in_ledger(&mut self, from: &Address, to: &Address, target: &Target) {
+    pub(crate) fn enter_in_ledger(&mut self, from: &Address, to: &str, target: &Target) {
         let Ok(position) = chain_position(&target.kind, &target.ciphertext) else {
             return;
         };
@@ -147,7 +154,7 @@ impl World {
                 // A copy for the sender's own phone is no message to anybody, unless somebody writes to themselves.
                 let addressee = self.resolve(chat).map(|address| address.phone);
                 if addressee.as_ref() == Some(&to.phone) && !peer {
-                    self.keep(from, to, id, &plaintext);
+                    self.keep(from, to, id, &plaintext, None);
                     self.delivery_receipt(from, chat, id);
                 }
             }
@@ -159,23 +166,33 @@ impl World {
                     None,
                     json!({ "id": id, "to": to, "why": error.to_string() }),
                 );
-                self.ask_again(from, to, chat, id);
+                let receipt = NodeBuilder::new("receipt").attr("from", chat.to_non_ad());
+                self.ask_again(from, to, receipt, id, id.to_owned());
             }
         }
     }
 
-    fn keep(&mut self, from: &Address, to: &Address, id: &str, plaintext: &[u8]) {
+    /// Keeps what somebody read, on its own or in a group.
+    pub(crate) fn keep(&mut self, from: &Address, to: &Address, id: &str, plaintext: &[u8], group: Option<&GroupId>) {
         let text = waproto::codec::message_decode(plaintext).ok().and_then(|message| text_of(&message));
-        self.log(EventKind::MessageIn, Some(from.clone()), None, json!({ "id": id, "to": to, "text": text }));
+        let mut detail = json!({ "id": id, "to": to, "text": text });
+        if let Some(group) = group {
+            detail["group"] = json!(group);
+        }
+        self.log(EventKind::MessageIn, Some(from.clone()), None, detail);
         let mut recent = self.sent.iter_mut().rev().take(RECENT);
-        let known = recent.find(|message| message.id == id && message.from == *from && message.to == *to);
+        let known = recent.find(|message| {
+            message.id == id && message.from == *from && message.to == *to && message.group.as_ref() == group
+        });
         if let Some(message) = known {
             message.copies += 1;
             return;
         }
-        self.answer(from, to, text.as_deref());
-        let (id, from, to, at) = (id.to_owned(), from.clone(), to.clone(), self.now);
-        self.sent.push(SentMessage { id, from, to, text, at, copies: 1 });
+        if group.is_none() {
+            self.answer(from, to, text.as_deref());
+        }
+        let (id, from, to, group, at) = (id.to_owned(), from.clone(), to.clone(), group.cloned(), self.now);
+        self.sent.push(SentMessage { id, from, to, group, text, at, copies: 1 });
     }
 
     fn delivery_receipt(&mut self, device: &Address, chat: &Jid, id: &str) {
@@ -185,8 +202,16 @@ impl World {
     }
 
     /// A person could not open a message and asks the device to encrypt it again, with fresh keys.
-    fn ask_again(&mut self, device: &Address, person: &Address, chat: &Jid, id: &str) {
-        let attempts = self.retries.entry((device.clone(), id.to_owned())).or_default();
+    /// The receipt says already in which chat.
+    pub(crate) fn ask_again(
+        &mut self,
+        device: &Address,
+        person: &Address,
+        receipt: NodeBuilder,
+        id: &str,
+        name: String,
+    ) {
+        let attempts = self.retries.entry((device.clone(), name)).or_default();
         *attempts += 1;
         let attempt = *attempts;
         if attempt > MOST_RETRIES {
@@ -216,12 +241,7 @@ impl World {
             leaf("registration", bundle.registration_id.to_be_bytes()),
             NodeBuilder::new("keys").children(keys).build(),
         ];
-        let receipt = NodeBuilder::new("receipt")
-            .attr("from", chat.to_non_ad())
-            .attr("id", id)
-            .attr("type", "retry")
-            .attr("t", now)
-            .children(children);
+        let receipt = receipt.attr("id", id).attr("type", "retry").attr("t", now).children(children);
         self.enqueue(device, id.to_owned(), Class::Receipt, &receipt.build());
     }
 
@@ -248,7 +268,7 @@ impl World {
 }
 
 /// The one-to-one ciphertexts in a message, and whom each is for.
-fn targets(node: &Node, to: &Jid) -> Vec<Target> {
+pub(crate) fn targets(node: &Node, to: &Jid) -> Vec<Target> {
     let sealed = |jid: &Jid, node: &Node| {
         node.get_children_by_tag("enc")
             .filter_map(|enc| {

@@ -1,5 +1,7 @@
 //! Everything that can be asked of a running simulator, whether over HTTP or from a test in the same process.
 
+mod groups;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,9 +126,16 @@ impl Operator {
     /// # Errors
     /// When a name is wrong, or the account has no linked device.
     pub async fn message(&self, request: MessageRequest) -> Result<MessageAnswer, Problem> {
-        let MessageRequest { from, to, text, id } = request;
         // Encryption is short work, but not so short that it belongs on a task that others wait for.
-        self.apart(move |hub| hub.with(|world| world.write(&from, &to, &text, id)).map(|id| MessageAnswer { id })).await
+        self.apart(move |hub| {
+            hub.with(|world| match request {
+                MessageRequest { group: Some(_), .. } => world.write_to_group(&request),
+                MessageRequest { from, to, text, id, group: None } => {
+                    world.write(&from, &to, &text, id).map(|id| MessageAnswer { id, group: None })
+                }
+            })
+        })
+        .await
     }
 
     /// Begins a load: people write to linked accounts.

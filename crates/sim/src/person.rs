@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{Address, Phone};
 use crate::ban::Ban;
 use crate::encoding;
+use crate::groups::GroupId;
 use crate::keys::{Bundle, KeyPool, SignedKey};
 use crate::pairing::Registration;
 use crate::queue::Queue;
@@ -162,4 +163,7 @@ pub struct Remembered {
     pub plaintext: Vec<u8>,
     /// Whether it is a message between devices of one account, which no person reads.
     pub peer: bool,
+    /// The group in which it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
 }

@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::codec::stanza::{attr, child_content, child_number, jid_attr, number};
 use crate::delivery::Outgoing;
 use crate::events::EventKind;
+use crate::groups::GroupId;
 use crate::keys::{Bundle, OneTimeKey, SignedKey};
 use crate::link::LinkId;
 use crate::person::Remembered;
@@ -42,6 +43,9 @@ impl World {
         if let Some(kind) = &kind {
             ack = ack.attr("type", kind.as_str());
         }
+        if let Some(participant) = jid_attr(node, "participant") {
+            ack = ack.attr("participant", participant);
+        }
         self.send(link, ack.build());
 
         let listed = node
@@ -52,11 +56,21 @@ impl World {
         for id in &ids {
             self.confirm(address, id, Class::Message, Confirmation::Receipt);
         }
-        let recipient = jid_attr(node, "to").and_then(|jid| self.resolve(&jid));
+        let chat = jid_attr(node, "to");
+        let group = chat.as_ref().and_then(GroupId::of);
+        // In a group it is for whoever wrote the message.
+        let author = if group.is_some() { jid_attr(node, "participant") } else { chat };
+        let recipient = author.and_then(|jid| self.resolve(&jid));
         let event = if kind.as_deref() == Some("retry") { EventKind::RetryReceipt } else { EventKind::Receipt };
-        self.log(event, Some(address.clone()), Some(link), json!({ "ids": ids, "kind": kind, "to": recipient }));
+        let mut detail = json!({ "ids": ids, "kind": kind, "to": recipient });
+        if let Some(group) = &group {
+            detail["group"] = json!(group);
+        }
+        self.log(event, Some(address.clone()), Some(link), detail);
         match recipient {
-            Some(recipient) if recipient.device != 0 => self.forward_receipt(address, &recipient, &id, node),
+            Some(recipient) if recipient.device != 0 => {
+                self.forward_receipt(address, &recipient, group.as_ref(), &id, node)
+            }
             _ if event == EventKind::RetryReceipt => self.encrypt_again(address, &id, node),
             _ => {}
         }
@@ -90,16 +104,29 @@ impl World {
         let Some(bundle) = bundle_of_receipt(node).or_else(|| self.device_bundle(address)) else {
             return;
         };
-        let Remembered { id, from, plaintext, peer } = message;
-        let outgoing = Outgoing { id, from, plaintext, peer, retry: Some((bundle, attempt)) };
-        if let Err(error) = self.message_to_device(address, outgoing) {
+        let again = match message.group.clone() {
+            Some(group) => self.group_message_again(&group, address, &message, bundle, attempt),
+            None => {
+                let Remembered { id, from, plaintext, peer, group: _ } = message;
+                let outgoing = Outgoing { id, from, plaintext, peer, retry: Some((bundle, attempt)) };
+                self.message_to_device(address, outgoing)
+            }
+        };
+        if let Err(error) = again {
             self.log(EventKind::Undecryptable, Some(address.clone()), None, json!({ "why": error.to_string() }));
         }
     }
 
-    fn forward_receipt(&mut self, from: &Address, to: &Address, id: &str, node: &Node) {
+    fn forward_receipt(&mut self, from: &Address, to: &Address, group: Option<&GroupId>, id: &str, node: &Node) {
         let mut receipt = node.clone();
-        receipt.attrs.insert("from", NodeValue::from(from.jid()));
+        match group {
+            Some(group) => {
+                let reader = self.addressing(group).name(from);
+                receipt.attrs.insert("from", NodeValue::from(group.jid()));
+                receipt.attrs.insert("participant", NodeValue::from(reader));
+            }
+            None => receipt.attrs.insert("from", NodeValue::from(from.jid())),
+        }
         receipt.attrs.insert("t", NodeValue::from(self.seconds()));
         self.enqueue(to, id.to_owned(), Class::Receipt, &receipt);
     }

@@ -1,5 +1,6 @@
 //! The Signal side of a simulated person: their own keys, and their sessions with everybody else's devices.
 
+mod group;
 mod stores;
 
 use std::future::Future;
@@ -17,7 +18,10 @@ use wacore_libsignal::protocol::{
 
 use crate::address::Address;
 use crate::keys::{Bundle, OneTimeKey, SignedKey};
+use group::{GroupKeys, sender_chain_position};
 use stores::{Identities, OneTimeKeys, Sessions, SignedKeys};
+
+pub use group::GROUP_KIND;
 
 const SIGNED_KEY_ID: u32 = 1;
 /// WhatsApp numbers keys with three bytes.
@@ -54,7 +58,7 @@ pub struct Sealed {
 /// The place of a message in its sender's chain; using one twice gives its key away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainPosition {
-    /// The sender's ratchet key, which names the chain.
+    /// The sender's ratchet key or the number of their sender key, which names the chain.
     pub ratchet: [u8; 32],
     /// The number within the chain.
     pub counter: u32,
@@ -70,6 +74,9 @@ pub fn chain_position(kind: &str, bytes: &[u8]) -> Result<ChainPosition, SignalE
         ratchet.copy_from_slice(message.sender_ratchet_key().public_key_bytes());
         ChainPosition { ratchet, counter: message.counter() }
     };
+    if kind == GROUP_KIND {
+        return sender_chain_position(bytes);
+    }
     match parse(kind, bytes)? {
         CiphertextMessage::SignalMessage(message) => Ok(position(&message)),
         CiphertextMessage::PreKeySignalMessage(message) => Ok(position(message.message())),
@@ -87,6 +94,8 @@ pub struct SignalIdentity {
     signed_keys: SignedKeys,
     one_time_keys: OneTimeKeys,
     sessions: Sessions,
+    #[serde(default)]
+    groups: GroupKeys,
     next_key: u32,
 }
 
@@ -106,6 +115,7 @@ impl SignalIdentity {
             signed_keys: SignedKeys::new(record),
             one_time_keys: OneTimeKeys::default(),
             sessions: Sessions::default(),
+            groups: GroupKeys::default(),
             next_key: 1,
         })
     }
@@ -170,6 +180,7 @@ impl SignalIdentity {
         let address = with.signal();
         now(process_prekey_bundle(&address, &mut self.sessions, &mut self.identities, &bundle, rng, UsePQRatchet::No))
             .ok_or(SignalError::Pending)??;
+        self.groups.forget_told(with);
         Ok(())
     }
 
@@ -213,6 +224,7 @@ impl SignalIdentity {
     /// Forgets everything about a device, as after it was unlinked.
     pub fn forget(&mut self, device: &Address) {
         self.sessions.remove(&device.signal());
+        self.groups.forget(device);
     }
 }
 

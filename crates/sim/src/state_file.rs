@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::address::Address;
 use crate::cert::ServerIdentity;
 use crate::counters::Tally;
+use crate::groups::Group;
 use crate::hub::Hub;
 use crate::ledger::KeyLedger;
 use crate::messages::SentMessage;
@@ -53,6 +54,8 @@ struct Saved {
     version: u32,
     server: ServerIdentity,
     people: Vec<Person>,
+    #[serde(default)]
+    groups: Vec<Group>,
     tallies: BTreeMap<Address, Tally>,
     unattributed: Tally,
     ledger: KeyLedger,
@@ -91,6 +94,7 @@ impl StateFile {
         }
         let mut world = World::new(saved.server, rng);
         saved.people.into_iter().for_each(|person| world.adopt_person(person));
+        world.groups = saved.groups.into_iter().map(|group| (group.id.clone(), group)).collect();
         world.tallies = saved.tallies;
         world.unattributed = saved.unattributed;
         world.ledger = saved.ledger;
@@ -145,6 +149,7 @@ fn snapshot(world: &World) -> serde_json::Result<Vec<u8>> {
         version: u32,
         server: &'w ServerIdentity,
         people: Vec<&'w Person>,
+        groups: Vec<&'w Group>,
         tallies: &'w BTreeMap<Address, Tally>,
         unattributed: &'w Tally,
         ledger: &'w KeyLedger,
@@ -154,6 +159,7 @@ fn snapshot(world: &World) -> serde_json::Result<Vec<u8>> {
         version: VERSION,
         server: world.server.as_ref(),
         people: world.people.values().collect(),
+        groups: world.groups.values().collect(),
         tallies: &world.tallies,
         unattributed: &world.unattributed,
         ledger: &world.ledger,

@@ -18,6 +18,7 @@ use crate::cert::ServerIdentity;
 use crate::counters::Tally;
 use crate::encoding::hex;
 use crate::events::{EventKind, EventLog};
+use crate::groups::{Group, GroupId};
 use crate::ledger::KeyLedger;
 use crate::link::{Link, LinkId, Stage};
 use crate::messages::SentMessage;
@@ -62,6 +63,7 @@ pub struct World {
     /// How the server behaves.
     pub rules: Rules,
     pub(crate) people: BTreeMap<Phone, Person>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     by_device: HashMap<Address, BTreeSet<LinkId>>,
     pub(crate) tallies: BTreeMap<Address, Tally>,
@@ -89,6 +91,7 @@ impl World {
             events: EventLog::default(),
             rules: Rules::default(),
             people: BTreeMap::new(),
+            groups: BTreeMap::new(),
             links: BTreeMap::new(),
             by_device: HashMap::new(),
             tallies: BTreeMap::new(),

@@ -72,7 +72,8 @@ async fn baileys_pairs_by_a_code_that_is_typed_on_the_phone() {
 }
 
 async fn write(simulator: &Simulator, text: &str) {
-    let request = MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: text.to_owned(), id: None };
+    let request =
+        MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: text.to_owned(), id: None, group: None };
     simulator.message(request).await.unwrap();
 }
 

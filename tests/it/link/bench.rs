@@ -153,7 +153,7 @@ impl Bench {
     /// A contact writes.
     pub(crate) async fn receive(&self, from: &str, text: &str) -> Result<String> {
         let to = self.jid.clone();
-        let request = MessageRequest { from: from.to_owned(), to, text: text.to_owned(), id: None };
+        let request = MessageRequest { from: from.to_owned(), to, text: text.to_owned(), id: None, group: None };
         Ok(self.sim.message(request).await?.id)
     }
 

@@ -114,6 +114,7 @@ async fn a_logout_unlinks_the_device_and_a_new_pairing_needs_no_new_instance() {
 }
 
 async fn write(sim: &Simulator, text: &str) {
-    let request = MessageRequest { from: ANA.to_owned(), to: SHOP.to_owned(), text: text.to_owned(), id: None };
+    let request =
+        MessageRequest { from: ANA.to_owned(), to: SHOP.to_owned(), text: text.to_owned(), id: None, group: None };
     sim.message(request).await.expect("the message is taken");
 }

@@ -55,7 +55,8 @@ async fn a_stop_while_messages_stream_in_loses_none_of_them() {
     engine.pair(&sim, "shop", SHOP, Some(&receiver.url())).await;
     let expected: Vec<String> = (0..60).map(|number| format!("m{number}")).collect();
     for (number, text) in expected.iter().enumerate() {
-        let request = MessageRequest { from: ANA.to_owned(), to: SHOP.to_owned(), text: text.clone(), id: None };
+        let request =
+            MessageRequest { from: ANA.to_owned(), to: SHOP.to_owned(), text: text.clone(), id: None, group: None };
         sim.message(request).await.unwrap();
         if number % 20 == 10 {
             engine.signal(Signal::TERM);

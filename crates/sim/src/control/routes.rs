@@ -5,6 +5,7 @@ use actix_web::web::{Data, Json, Query, ServiceConfig, get, post};
 use serde::Deserialize;
 
 use crate::adoption::AdoptRequest;
+use crate::api::groups::GroupRequest;
 use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
@@ -26,6 +27,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/pairing-code", post().to(pairing_code))
         .route("/adopt", post().to(adopt))
         .route("/message", post().to(message))
+        .route("/group", post().to(group))
+        .route("/groups", get().to(groups))
         .route("/traffic", get().to(traffic))
         .route("/traffic", post().to(start_traffic))
         .route("/traffic/stop", post().to(stop_traffic))
@@ -83,6 +86,14 @@ async fn adopt(operator: Data<Operator>, request: Json<AdoptRequest>) -> Answer 
 
 async fn message(operator: Data<Operator>, request: Json<MessageRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.message(request.into_inner()).await?))
+}
+
+async fn group(operator: Data<Operator>, request: Json<GroupRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.group(&request)?))
+}
+
+async fn groups(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.groups())
 }
 
 async fn traffic(operator: Data<Operator>) -> HttpResponse {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use wacore_libsignal::protocol::{
     Direction, GenericSignedPreKey as _, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore, PreKeyId,
-    PreKeyRecord, PreKeyStore, ProtocolAddress, SessionRecord, SessionStore, SignalProtocolError, SignedPreKeyId,
-    SignedPreKeyRecord, SignedPreKeyStore,
+    PreKeyRecord, PreKeyStore, ProtocolAddress, SenderKeyName, SenderKeyRecord, SenderKeyStore, SessionRecord,
+    SessionStore, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord, SignedPreKeyStore,
 };
 
 use crate::encoding;
@@ -99,6 +99,32 @@ impl SessionStore for Sessions {
     async fn store_session(&mut self, address: &ProtocolAddress, record: SessionRecord) -> Result<()> {
         self.0.insert(address.as_str().to_owned(), record);
         Ok(())
+    }
+}
+
+/// Sender keys, the own ones and those of others, by group and sender.
+#[derive(Clone, Default)]
+pub(super) struct SenderKeys(BTreeMap<String, SenderKeyRecord>);
+
+impl SenderKeys {
+    pub(super) fn remove(&mut self, name: &SenderKeyName) {
+        self.0.remove(name.cache_key());
+    }
+
+    pub(super) fn remove_sender(&mut self, sender: &str) {
+        self.0.retain(|name, _| name.rsplit_once("@g.us:").is_none_or(|(_, known)| known != sender));
+    }
+}
+
+#[async_trait]
+impl SenderKeyStore for SenderKeys {
+    async fn store_sender_key(&mut self, name: &SenderKeyName, record: SenderKeyRecord) -> Result<()> {
+        self.0.insert(name.cache_key().to_owned(), record);
+        Ok(())
+    }
+
+    async fn load_sender_key(&self, name: &SenderKeyName) -> Result<Option<SenderKeyRecord>> {
+        Ok(self.0.get(name.cache_key()).cloned())
     }
 }
 
@@ -208,6 +234,24 @@ impl<'de> Deserialize<'de> for Sessions {
         let records = saved
             .into_iter()
             .map(|(name, blob)| Ok((name, SessionRecord::deserialize(&blob.0).map_err(D::Error::custom)?)));
+        records.collect::<std::result::Result<_, _>>().map(Self)
+    }
+}
+
+impl Serialize for SenderKeys {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        use serde::ser::Error as _;
+        let saved = self.0.iter().map(|(name, record)| Ok((name, Blob(record.serialize().map_err(S::Error::custom)?))));
+        saved.collect::<std::result::Result<BTreeMap<_, _>, S::Error>>()?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SenderKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let saved = BTreeMap::<String, Blob>::deserialize(deserializer)?;
+        let records = saved
+            .into_iter()
+            .map(|(name, blob)| Ok((name, SenderKeyRecord::deserialize(&blob.0).map_err(D::Error::custom)?)));
         records.collect::<std::result::Result<_, _>>().map(Self)
     }
 }

@@ -44,7 +44,7 @@ async fn an_adopted_device_logs_in_and_gets_what_is_sealed_for_its_keys() {
     assert!(account.verify_signature(&signed, statement.account_signature.as_deref().unwrap()));
 
     let (from, to, text) = (CONTACT.to_owned(), adopted[7].jid.clone(), "hello".to_owned());
-    simulator.message(MessageRequest { from, to, text, id: None }).await.unwrap();
+    simulator.message(MessageRequest { from, to, text, id: None, group: None }).await.unwrap();
     let mut link = client.log_in(&simulator).await;
     let share = link.next_tagged("message").await;
     assert_eq!(attr(&share, "category").as_deref(), Some("peer"), "a phone shares its key with whoever has keys");

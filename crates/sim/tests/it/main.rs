@@ -5,6 +5,7 @@
 mod adoption;
 mod client;
 mod control;
+mod groups;
 mod linking;
 mod messages;
 mod pairing_code;

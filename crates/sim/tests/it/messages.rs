@@ -20,7 +20,8 @@ async fn linked() -> (Simulator, Client) {
 }
 
 async fn write(simulator: &Simulator, text: &str) -> String {
-    let request = MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: text.to_owned(), id: None };
+    let request =
+        MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: text.to_owned(), id: None, group: None };
     simulator.message(request).await.unwrap().id
 }
 

@@ -24,8 +24,13 @@ async fn keys_accounts_queues_and_sessions_survive_a_restart() {
     link.send(&message("M1", &contact, sealed.kind, &sealed.bytes)).await;
     link.ping().await;
     link.close().await;
-    let request =
-        MessageRequest { from: CONTACT.to_owned(), to: PHONE.to_owned(), text: "waiting".to_owned(), id: None };
+    let request = MessageRequest {
+        from: CONTACT.to_owned(),
+        to: PHONE.to_owned(),
+        text: "waiting".to_owned(),
+        id: None,
+        group: None,
+    };
     let waiting = simulator.message(request).await.unwrap().id;
     simulator.stop().await.unwrap();
 

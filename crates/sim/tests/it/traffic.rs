@@ -99,6 +99,7 @@ async fn two_runs_with_one_seed_are_the_same_to_the_last_event() {
             to: phone.clone(),
             text: "hello".to_owned(),
             id: None,
+            group: None,
         };
         simulator.message(request).await.unwrap();
         link.next_tagged("message").await;
