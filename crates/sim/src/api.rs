@@ -1,6 +1,7 @@
 //! The words of the control interface: what is asked, what is answered, and what is refused.
 
 pub mod groups;
+pub mod signs;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -188,6 +189,8 @@ pub struct DeviceView {
     pub linked_at: u64,
     /// Whether it is logged in.
     pub connected: bool,
+    /// Whether it said that somebody is there.
+    pub available: bool,
 }
 
 /// `GET /counters`.

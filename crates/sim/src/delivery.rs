@@ -109,6 +109,7 @@ impl World {
                 .attr("notification", notifications);
             self.send(id, NodeBuilder::new("ib").attr("from", server_jid()).children([preview.build()]).build());
         }
+        self.tell_dirty(id, address);
         let sent = self.send_queued(id, address, true);
         if !self.rules.send_offline {
             return;

@@ -71,6 +71,14 @@ pub enum EventKind {
     Fault,
     /// A group was made, or somebody joined or left one.
     Group,
+    /// A device said that somebody is there or not, or asked about somebody.
+    Presence,
+    /// A device said that somebody types.
+    ChatState,
+    /// A device has looked at what it was told had changed.
+    Cleaned,
+    /// A device answered a ping of the server.
+    Pong,
     /// The server has a new static key.
     StaticRotated,
     /// A connection sent something that cannot be understood.

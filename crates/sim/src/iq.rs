@@ -21,7 +21,7 @@ impl World {
     pub(crate) fn iq(&mut self, id: LinkId, address: &Address, node: &Node) {
         let kind = attr(node, "type").unwrap_or_default();
         if !matches!(kind.as_str(), "get" | "set") {
-            return;
+            return self.iq_answer(id, address, node);
         }
         let namespace = attr(node, "xmlns").unwrap_or_default();
         let answer = match (namespace.as_str(), kind.as_str()) {
@@ -36,6 +36,7 @@ impl World {
             ("encrypt", _) => return self.keys_set(id, address, node),
             ("passive", _) => return self.passive(id, address, node),
             ("w:g2", _) => return self.group_iq(id, address, node),
+            ("urn:xmpp:whatsapp:dirty", _) => return self.cleaned(id, address, node),
             ("md", _) => return self.companion(id, address, node),
             _ => result_of(node).build(),
         };

@@ -1,8 +1,11 @@
 //! What the world knows about a connection.
 
-use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::address::Address;
+use serde::Serialize;
+use wacore_binary::Jid;
+
+use crate::address::{Address, Phone};
 use crate::linking::code::CodeRequest;
 use crate::noise::Pattern;
 use crate::pairing::{Registration, Signing};
@@ -65,6 +68,12 @@ pub struct Link {
     pub superseded_by: Option<LinkId>,
     /// Whether the server writes nothing to it.
     pub muted: bool,
+    /// Whether its device said that somebody is there.
+    pub available: bool,
+    /// About whom its device asked, and under which name.
+    pub subscriptions: BTreeMap<Phone, Jid>,
+    /// The server's pings that were not answered: their ids, and when they were sent.
+    pub pings: VecDeque<(String, u64)>,
 }
 
 impl Link {
@@ -81,6 +90,9 @@ impl Link {
             last_frame_at: now,
             superseded_by: None,
             muted: false,
+            available: false,
+            subscriptions: BTreeMap::new(),
+            pings: VecDeque::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that can be asked of a running simulator, whether over HTTP or from a test in the same process.
 
 mod groups;
+mod signs;
 
 use std::sync::Arc;
 use std::time::Duration;

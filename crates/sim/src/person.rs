@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Phone};
 use crate::ban::Ban;
+use crate::dirty::Dirty;
 use crate::encoding;
 use crate::groups::GroupId;
 use crate::keys::{Bundle, KeyPool, SignedKey};
@@ -108,6 +109,9 @@ pub struct Device {
     pub remembered: VecDeque<Remembered>,
     /// The reason with which its next login is to be refused.
     pub next_failure: Option<u16>,
+    /// What it has to look at again.
+    #[serde(default)]
+    pub dirty: Dirty,
 }
 
 impl Device {
@@ -127,6 +131,7 @@ impl Device {
             queue: Queue::default(),
             remembered: VecDeque::new(),
             next_failure: None,
+            dirty: Dirty::new(),
         }
     }
 

@@ -56,6 +56,7 @@ impl World {
             pending: device.queue.messages(),
             linked_at: device.linked_at,
             connected: self.online_link(&address).is_some(),
+            available: self.device_available(&address),
             jid: address,
         };
         let account = |person: &crate::person::Person| AccountView {

@@ -24,6 +24,7 @@ use crate::link::{Link, LinkId, Stage};
 use crate::messages::SentMessage;
 use crate::noise::Responder;
 use crate::person::{Device, Person};
+use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::signal::SignalError;
 
@@ -64,6 +65,7 @@ pub struct World {
     pub rules: Rules,
     pub(crate) people: BTreeMap<Phone, Person>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) presences: BTreeMap<Phone, Presence>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     by_device: HashMap<Address, BTreeSet<LinkId>>,
     pub(crate) tallies: BTreeMap<Address, Tally>,
@@ -92,6 +94,7 @@ impl World {
             rules: Rules::default(),
             people: BTreeMap::new(),
             groups: BTreeMap::new(),
+            presences: BTreeMap::new(),
             links: BTreeMap::new(),
             by_device: HashMap::new(),
             tallies: BTreeMap::new(),
@@ -143,6 +146,7 @@ impl World {
                 self.by_device.remove(address);
             }
         }
+        self.gone(link.address.as_ref(), link.available && link.online());
         self.log(EventKind::Disconnect, link.address, Some(id), serde_json::json!({ "how": how }));
     }
 
@@ -196,7 +200,9 @@ impl World {
             "message" => self.message_from_device(id, address, node),
             "ack" => self.ack_from_device(address, node),
             "receipt" => self.receipt_from_device(id, address, node),
-            // Presence, typing, telemetry and the rest need no answer.
+            "presence" => self.presence_from_device(id, address, node),
+            "chatstate" => self.chat_state_from_device(id, address, node),
+            // Telemetry and the rest need no answer.
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::adoption::AdoptRequest;
 use crate::api::groups::GroupRequest;
+use crate::api::signs::{DirtyRequest, PingRequest, PresenceRequest, ReceiptRequest};
 use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
@@ -29,6 +30,10 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/message", post().to(message))
         .route("/group", post().to(group))
         .route("/groups", get().to(groups))
+        .route("/receipt", post().to(receipt))
+        .route("/presence", post().to(presence))
+        .route("/dirty", post().to(dirty))
+        .route("/ping", post().to(ping))
         .route("/traffic", get().to(traffic))
         .route("/traffic", post().to(start_traffic))
         .route("/traffic/stop", post().to(stop_traffic))
@@ -94,6 +99,22 @@ async fn group(operator: Data<Operator>, request: Json<GroupRequest>) -> Answer 
 
 async fn groups(operator: Data<Operator>) -> HttpResponse {
     HttpResponse::Ok().json(operator.groups())
+}
+
+async fn receipt(operator: Data<Operator>, request: Json<ReceiptRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.receipt(&request)?))
+}
+
+async fn presence(operator: Data<Operator>, request: Json<PresenceRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.presence(&request)?))
+}
+
+async fn dirty(operator: Data<Operator>, request: Json<DirtyRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.dirty(&request)?))
+}
+
+async fn ping(operator: Data<Operator>, request: Json<PingRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.ping(&request)?))
 }
 
 async fn traffic(operator: Data<Operator>) -> HttpResponse {

@@ -11,6 +11,7 @@ mod messages;
 mod pairing_code;
 mod program;
 mod rules;
+mod signs;
 mod state;
 mod traffic;
 mod truth;
