@@ -69,7 +69,7 @@ impl World {
         self.log(event, Some(address.clone()), Some(link), detail);
         match recipient {
             Some(recipient) if recipient.device != 0 => {
-                self.forward_receipt(address, &recipient, group.as_ref(), &id, node)
+                self.forward_receipt(address, &recipient, group.as_ref(), &id, node);
             }
             _ if event == EventKind::RetryReceipt => self.encrypt_again(address, &id, node),
             _ => {}
@@ -104,13 +104,12 @@ impl World {
         let Some(bundle) = bundle_of_receipt(node).or_else(|| self.device_bundle(address)) else {
             return;
         };
-        let again = match message.group.clone() {
-            Some(group) => self.group_message_again(&group, address, &message, bundle, attempt),
-            None => {
-                let Remembered { id, from, plaintext, peer, group: _ } = message;
-                let outgoing = Outgoing { id, from, plaintext, peer, retry: Some((bundle, attempt)) };
-                self.message_to_device(address, outgoing)
-            }
+        let again = if let Some(group) = message.group.clone() {
+            self.group_message_again(&group, address, &message, bundle, attempt)
+        } else {
+            let Remembered { id, from, plaintext, peer, group: _ } = message;
+            let outgoing = Outgoing { id, from, plaintext, peer, retry: Some((bundle, attempt)) };
+            self.message_to_device(address, outgoing)
         };
         if let Err(error) = again {
             self.log(EventKind::Undecryptable, Some(address.clone()), None, json!({ "why": error.to_string() }));

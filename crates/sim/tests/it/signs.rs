@@ -55,6 +55,16 @@ fn inside(node: &Node) -> (String, Option<String>) {
     (child.tag.to_string(), attr(child, "media"))
 }
 
+/// What a device is told to look at again, and since when.
+async fn told(link: &mut Link) -> (Option<String>, Option<String>) {
+    loop {
+        let information = link.next_tagged("ib").await;
+        if let Some(dirty) = information.get_optional_child("dirty") {
+            return (attr(dirty, "type"), attr(dirty, "timestamp"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn people_say_that_they_read_the_last_message_or_those_that_are_named() {
     let (simulator, client) = linked().await;
@@ -148,14 +158,6 @@ async fn what_changed_is_told_at_once_and_at_each_login_until_the_device_has_loo
     let (simulator, client) = linked().await;
     let dirty = |kind: &str| DirtyRequest { target: PHONE.to_owned(), kind: kind.to_owned() };
     assert_eq!(simulator.dirty(&dirty("groups")).unwrap().hit, 1);
-    async fn told(link: &mut Link) -> (Option<String>, Option<String>) {
-        loop {
-            let information = link.next_tagged("ib").await;
-            if let Some(dirty) = information.get_optional_child("dirty") {
-                return (attr(dirty, "type"), attr(dirty, "timestamp"));
-            }
-        }
-    }
     let mut since = None;
     for _ in 0..2 {
         // Whoever activates waits for the answer only, so this is read stanza by stanza.
