@@ -155,6 +155,8 @@ pub struct SessionView {
     pub superseded: bool,
     /// Whether the server writes nothing to it.
     pub silent: bool,
+    /// What lasts of the faults that struck it: `silent`, `stall`, `mute-pings`, `delay`.
+    pub faults: Vec<&'static str>,
     /// When the last frame came, in milliseconds since 1970.
     pub last_frame_at: u64,
 }

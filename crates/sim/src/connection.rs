@@ -7,42 +7,54 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Sink as _, Stream as _};
+use rand::Rng as _;
 use rand::rngs::StdRng;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use wacore_binary::Node;
 
 use crate::codec::channel::{Channel, Incoming};
+use crate::codec::frames::frame;
+use crate::conduct::Conduct;
 use crate::hub::{Command, Hub, Opening};
+use crate::late::Late;
 use crate::link::LinkId;
 use crate::noise::Responder;
+use crate::peer::{Watch, end_of};
+use crate::upgrade;
 use crate::wire::{End, Unread, Wire};
 use crate::world::Closing;
 
-/// Thousands of connections are mostly idle, so each gets small buffers.
-const BUFFER: usize = 4096;
-const LARGEST_MESSAGE: usize = 16 << 20;
 /// How long a client may take over a close that is under way.
 const CLOSE_UNDER_WAY: Duration = Duration::from_secs(1);
+/// The length of a frame that cannot be decrypted.
+const GARBAGE: usize = 64;
 
 /// Serves a connection until its client closes it.
 pub async fn serve(tcp: TcpStream, hub: Arc<Hub>) {
     // Small stanzas must not wait for each other.
     let _ = tcp.set_nodelay(true);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(Some(LARGEST_MESSAGE));
-    let socket = match tokio_tungstenite::accept_async_with_config(Wire::new(tcp), Some(config)).await {
-        Ok(socket) => socket,
-        Err(error) => return tracing::debug!(%error, "not a WebSocket"),
+    let late = Duration::from_millis(hub.with(|world| world.rules.slow.upgrade_ms));
+    let Some(socket) = upgrade::accept(Wire::new(tcp), late).await else {
+        return;
     };
     let Opening { id, orders, responder, rng } = hub.open();
-    let connection =
-        Connection { id, socket, orders, hub: hub.clone(), responder, channel: Channel::default(), rng, muted: false };
+    let connection = Connection {
+        id,
+        socket,
+        orders,
+        hub: hub.clone(),
+        responder,
+        channel: Channel::default(),
+        rng,
+        conduct: Conduct::default(),
+        watch: None,
+        late: Late::default(),
+    };
     let how = connection.run().await;
     hub.closed(id, how);
 }
@@ -55,13 +67,25 @@ struct Connection {
     responder: Responder,
     channel: Channel,
     rng: StdRng,
-    muted: bool,
+    conduct: Conduct,
+    /// While nothing is read.
+    watch: Option<Watch>,
+    late: Late<Saying>,
+}
+
+/// Something to be sent.
+enum Saying {
+    Bytes(Vec<u8>),
+    Stanza(Node),
+    Garbage,
+    Close(Closing),
 }
 
 enum Wake {
     Read(Option<Result<Message, WsError>>),
     Order(Command),
     Late,
+    Left(End),
 }
 
 enum Next {
@@ -73,10 +97,15 @@ enum Next {
 impl Connection {
     async fn run(mut self) -> &'static str {
         loop {
-            let next = match self.wake(None, true).await {
+            let wake = match &self.watch {
+                Some(watch) => idle(watch, &mut self.orders).await,
+                None => self.wake(self.late.next_due(), true).await,
+            };
+            let next = match wake {
                 Wake::Read(message) => self.read(message),
                 Wake::Order(order) => self.obey(order).await,
-                Wake::Late => Next::Go,
+                Wake::Late => self.say_what_is_due().await,
+                Wake::Left(end) => Next::Ended(end.name()),
             };
             match next {
                 Next::Go => {}
@@ -129,7 +158,7 @@ impl Connection {
 
     fn pass_on(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Reply(bytes) => self.write(bytes),
+            Incoming::Reply(bytes) => self.reply(bytes),
             Incoming::Opened(opened) => self.hub.with(|world| world.handshake_done(self.id, &opened)),
             Incoming::Stanza(node) => {
                 tracing::trace!(link = self.id.0, ?node, "received");
@@ -138,40 +167,114 @@ impl Connection {
         }
     }
 
+    /// Sends a part of the handshake.
+    fn reply(&mut self, bytes: Vec<u8>) {
+        let slow = Duration::from_millis(self.hub.with(|world| world.rules.slow.hello_ms));
+        let now = Instant::now();
+        if slow.is_zero() && !self.late.is_late(now) {
+            self.write(bytes);
+        } else {
+            self.late.push(now, slow, Saying::Bytes(bytes));
+        }
+    }
+
     async fn obey(&mut self, order: Command) -> Next {
         match order {
-            Command::Send(node) => {
-                self.send(&node);
+            Command::Send(node) => self.say(Saying::Stanza(node)).await,
+            Command::Garbage => self.say(Saying::Garbage).await,
+            Command::Hold(time) => {
+                self.late.hold(Instant::now(), time);
                 Next::Go
             }
-            Command::Mute(muted) => {
-                self.muted = muted;
-                self.socket.get_mut().mute(muted);
+            Command::Treat(conduct) => {
+                self.treat(conduct);
                 Next::Go
             }
-            Command::Close(Closing::Polite) => {
-                let close = poll_fn(|context| Pin::new(&mut self.socket).poll_close(context));
-                // A client that does not read cannot be told politely.
-                let _ = tokio::time::timeout(CLOSE_UNDER_WAY, close).await;
-                Next::Go
-            }
-            Command::Close(Closing::Fin) => Next::Drain,
             Command::Close(Closing::Reset) => {
                 self.socket.get_ref().reset_on_drop();
                 Next::Ended("reset")
             }
+            Command::Close(closing) => self.say(Saying::Close(closing)).await,
             Command::Supersede => self.supersede().await,
         }
+    }
+
+    fn treat(&mut self, conduct: Conduct) {
+        self.conduct = conduct;
+        self.socket.get_mut().mute(conduct.mute());
+        self.late.set_delay(Instant::now(), Duration::from_millis(conduct.delay_ms));
+        if !conduct.stalled {
+            self.watch = None;
+        } else if self.watch.is_none() {
+            let watch = Watch::new(self.socket.get_ref().tcp());
+            self.watch = watch.inspect_err(|error| tracing::warn!(%error, "cannot stop reading")).ok();
+        }
+    }
+
+    /// Sends something now, or when its time has come.
+    async fn say(&mut self, saying: Saying) -> Next {
+        let now = Instant::now();
+        if self.watch.is_some() {
+            // An end is made up for when the server reads again; what it did not say meanwhile is not.
+            if matches!(saying, Saying::Close(_)) {
+                self.late.push(now, Duration::ZERO, saying);
+            }
+            return Next::Go;
+        }
+        if self.late.is_late(now) {
+            self.late.push(now, Duration::ZERO, saying);
+            return Next::Go;
+        }
+        self.utter(saying).await
+    }
+
+    async fn say_what_is_due(&mut self) -> Next {
+        match self.late.pop(Instant::now()) {
+            Some(saying) => self.utter(saying).await,
+            None => Next::Go,
+        }
+    }
+
+    async fn utter(&mut self, saying: Saying) -> Next {
+        match saying {
+            Saying::Bytes(bytes) => self.write(bytes),
+            Saying::Stanza(node) => self.send(&node),
+            Saying::Garbage => {
+                let mut bytes = [0; GARBAGE];
+                self.rng.fill_bytes(&mut bytes);
+                // As if it did not count, so that a client that passes over it understands what follows.
+                frame(&bytes).into_iter().for_each(|bytes| self.write(bytes));
+            }
+            Saying::Close(Closing::Fin) => return Next::Drain,
+            Saying::Close(Closing::Polite | Closing::Reset) => {
+                let close = poll_fn(|context| Pin::new(&mut self.socket).poll_close(context));
+                // A client that does not read cannot be told politely.
+                let _ = tokio::time::timeout(CLOSE_UNDER_WAY, close).await;
+            }
+            Saying::Close(Closing::Code(code)) => {
+                let close = self.socket.close(Some(CloseFrame { code: code.into(), reason: "".into() }));
+                let _ = tokio::time::timeout(CLOSE_UNDER_WAY, close).await;
+            }
+        }
+        Next::Go
     }
 
     /// A newer login replaced this connection. If its client had closed it before, we have its last words and the FIN
     /// here already, perhaps unread; if there is none, the client has two connections.
     async fn supersede(&mut self) -> Next {
+        if self.watch.is_some() {
+            // Nothing is read, and the system knows all the same.
+            if let Some(end) = end_of(self.socket.get_ref().tcp()) {
+                return Next::Ended(end.name());
+            }
+            self.hub.with(|world| world.overlapped(self.id, 0));
+            return Next::Go;
+        }
         let deadline = Instant::now() + CLOSE_UNDER_WAY;
         let mut stale = 0;
         while self.socket.get_ref().unread() != Unread::Nothing {
             match self.wake(Some(deadline), false).await {
-                Wake::Late => break,
+                Wake::Late | Wake::Left(_) => break,
                 Wake::Order(_) => {}
                 Wake::Read(Some(Ok(Message::Binary(bytes)))) => stale += self.skip(&bytes),
                 // The client has said goodbye; what it waits for is our half of the close.
@@ -203,9 +306,9 @@ impl Connection {
         frames
     }
 
-    fn send(&mut self, node: &wacore_binary::Node) {
+    fn send(&mut self, node: &Node) {
         // What a silent server does not send must not advance the cipher either, or it could never speak again.
-        if self.muted {
+        if self.conduct.mute() {
             return;
         }
         tracing::trace!(link = self.id.0, ?node, "sent");
@@ -247,6 +350,15 @@ impl Connection {
                 },
             }
         }
+    }
+}
+
+/// Waits without reading.
+async fn idle(watch: &Watch, orders: &mut UnboundedReceiver<Command>) -> Wake {
+    tokio::select! {
+        biased;
+        end = watch.left() => Wake::Left(end),
+        Some(order) = orders.recv() => Wake::Order(order),
     }
 }
 

@@ -79,6 +79,10 @@ pub enum EventKind {
     Cleaned,
     /// A device answered a ping of the server.
     Pong,
+    /// New connections are refused from now on.
+    Refusing,
+    /// New connections are accepted again.
+    Accepting,
     /// The server has a new static key.
     StaticRotated,
     /// A connection sent something that cannot be understood.

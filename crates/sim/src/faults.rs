@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::address::{Address, Phone};
 use crate::api::Problem;
 use crate::ban;
+use crate::conduct::Conduct;
 use crate::events::EventKind;
 use crate::link::{Link, LinkId};
+use crate::rules::LONGEST_DELAY;
 use crate::world::{Closing, Effect, World};
+
+/// The code of a close frame that means no harm.
+const NORMAL_CLOSE: u16 = 1000;
 
 /// A fault, and whom it strikes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +40,23 @@ pub enum Action {
     Fin,
     /// The server reads on, and never writes again.
     Silent,
+    /// The server stops reading as well as writing.
+    Stall,
+    /// Everything is answered but pings.
+    MutePings,
+    /// Everything that the server sends comes late from now on.
+    Delay {
+        /// By how much, in milliseconds.
+        ms: u64,
+    },
+    /// A frame comes that cannot be decrypted.
+    Garbage,
+    /// The WebSocket is closed.
+    #[serde(rename = "wsclose")]
+    WsClose {
+        /// The code of the close frame; 1000 when absent.
+        code: Option<u16>,
+    },
     /// The phone unlinks the device.
     DeviceRemoved,
     /// The stream ends as if the device had logged in elsewhere.
@@ -59,6 +82,33 @@ pub enum Action {
     },
     /// Everything that was asked for and still lasts is taken back.
     Clear,
+}
+
+impl Action {
+    fn check(&self) -> Result<(), Problem> {
+        match self {
+            Self::Delay { ms } if *ms > LONGEST_DELAY => {
+                Err(Problem::bad_request(format!("a delay is at most {LONGEST_DELAY} ms, not {ms}")))
+            }
+            Self::WsClose { code: Some(code) } if !CloseCode::from(*code).is_allowed() => {
+                Err(Problem::bad_request(format!("a close frame must not carry the code {code}")))
+            }
+            Self::Rst
+            | Self::Fin
+            | Self::Silent
+            | Self::Stall
+            | Self::MutePings
+            | Self::Delay { .. }
+            | Self::Garbage
+            | Self::WsClose { .. }
+            | Self::DeviceRemoved
+            | Self::Replaced
+            | Self::StreamError { .. }
+            | Self::Failure { .. }
+            | Self::Ban { .. }
+            | Self::Clear => Ok(()),
+        }
+    }
 }
 
 enum Target {
@@ -106,11 +156,20 @@ impl World {
         let links: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| target.strikes(link)).map(|(id, _)| *id).collect();
         let devices = self.marked(&target);
+        request.action.check()?;
         self.log(EventKind::Fault, None, None, json!(request));
         match &request.action {
             Action::Rst => Ok(self.each(&links, |world, id| world.close(id, Closing::Reset))),
             Action::Fin => Ok(self.each(&links, |world, id| world.close(id, Closing::Fin))),
-            Action::Silent => Ok(self.each(&links, |world, id| world.mute(id, true))),
+            Action::Silent => Ok(self.treat_each(&links, |conduct| conduct.silent = true)),
+            Action::Stall => Ok(self.treat_each(&links, |conduct| conduct.stalled = true)),
+            Action::MutePings => Ok(self.treat_each(&links, |conduct| conduct.mute_pings = true)),
+            Action::Delay { ms } => Ok(self.treat_each(&links, |conduct| conduct.delay_ms = *ms)),
+            Action::Garbage => Ok(self.each(&links, |world, id| world.push_effect(Effect::Garbage(id)))),
+            Action::WsClose { code } => {
+                let closing = Closing::Code(code.unwrap_or(NORMAL_CLOSE));
+                Ok(self.each(&links, |world, id| world.close(id, closing)))
+            }
             Action::DeviceRemoved => {
                 Ok(devices.iter().filter(|device| self.unlink(device, "asked for by a fault")).count())
             }
@@ -134,7 +193,7 @@ impl World {
                     self.pardon(&device.phone);
                 }
                 self.mark(&devices, None);
-                Ok(self.each(&links, |world, id| world.mute(id, false)))
+                Ok(self.treat_each(&links, |conduct| *conduct = Conduct::default()))
             }
         }
     }
@@ -169,10 +228,7 @@ impl World {
         links.len()
     }
 
-    fn mute(&mut self, id: LinkId, muted: bool) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.muted = muted;
-            self.push_effect(Effect::Mute(id, muted));
-        }
+    fn treat_each(&mut self, links: &[LinkId], change: impl Fn(&mut Conduct)) -> usize {
+        self.each(links, |world, id| world.treat(id, &change))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use wacore_binary::Node;
 
+use crate::conduct::Conduct;
 use crate::link::LinkId;
 use crate::noise::Responder;
 use crate::time::Clock;
@@ -19,8 +21,12 @@ pub enum Command {
     Send(Node),
     /// End the connection.
     Close(Closing),
-    /// Stop writing, or write again.
-    Mute(bool),
+    /// Treat the client like this from now on.
+    Treat(Conduct),
+    /// Send nothing for so long.
+    Hold(Duration),
+    /// Send a frame that cannot be decrypted.
+    Garbage,
     /// Find out whether the client has closed this connection; report it if not.
     Supersede,
 }
@@ -108,7 +114,9 @@ impl Hub {
             let (id, command) = match effect {
                 Effect::Send(id, node) => (id, Command::Send(node)),
                 Effect::Close(id, closing) => (id, Command::Close(closing)),
-                Effect::Mute(id, muted) => (id, Command::Mute(muted)),
+                Effect::Treat(id, conduct) => (id, Command::Treat(conduct)),
+                Effect::Hold(id, ms) => (id, Command::Hold(Duration::from_millis(ms))),
+                Effect::Garbage(id) => (id, Command::Garbage),
                 Effect::Supersede(id) => (id, Command::Supersede),
             };
             if let Some(link) = links.get(&id) {

@@ -25,7 +25,13 @@ impl World {
         }
         let namespace = attr(node, "xmlns").unwrap_or_default();
         let answer = match (namespace.as_str(), kind.as_str()) {
-            ("w:p" | "urn:xmpp:ping", _) => self.ping(id, address, node),
+            ("w:p" | "urn:xmpp:ping", _) => {
+                let pong = self.ping(id, address, node);
+                if self.ignores_pings(id) {
+                    return;
+                }
+                pong
+            }
             ("encrypt", "get") => self.keys_get(address, node),
             ("usync", _) => self.usync(node),
             ("w:sync:app:state", _) => app_state::sync(node),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use wacore_binary::Jid;
 
 use crate::address::{Address, Phone};
+use crate::conduct::Conduct;
 use crate::linking::code::CodeRequest;
 use crate::noise::Pattern;
 use crate::pairing::{Registration, Signing};
@@ -66,14 +67,14 @@ pub struct Link {
     pub last_frame_at: u64,
     /// The newer connection of the same device.
     pub superseded_by: Option<LinkId>,
-    /// Whether the server writes nothing to it.
-    pub muted: bool,
     /// Whether its device said that somebody is there.
     pub available: bool,
     /// About whom its device asked, and under which name.
     pub subscriptions: BTreeMap<Phone, Jid>,
     /// The server's pings that were not answered: their ids, and when they were sent.
     pub pings: VecDeque<(String, u64)>,
+    /// How the server treats it.
+    pub conduct: Conduct,
 }
 
 impl Link {
@@ -89,10 +90,10 @@ impl Link {
             routed: false,
             last_frame_at: now,
             superseded_by: None,
-            muted: false,
             available: false,
             subscriptions: BTreeMap::new(),
             pings: VecDeque::new(),
+            conduct: Conduct::default(),
         }
     }
 

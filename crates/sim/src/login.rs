@@ -35,6 +35,10 @@ impl World {
             return self.refuse(id, MALFORMED, "the login is no ClientPayload");
         };
         if let Some(username) = payload.username {
+            let slow = self.rules.slow.success_ms;
+            if slow > 0 {
+                self.push_effect(Effect::Hold(id, slow));
+            }
             return self.login(id, username, payload.device.unwrap_or(0), &opened.client_static);
         }
         match payload.device_pairing_data.as_option().and_then(|data| Registration::parse(opened.client_static, data)) {

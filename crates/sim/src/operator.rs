@@ -14,6 +14,7 @@ use crate::api::{
     AccountView, CountersView, EventQuery, FaultAnswer, Health, MessageAnswer, MessageRequest, PairingCodeRequest,
     Problem, ScanAnswer, ScanRequest, SessionView,
 };
+use crate::door::{Door, RefuseAnswer, RefuseRequest};
 use crate::events::{Event, EventKind};
 use crate::faults::FaultRequest;
 use crate::hub::Hub;
@@ -36,12 +37,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub struct Operator {
     hub: Arc<Hub>,
     health: Arc<Health>,
+    door: Door,
     traffic: Traffic,
 }
 
 impl Operator {
-    pub(crate) fn new(hub: Arc<Hub>, health: Health) -> Self {
-        Self { hub, health: Arc::new(health), traffic: Traffic::default() }
+    pub(crate) fn new(hub: Arc<Hub>, health: Health, door: Door) -> Self {
+        Self { hub, health: Arc::new(health), door, traffic: Traffic::default() }
     }
 
     /// Where everything is.
@@ -156,6 +158,14 @@ impl Operator {
     /// Ends the load that is under way, if there is one.
     pub fn stop_traffic(&self) -> TrafficView {
         self.traffic.stop(&self.hub)
+    }
+
+    /// Refuses new connections for a while, or accepts them again. Answers when it is in force.
+    ///
+    /// # Errors
+    /// When the request makes no sense.
+    pub async fn refuse(&self, request: &RefuseRequest) -> Result<RefuseAnswer, Problem> {
+        self.door.refuse(request).await
     }
 
     /// Lets something go wrong.

@@ -41,7 +41,8 @@ impl World {
             handshake: link.pattern.map(crate::noise::Pattern::name),
             edge_routing: link.routed,
             superseded: link.superseded_by.is_some(),
-            silent: link.muted,
+            silent: link.conduct.mute(),
+            faults: link.conduct.names(),
             last_frame_at: link.last_frame_at,
         };
         self.links.iter().map(view).collect()

@@ -12,7 +12,7 @@ use crate::world::World;
 /// WhatsApp gives as many references as it lets a client show QR codes, one after the other.
 const REFERENCES: u8 = 6;
 /// The longest delay that can be asked for, in milliseconds: longer than any client waits.
-const LONGEST_DELAY: u64 = 600_000;
+pub(crate) const LONGEST_DELAY: u64 = 600_000;
 
 /// How the server behaves. They are conditions of a test and not kept in the state file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

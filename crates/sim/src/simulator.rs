@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::api::Health;
 use crate::cert::ServerIdentity;
 use crate::control::{self, ControlServer};
+use crate::door::Door;
 use crate::encoding::hex;
 use crate::hub::Hub;
 use crate::operator::Operator;
@@ -104,11 +105,12 @@ impl Simulator {
             control: format!("http://{control_address}"),
             root_public_key: hex(&root),
         };
-        let operator = Operator::new(hub.clone(), health);
+        let (door, door_orders) = Door::new();
+        let operator = Operator::new(hub.clone(), health, door);
         let control = control::serve(control_listener, operator.clone())
             .map_err(|error| StartError::Listen(control_address, error))?;
 
-        let mut tasks = vec![tokio::spawn(server::accept(listener, hub.clone()))];
+        let mut tasks = vec![tokio::spawn(server::accept(listener, ws, hub.clone(), door_orders))];
         if let Some(file) = &state {
             file.save(&hub)?;
             tasks.push(tokio::spawn(state_file::keep(hub.clone(), file.clone())));

@@ -58,6 +58,12 @@ impl Wire {
         self.muted = muted;
     }
 
+    /// The connection itself.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
     /// Asks the system itself, which on loopback knows of a FIN as soon as the client has closed.
     #[must_use]
     pub fn unread(&self) -> Unread {

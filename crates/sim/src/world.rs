@@ -15,6 +15,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::address::{Address, Phone};
 use crate::cert::ServerIdentity;
+use crate::conduct::Conduct;
 use crate::counters::Tally;
 use crate::encoding::hex;
 use crate::events::{EventKind, EventLog};
@@ -35,8 +36,12 @@ pub enum Effect {
     Send(LinkId, Node),
     /// End a connection.
     Close(LinkId, Closing),
-    /// Stop writing to a connection, or write to it again.
-    Mute(LinkId, bool),
+    /// Treat a connection like this from now on.
+    Treat(LinkId, Conduct),
+    /// Send nothing to a connection for so many milliseconds, and then what was to be sent meanwhile.
+    Hold(LinkId, u64),
+    /// Send a frame that cannot be decrypted.
+    Garbage(LinkId),
     /// Find out whether this connection, which a newer one replaced, is alive; if it is, say so with
     /// [`World::overlapped`].
     Supersede(LinkId),
@@ -47,6 +52,8 @@ pub enum Effect {
 pub enum Closing {
     /// With a WebSocket close, after everything that was sent.
     Polite,
+    /// With a WebSocket close that has this code.
+    Code(u16),
     /// With a bare FIN.
     Fin,
     /// With a TCP reset.
@@ -127,6 +134,9 @@ impl World {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         self.links.insert(id, Link::new(self.now));
+        if self.rules.silent_on_connect {
+            self.treat(id, |conduct| conduct.silent = true);
+        }
         self.unattributed.connects += 1;
         self.log(EventKind::Connect, None, Some(id), Value::Null);
         id

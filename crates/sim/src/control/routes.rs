@@ -8,6 +8,7 @@ use crate::adoption::AdoptRequest;
 use crate::api::groups::GroupRequest;
 use crate::api::signs::{DirtyRequest, PingRequest, PresenceRequest, ReceiptRequest};
 use crate::api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanRequest};
+use crate::door::RefuseRequest;
 use crate::faults::FaultRequest;
 use crate::operator::Operator;
 use crate::rules::Rules;
@@ -39,6 +40,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/traffic/stop", post().to(stop_traffic))
         .route("/fault", post().to(fault))
         .route("/rotate-static", post().to(rotate_static))
+        .route("/refuse", post().to(refuse))
         .route("/rules", get().to(rules))
         .route("/rules", post().to(change_rules))
         .route("/rules/reset", post().to(reset_rules));
@@ -131,6 +133,10 @@ async fn stop_traffic(operator: Data<Operator>) -> HttpResponse {
 
 async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.fault(request.into_inner()).await?))
+}
+
+async fn refuse(operator: Data<Operator>, request: Json<RefuseRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.refuse(&request).await?))
 }
 
 async fn rules(operator: Data<Operator>) -> HttpResponse {

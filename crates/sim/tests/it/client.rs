@@ -31,7 +31,7 @@ use crate::writing::read_bundle;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What a client keeps between connections.
 #[derive(Clone)]
@@ -215,6 +215,13 @@ impl Link {
         Some(decode(&sealed).unwrap())
     }
 
+    /// Reads a frame that nobody can decrypt, and goes on as if it had not come.
+    pub(crate) async fn next_garbage(&mut self) {
+        let frame = next_frame(&mut self.socket, &mut self.frames);
+        let mut sealed = tokio::time::timeout(PATIENCE, frame).await.unwrap().expect("a frame");
+        assert!(self.incoming.decrypt_in_place_with_counter(self.received, &mut sealed).is_err());
+    }
+
     /// The next stanza with this tag; others are passed over.
     pub(crate) async fn next_tagged(&mut self, tag: &str) -> Node {
         loop {
@@ -335,7 +342,7 @@ pub(crate) fn static_key_in(state: &std::path::Path) -> [u8; 32] {
     PrivateKey::deserialize(&private).unwrap().public_key().unwrap().public_key_bytes().try_into().unwrap()
 }
 
-async fn connect(simulator: &Simulator) -> Socket {
+pub(crate) async fn connect(simulator: &Simulator) -> Socket {
     tokio_tungstenite::connect_async(simulator.ws_url()).await.unwrap().0
 }
 

@@ -5,13 +5,16 @@
 mod adoption;
 mod client;
 mod control;
+mod faults;
 mod groups;
 mod linking;
 mod messages;
 mod pairing_code;
 mod program;
+mod refuse;
 mod rules;
 mod signs;
+mod slow;
 mod state;
 mod traffic;
 mod truth;
