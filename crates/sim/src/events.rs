@@ -110,21 +110,49 @@ pub struct Event {
     pub detail: Value,
 }
 
+/// An event as the log keeps it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number.
+    pub seq: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// The device concerned.
+    pub jid: Option<Address>,
+    /// The connection concerned.
+    pub link: Option<LinkId>,
+    at: u64,
+    /// JSON text, empty for none: a tree of values would be most of what the log takes.
+    detail: Box<str>,
+}
+
+impl Entry {
+    /// The event, to be shown.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        let Self { seq, at, kind, jid, link, detail } = self.clone();
+        // It was written by the log itself, but for the empty one.
+        let detail = serde_json::from_str(&detail).unwrap_or_default();
+        Event { seq, at, kind, jid, link, detail }
+    }
+}
+
 /// The last events, and how many there have been.
 #[derive(Default)]
 pub struct EventLog {
-    entries: VecDeque<Event>,
+    entries: VecDeque<Entry>,
     last: u64,
 }
 
 impl EventLog {
     /// Adds an event.
-    pub fn push(&mut self, at: u64, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: Value) {
+    pub fn push(&mut self, at: u64, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: &Value) {
+        let detail = if detail.is_null() { Box::default() } else { detail.to_string().into_boxed_str() };
         self.last += 1;
         if self.entries.len() >= KEPT {
             self.entries.pop_front();
         }
-        self.entries.push_back(Event { seq: self.last, at, kind, jid, link, detail });
+        self.entries.push_back(Entry { seq: self.last, at, kind, jid, link, detail });
     }
 
     /// The number of the newest event, 0 when there was none.
@@ -134,7 +162,7 @@ impl EventLog {
     }
 
     /// The events after a number.
-    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Event> {
+    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Entry> {
         let from = self.entries.partition_point(|event| event.seq <= seq);
         self.entries.range(from..)
     }
@@ -149,11 +177,21 @@ mod tests {
         let mut log = EventLog::default();
         assert_eq!(log.last(), 0);
         for _ in 0..KEPT + 5 {
-            log.push(0, EventKind::Ping, None, None, Value::Null);
+            log.push(0, EventKind::Ping, None, None, &Value::Null);
         }
         let last = log.last();
         assert_eq!(log.since(last).count(), 0);
         assert_eq!(log.since(last - 2).map(|event| event.seq).collect::<Vec<_>>(), [last - 1, last]);
         assert_eq!(log.since(0).count(), KEPT);
+    }
+
+    #[test]
+    fn an_event_is_shown_as_it_was_logged() {
+        let mut log = EventLog::default();
+        for detail in [Value::Null, serde_json::json!({ "id": "3EB0", "ids": [1, null] })] {
+            log.push(7, EventKind::Receipt, None, Some(LinkId(3)), &detail);
+            let event = log.since(log.last() - 1).next().map(Entry::event).unwrap();
+            assert_eq!((event.detail, event.at, event.link), (detail, 7, Some(LinkId(3))));
+        }
     }
 }

@@ -134,7 +134,7 @@ impl World {
 
     pub(crate) fn insert_device(&mut self, address: &Address, device: Device) {
         if let Some(person) = self.people.get_mut(&address.phone) {
-            person.devices.insert(address.device, device);
+            person.devices.insert(address.device, Box::new(device));
         }
         self.touch();
     }

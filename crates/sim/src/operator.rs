@@ -15,7 +15,7 @@ use crate::api::{
     Problem, ScanAnswer, ScanRequest, SessionView,
 };
 use crate::door::{Door, RefuseAnswer, RefuseRequest};
-use crate::events::{Event, EventKind};
+use crate::events::{Entry, Event, EventKind};
 use crate::faults::FaultRequest;
 use crate::hub::Hub;
 use crate::link::LinkId;
@@ -88,11 +88,11 @@ impl Operator {
 
     /// Waits until the client of this connection is linked.
     async fn linked(&self, link: LinkId, seen: u64, limit: Duration) -> Result<ScanAnswer, Problem> {
-        let outcome = |event: &&Event| {
+        let outcome = |event: &&Entry| {
             let ends = matches!(event.kind, EventKind::Pair | EventKind::PairRefused | EventKind::Disconnect);
             ends && event.link == Some(link)
         };
-        let find = |new: u64| self.hub.with(|world| world.events.since(new.max(seen)).find(outcome).cloned());
+        let find = |new: u64| self.hub.with(|world| world.events.since(new.max(seen)).find(outcome).map(Entry::event));
         let Some(event) = self.until(find, limit).await else {
             return Err(Problem::timeout("the device was not linked: the client did not answer in time"));
         };

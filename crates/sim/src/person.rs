@@ -37,8 +37,8 @@ pub struct Person {
     /// A ban that may be in force.
     #[serde(default)]
     pub banned: Option<Ban>,
-    /// The linked devices.
-    pub devices: BTreeMap<u16, Device>,
+    /// The linked devices. Boxed, as a map has room for eleven where most people have one.
+    pub devices: BTreeMap<u16, Box<Device>>,
 }
 
 impl Person {

@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::api::{AccountView, CountersView, DeviceView, EventQuery, Problem, SessionView};
 use crate::counters::Tally;
-use crate::events::Event;
+use crate::events::{Entry, Event};
 use crate::messages::SentMessage;
 use crate::world::World;
 
@@ -51,7 +51,7 @@ impl World {
     /// The phones that have, or had, linked devices.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountView> {
-        let device = |(address, device): (Address, &crate::person::Device)| DeviceView {
+        let device = |(address, device): (Address, &Box<crate::person::Device>)| DeviceView {
             lid: address.lid_jid().to_string(),
             pre_keys: device.one_time_keys.len(),
             pending: device.queue.messages(),
@@ -92,9 +92,9 @@ impl World {
     /// # Errors
     /// When the query names nobody.
     pub fn matching_events(&self, query: &EventQuery) -> Result<Vec<Event>, Problem> {
-        let found: Vec<&Event> = self.matching(query)?.collect();
+        let found: Vec<&Entry> = self.matching(query)?.collect();
         let skipped = query.last.map_or(0, |last| found.len().saturating_sub(last));
-        Ok(found.into_iter().skip(skipped).cloned().collect())
+        Ok(found.into_iter().skip(skipped).map(Entry::event).collect())
     }
 
     /// The oldest event that a query means.
@@ -102,15 +102,15 @@ impl World {
     /// # Errors
     /// When the query names nobody.
     pub fn first_event(&self, query: &EventQuery) -> Result<Option<Event>, Problem> {
-        Ok(self.matching(query)?.next().cloned())
+        Ok(self.matching(query)?.next().map(Entry::event))
     }
 
-    fn matching(&self, query: &EventQuery) -> Result<impl Iterator<Item = &Event>, Problem> {
+    fn matching(&self, query: &EventQuery) -> Result<impl Iterator<Item = &Entry>, Problem> {
         let filter = self.filter(query.jid.as_deref())?;
         let kind = query.kind;
         let concerns =
-            move |event: &Event, filter: &JidFilter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid));
-        let meant = move |event: &&Event| {
+            move |event: &Entry, filter: &JidFilter| event.jid.as_ref().is_some_and(|jid| filter.matches(jid));
+        let meant = move |event: &&Entry| {
             kind.is_none_or(|kind| kind == event.kind) && filter.as_ref().is_none_or(|filter| concerns(event, filter))
         };
         Ok(self.events.since(query.since.unwrap_or(0)).filter(meant))

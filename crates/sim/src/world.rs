@@ -240,7 +240,7 @@ impl World {
     }
 
     pub(crate) fn device(&mut self, address: &Address) -> Option<&mut Device> {
-        self.people.get_mut(&address.phone)?.devices.get_mut(&address.device)
+        self.people.get_mut(&address.phone)?.devices.get_mut(&address.device).map(Box::as_mut)
     }
 
     /// Who a JID means: by number, or by the hidden identity of somebody who is known already.
@@ -291,7 +291,7 @@ impl World {
     }
 
     pub(crate) fn log(&mut self, kind: EventKind, jid: Option<Address>, link: Option<LinkId>, detail: Value) {
-        self.events.push(self.now, kind, jid, link, detail);
+        self.events.push(self.now, kind, jid, link, &detail);
     }
 
     pub(crate) fn touch(&mut self) {

@@ -63,7 +63,7 @@ impl World {
     fn device_list(&mut self, phone: &Phone) -> Option<Node> {
         let person = self.people.get(phone)?;
         let phone_itself = NodeBuilder::new("device").attr("id", 0_u8).build();
-        let companion = |(number, device): (&u16, &crate::person::Device)| {
+        let companion = |(number, device): (&u16, &Box<crate::person::Device>)| {
             NodeBuilder::new("device").attr("id", *number).attr("key-index", device.key_index).build()
         };
         let devices = std::iter::once(phone_itself).chain(person.devices.iter().map(companion));

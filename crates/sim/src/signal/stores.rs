@@ -76,9 +76,9 @@ impl IdentityKeyStore for Identities {
     }
 }
 
-/// Sessions with devices, by their address.
+/// Sessions with devices, by their address. Boxed, as a map has room for eleven where most people have one.
 #[derive(Clone, Default)]
-pub(super) struct Sessions(BTreeMap<String, SessionRecord>);
+pub(super) struct Sessions(BTreeMap<String, Box<SessionRecord>>);
 
 impl Sessions {
     pub(super) fn remove(&mut self, address: &ProtocolAddress) {
@@ -89,7 +89,7 @@ impl Sessions {
 #[async_trait]
 impl SessionStore for Sessions {
     async fn load_session(&self, address: &ProtocolAddress) -> Result<Option<SessionRecord>> {
-        Ok(self.0.get(address.as_str()).cloned())
+        Ok(self.0.get(address.as_str()).map(|record| (**record).clone()))
     }
 
     async fn has_session(&self, address: &ProtocolAddress) -> Result<bool> {
@@ -97,7 +97,7 @@ impl SessionStore for Sessions {
     }
 
     async fn store_session(&mut self, address: &ProtocolAddress, record: SessionRecord) -> Result<()> {
-        self.0.insert(address.as_str().to_owned(), record);
+        self.0.insert(address.as_str().to_owned(), Box::new(record));
         Ok(())
     }
 }
@@ -233,7 +233,7 @@ impl<'de> Deserialize<'de> for Sessions {
         let saved = BTreeMap::<String, Blob>::deserialize(deserializer)?;
         let records = saved
             .into_iter()
-            .map(|(name, blob)| Ok((name, SessionRecord::deserialize(&blob.0).map_err(D::Error::custom)?)));
+            .map(|(name, blob)| Ok((name, Box::new(SessionRecord::deserialize(&blob.0).map_err(D::Error::custom)?))));
         records.collect::<std::result::Result<_, _>>().map(Self)
     }
 }
