@@ -71,7 +71,12 @@ impl World {
         let kind = attr(node, "type");
         let about = jid_attr(node, "to").and_then(|jid| Some((self.resolve(&jid)?.phone, jid.to_non_ad())));
         match kind.as_deref() {
-            None | Some("available" | "unavailable") => {
+            // A new name alone says nothing about who is there.
+            None => {
+                let detail = json!({ "state": null, "name": attr(node, "name") });
+                self.log(EventKind::Presence, Some(address.clone()), Some(id), detail);
+            }
+            Some("available" | "unavailable") => {
                 let available = kind.as_deref() != Some("unavailable");
                 if let Some(link) = self.links.get_mut(&id) {
                     link.available = available;

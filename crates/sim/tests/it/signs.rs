@@ -118,6 +118,10 @@ async fn what_a_device_says_of_itself_is_shown_and_told_and_ends_with_its_connec
     assert_eq!(attr(&unknown, "last").as_deref(), Some("deny"));
 
     let mut link = client.log_in(&simulator).await;
+    // A new name alone is told to nobody.
+    link.send(&NodeBuilder::new("presence").attr("name", "Shop").build()).await;
+    link.ping().await;
+    others.ping().await;
     send_presence(&mut link, "available", None).await;
     assert_eq!(attr(&others.next_tagged("presence").await, "type"), None);
     let said = simulator.events(&EventQuery { kind: Some(EventKind::Presence), ..EventQuery::default() }).unwrap();
