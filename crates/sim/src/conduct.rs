@@ -6,7 +6,7 @@ use crate::world::{Effect, World};
 /// What lasts of the faults of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conduct {
-    /// The server reads and writes nothing.
+    /// The server reads on, and writes nothing.
     pub silent: bool,
     /// The server neither reads nor writes.
     pub stalled: bool,

@@ -90,6 +90,7 @@ impl Action {
             Self::Delay { ms } if *ms > LONGEST_DELAY => {
                 Err(Problem::bad_request(format!("a delay is at most {LONGEST_DELAY} ms, not {ms}")))
             }
+            Self::Ban { seconds, .. } => ban::check(*seconds),
             Self::WsClose { code: Some(code) } if !CloseCode::from(*code).is_allowed() => {
                 Err(Problem::bad_request(format!("a close frame must not carry the code {code}")))
             }
@@ -105,7 +106,6 @@ impl Action {
             | Self::Replaced
             | Self::StreamError { .. }
             | Self::Failure { .. }
-            | Self::Ban { .. }
             | Self::Clear => Ok(()),
         }
     }
@@ -150,9 +150,6 @@ impl World {
                 if address.device == 0 { Target::Person(address) } else { Target::Device(address) }
             }
         };
-        if let Action::Ban { seconds, .. } = request.action {
-            ban::check(seconds)?;
-        }
         let links: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| target.strikes(link)).map(|(id, _)| *id).collect();
         let devices = self.marked(&target);

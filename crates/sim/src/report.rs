@@ -51,7 +51,7 @@ impl World {
     /// The phones that have, or had, linked devices.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountView> {
-        let device = |(address, device): (Address, &Box<crate::person::Device>)| DeviceView {
+        let device = |(address, device): (Address, &crate::person::Device)| DeviceView {
             lid: address.lid_jid().to_string(),
             pre_keys: device.one_time_keys.len(),
             pending: device.queue.messages(),
@@ -64,7 +64,7 @@ impl World {
             phone: person.phone.to_string(),
             jid: person.phone.jid().to_string(),
             lid: person.phone.lid_jid().to_string(),
-            devices: person.linked().zip(person.devices.values()).map(device).collect(),
+            devices: person.linked().zip(person.devices.values().map(Box::as_ref)).map(device).collect(),
         };
         self.people.values().filter(|person| person.ever_linked()).map(account).collect()
     }

@@ -63,10 +63,10 @@ impl World {
     fn device_list(&mut self, phone: &Phone) -> Option<Node> {
         let person = self.people.get(phone)?;
         let phone_itself = NodeBuilder::new("device").attr("id", 0_u8).build();
-        let companion = |(number, device): (&u16, &Box<crate::person::Device>)| {
+        let companions = person.devices.iter().map(|(number, device)| {
             NodeBuilder::new("device").attr("id", *number).attr("key-index", device.key_index).build()
-        };
-        let devices = std::iter::once(phone_itself).chain(person.devices.iter().map(companion));
+        });
+        let devices = std::iter::once(phone_itself).chain(companions);
         let list = NodeBuilder::new("device-list").children(devices).build();
         // Without the signed list, clients ignore all devices but the phone.
         let signed = key_index_list(person, self.now, &mut self.rng).ok()?;

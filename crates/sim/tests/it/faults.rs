@@ -51,9 +51,8 @@ async fn a_websocket_close_has_the_code_that_was_asked_for() {
         let before = simulator.last_event();
         assert_eq!(fault(&simulator, Action::WsClose { code: asked }).await, 1);
         let code = loop {
-            match link.socket.next().await.unwrap().unwrap() {
-                Message::Close(frame) => break u16::from(frame.unwrap().code),
-                _ => {}
+            if let Message::Close(frame) = link.socket.next().await.unwrap().unwrap() {
+                break u16::from(frame.unwrap().code);
             }
         };
         assert_eq!(code, seen);
