@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use wacore_binary::{Jid, Server};
 use wacore_libsignal::protocol::ProtocolAddress;
 
@@ -124,6 +126,14 @@ impl<'de> Deserialize<'de> for Address {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+impl PartialSchema for Address {
+    fn schema() -> RefOr<Schema> {
+        String::schema()
+    }
+}
+
+impl ToSchema for Address {}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::address::{Address, Phone};
 use crate::api::Problem;
@@ -19,7 +20,7 @@ const MOST_DEVICES: usize = 10_000;
 const MOST_KEYS: usize = 1000;
 
 /// `POST /adopt`: devices to be linked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdoptRequest {
     /// The devices, in the order of the answer.
@@ -27,16 +28,18 @@ pub struct AdoptRequest {
 }
 
 /// The public keys of a device, in base64.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdoptDevice {
     /// The phone that links it; a new one when absent.
     pub phone: Option<String>,
     /// The Noise static key.
     #[serde(with = "encoding::key")]
+    #[schema(value_type = String, format = Byte)]
     pub noise_pub: [u8; 32],
     /// The Signal identity.
     #[serde(with = "encoding::key")]
+    #[schema(value_type = String, format = Byte)]
     pub identity_pub: [u8; 32],
     /// The Signal registration number.
     pub registration_id: u32,
@@ -48,7 +51,7 @@ pub struct AdoptDevice {
 }
 
 /// What became of a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopted {
     /// Its JID.
@@ -60,7 +63,7 @@ pub struct Adopted {
 }
 
 /// The devices that were linked, in the order of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptAnswer {
     /// The devices.

@@ -5,6 +5,7 @@ pub mod signs;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::address::Address;
 use crate::counters::Tally;
@@ -51,7 +52,7 @@ impl From<SignalError> for Problem {
 }
 
 /// `POST /scan`: a phone scans a QR code.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScanRequest {
     /// The text of the QR code.
@@ -64,7 +65,7 @@ pub struct ScanRequest {
 }
 
 /// `POST /pairing-code`: somebody types a code on a phone.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PairingCodeRequest {
     /// The phone.
@@ -74,7 +75,7 @@ pub struct PairingCodeRequest {
 }
 
 /// The device that was linked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanAnswer {
     /// Its JID.
@@ -84,7 +85,7 @@ pub struct ScanAnswer {
 }
 
 /// `POST /message`: a person writes to an account.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MessageRequest {
     /// Who writes: a phone number or JID.
@@ -101,7 +102,7 @@ pub struct MessageRequest {
 }
 
 /// The message that was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageAnswer {
     /// Its id.
@@ -120,7 +121,7 @@ pub struct FaultAnswer {
 }
 
 /// `GET /health`: where everything is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The address for clients.
@@ -132,7 +133,7 @@ pub struct Health {
 }
 
 /// A connection that its client has not closed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionView {
     /// Its number.
@@ -162,7 +163,7 @@ pub struct SessionView {
 }
 
 /// A phone that has, or had, linked devices.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountView {
     /// The number.
@@ -176,7 +177,7 @@ pub struct AccountView {
 }
 
 /// A linked device.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceView {
     /// Its JID.
@@ -196,7 +197,7 @@ pub struct DeviceView {
 }
 
 /// `GET /counters`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CountersView {
     /// What was counted.
@@ -209,8 +210,9 @@ pub struct CountersView {
 }
 
 /// `GET /events` and `GET /wait`: which events.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct EventQuery {
     /// Only events after this number.
     pub since: Option<u64>,

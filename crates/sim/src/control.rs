@@ -9,6 +9,9 @@ use std::net::TcpListener;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 
+use utoipa::OpenApi as _;
+use utoipa_actix_web::AppExt as _;
+
 use crate::operator::Operator;
 
 /// Largest body of a request.
@@ -31,8 +34,12 @@ impl ControlServer {
 /// When the listener cannot be used.
 pub fn serve(listener: TcpListener, operator: Operator) -> io::Result<ControlServer> {
     let app = move || {
-        App::new()
-            .app_data(web::Data::new(operator.clone()))
+        let (app, document) = App::new()
+            .into_utoipa_app()
+            .openapi(routes::Document::openapi())
+            .configure(routes::configure)
+            .split_for_parts();
+        app.app_data(web::Data::new(operator.clone()))
             .app_data(
                 web::JsonConfig::default()
                     .limit(LARGEST_BODY)
@@ -40,7 +47,7 @@ pub fn serve(listener: TcpListener, operator: Operator) -> io::Result<ControlSer
                     .error_handler(|error, _| answers::unreadable(&error)),
             )
             .app_data(web::QueryConfig::default().error_handler(|error, _| answers::unreadable(&error)))
-            .configure(routes::configure)
+            .route("/openapi.json", web::get().to(move || answers::document(document.clone())))
             .default_service(web::to(answers::no_such_route))
     };
     let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run();

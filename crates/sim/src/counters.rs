@@ -1,9 +1,10 @@
 //! What is counted for each device.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The counts of one device, or of several together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Tally {
     /// Connections that this device opened.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::http::StatusCode;
+use utoipa::ToSchema;
 
 use crate::api::Problem;
 
@@ -13,7 +14,7 @@ const LONGEST: f64 = 3600.0;
 const ORDERS: usize = 8;
 
 /// `POST /refuse`: new connections are refused for a while. Those that are open live on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefuseRequest {
     /// For how long; 0 ends a refusal.
@@ -27,7 +28,7 @@ pub struct RefuseRequest {
 }
 
 /// How new connections are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefuseMode {
     /// Nobody listens: the system refuses the connection.
@@ -41,7 +42,7 @@ pub enum RefuseMode {
 }
 
 /// How new connections are met from now on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefuseAnswer {
     /// The way in which they are refused, if they are.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use utoipa::ToSchema;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::address::{Address, Phone};
@@ -20,7 +21,7 @@ use crate::world::{Closing, Effect, World};
 const NORMAL_CLOSE: u16 = 1000;
 
 /// A fault, and whom it strikes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FaultRequest {
     /// A JID (with or without device), a phone number, `open` (every logged-in connection) or `all`.
@@ -31,7 +32,7 @@ pub struct FaultRequest {
 }
 
 /// What can go wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// The connection is reset.

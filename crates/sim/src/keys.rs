@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha1::{Digest as _, Sha1};
+use utoipa::ToSchema;
 use wacore_libsignal::protocol::{DeviceId, IdentityKey, PreKeyBundle, PublicKey, SignalProtocolError};
 
 use crate::encoding;
@@ -13,27 +14,30 @@ pub const KEY_TYPE: u8 = 5;
 const POOL_ENTRY_BYTES: usize = 36;
 
 /// A signed prekey.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SignedKey {
     /// Its number.
     pub id: u32,
     /// The public key.
     #[serde(with = "encoding::key")]
+    #[schema(value_type = String, format = Byte)]
     pub value: [u8; 32],
     /// The identity's signature over it.
     #[serde(with = "encoding::bytes")]
+    #[schema(value_type = String, format = Byte)]
     pub signature: Vec<u8>,
 }
 
 /// A one-time prekey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OneTimeKey {
     /// Its number.
     pub id: u32,
     /// The public key.
     #[serde(with = "encoding::key")]
+    #[schema(value_type = String, format = Byte)]
     pub value: [u8; 32],
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wacore_binary::Jid;
 
 use crate::address::{Address, Phone};
@@ -12,7 +13,7 @@ use crate::noise::Pattern;
 use crate::pairing::{Registration, Signing};
 
 /// Names a connection for as long as the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
 pub struct LinkId(pub u64);
 

@@ -1,6 +1,7 @@
 //! People reading what devices sent them, which they say when they are asked to.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::address::Address;
@@ -14,7 +15,7 @@ use crate::world::World;
 const MOST_IDS: usize = 256;
 
 /// What a person did with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reading {
     /// Their phone got it, which it also says of its own accord.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::address::Address;
 use crate::api::Problem;
@@ -15,7 +16,7 @@ const REFERENCES: u8 = 6;
 pub(crate) const LONGEST_DELAY: u64 = 600_000;
 
 /// How the server behaves. They are conditions of a test and not kept in the state file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rules {
     /// New connections are accepted, and then never hear anything.
@@ -35,7 +36,7 @@ pub struct Rules {
 }
 
 /// How late the steps of a login come, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Slow {
     /// The answer to the WebSocket's upgrade.
@@ -47,7 +48,7 @@ pub struct Slow {
 }
 
 /// A refusal of logins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoginFailure {
     /// The code that the client is told.

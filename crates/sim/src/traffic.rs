@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
 
 use crate::address::{Address, Phone};
 use crate::api::Problem;
@@ -25,7 +26,7 @@ const MOST_CONTACTS: u32 = 10_000;
 const FIRST_CONTACT: u64 = 5_511_700_000_000;
 
 /// `POST /traffic`: a load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TrafficRequest {
     /// What decides who writes to whom.
@@ -49,7 +50,7 @@ impl Default for TrafficRequest {
 }
 
 /// How far a load has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficView {
     /// Whether it goes on.

@@ -1,11 +1,12 @@
 //! The words about groups.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::groups::{Addressing, GroupId, Role};
 
 /// `POST /group`: people make a group.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupRequest {
     /// What it is called.
@@ -22,7 +23,7 @@ pub struct GroupRequest {
 }
 
 /// The group that was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupAnswer {
     /// Its JID.
@@ -30,7 +31,7 @@ pub struct GroupAnswer {
 }
 
 /// `GET /groups`: a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupView {
     /// Its JID.
@@ -48,7 +49,7 @@ pub struct GroupView {
 }
 
 /// Somebody in a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberView {
     /// The person's JID.

@@ -1,12 +1,13 @@
 //! The words about signs of life: receipts, presence, pings, and what devices are told to look at again.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::presence::State;
 use crate::reading::Reading;
 
 /// `POST /receipt`: a person got, read or played what a device sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReceiptRequest {
     /// Who read: a phone number or JID.
@@ -23,7 +24,7 @@ pub struct ReceiptRequest {
 }
 
 /// The receipt that was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptAnswer {
     /// For which messages.
@@ -33,7 +34,7 @@ pub struct ReceiptAnswer {
 }
 
 /// `POST /presence`: a person comes, goes or types.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PresenceRequest {
     /// Who: a phone number or JID.
@@ -47,7 +48,7 @@ pub struct PresenceRequest {
 }
 
 /// `POST /dirty`: devices are told that something changed while they did not look.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirtyRequest {
     /// Whose devices: a phone number, or the JID of an account or of one device.
@@ -58,7 +59,7 @@ pub struct DirtyRequest {
 }
 
 /// `POST /ping`: the server asks devices whether they are there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PingRequest {
     /// Whose devices: a phone number, or the JID of an account or of one device.
@@ -66,7 +67,7 @@ pub struct PingRequest {
 }
 
 /// How many devices or connections it concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HitAnswer {
     /// How many.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
+use utoipa::openapi::OpenApi;
 
 use crate::api::Problem;
 
@@ -26,9 +27,14 @@ pub(super) fn unreadable(error: &impl Display) -> actix_web::Error {
 /// The answer to a path that does not exist.
 pub(super) async fn no_such_route(request: HttpRequest) -> HttpResponse {
     Problem::not_found(format!(
-        "there is no {} {} here; see GET /health for what there is",
+        "there is no {} {} here; see GET /openapi.json for what there is",
         request.method(),
         request.path()
     ))
     .error_response()
+}
+
+/// The description of everything that can be asked.
+pub(super) async fn document(document: OpenApi) -> HttpResponse {
+    HttpResponse::Ok().json(document)
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::client::{Client, Link};
 
-async fn call(simulator: &Simulator, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn call(simulator: &Simulator, method: &str, path: &str, body: &str) -> (u16, Value) {
     let authority = simulator.control_url().strip_prefix("http://").unwrap();
     let mut tcp = TcpStream::connect(authority).await.unwrap();
     let length = body.len();

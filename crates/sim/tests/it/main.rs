@@ -5,6 +5,7 @@
 mod adoption;
 mod client;
 mod control;
+mod description;
 mod faults;
 mod groups;
 mod linking;
