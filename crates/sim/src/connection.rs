@@ -76,7 +76,7 @@ struct Connection {
 /// Something to be sent.
 enum Saying {
     Bytes(Vec<u8>),
-    Stanza(Node),
+    Stanza(Box<Node>),
     Garbage,
     Close(Closing),
 }

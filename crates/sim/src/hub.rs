@@ -17,8 +17,8 @@ use crate::world::{Closing, Effect, World};
 /// An order to the task that serves a connection.
 #[derive(Debug)]
 pub enum Command {
-    /// Send a stanza.
-    Send(Node),
+    /// Send a stanza. Boxed, as each connection has room for a block of orders.
+    Send(Box<Node>),
     /// End the connection.
     Close(Closing),
     /// Treat the client like this from now on.
@@ -112,7 +112,7 @@ impl Hub {
         let links = lock(&self.links);
         for effect in effects {
             let (id, command) = match effect {
-                Effect::Send(id, node) => (id, Command::Send(node)),
+                Effect::Send(id, node) => (id, Command::Send(Box::new(node))),
                 Effect::Close(id, closing) => (id, Command::Close(closing)),
                 Effect::Treat(id, conduct) => (id, Command::Treat(conduct)),
                 Effect::Hold(id, ms) => (id, Command::Hold(Duration::from_millis(ms))),
