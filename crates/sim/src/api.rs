@@ -128,6 +128,11 @@ pub struct Health {
     pub ws: String,
     /// The address of the control interface.
     pub control: String,
+    /// The address to which files are uploaded.
+    pub media: String,
+    /// The certificate of the authority that clients have to trust, if they speak TLS: a PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// The key that signs the certificate chain, in hexadecimal.
     pub root_public_key: String,
 }

@@ -25,6 +25,7 @@ use crate::late::Late;
 use crate::link::LinkId;
 use crate::noise::Responder;
 use crate::peer::{Watch, end_of};
+use crate::tls::Transport;
 use crate::upgrade;
 use crate::wire::{End, Unread, Wire};
 use crate::world::Closing;
@@ -35,11 +36,14 @@ const CLOSE_UNDER_WAY: Duration = Duration::from_secs(1);
 const GARBAGE: usize = 64;
 
 /// Serves a connection until its client closes it.
-pub async fn serve(tcp: TcpStream, hub: Arc<Hub>) {
+pub async fn serve(tcp: TcpStream, transport: Transport, hub: Arc<Hub>) {
     // Small stanzas must not wait for each other.
     let _ = tcp.set_nodelay(true);
     let late = Duration::from_millis(hub.with(|world| world.rules.slow.upgrade_ms));
-    let Some(socket) = upgrade::accept(Wire::new(tcp), late).await else {
+    let Some(socket) = transport.accept(tcp).await else {
+        return;
+    };
+    let Some(socket) = upgrade::accept(Wire::new(socket), late).await else {
         return;
     };
     let Opening { id, orders, responder, rng } = hub.open();

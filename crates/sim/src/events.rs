@@ -84,6 +84,12 @@ pub enum EventKind {
     Refusing,
     /// New connections are accepted again.
     Accepting,
+    /// A file was uploaded.
+    MediaUploaded,
+    /// A file was downloaded.
+    MediaDownloaded,
+    /// A request for a file was refused.
+    MediaRefused,
     /// The server has a new static key.
     StaticRotated,
     /// A connection sent something that cannot be understood.

@@ -35,6 +35,7 @@ impl World {
             ("encrypt", "get") => self.keys_get(address, node),
             ("usync", _) => self.usync(node),
             ("w:sync:app:state", _) => app_state::sync(node),
+            ("w:m", _) => self.media_conn(node),
             ("privacy", "get") => settings::privacy(node),
             ("abt", _) => settings::props(node),
             ("blocklist", _) => settings::blocklist(node),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Parser;
 use holdfast_sim::{Options, Simulator};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,12 @@ struct Arguments {
     /// Where it is controlled over HTTP; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7301")]
     control: SocketAddr,
+    /// Where clients upload and download files; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    media: SocketAddr,
+    /// Speak TLS to clients; the certificate of the authority that they have to trust is written to this file
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
     /// Keeps keys, accounts, queues and sessions over a restart
     #[arg(long)]
     state: Option<PathBuf>,
@@ -30,13 +37,14 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { listen, control, state, seed } = Arguments::parse();
+    let Arguments { listen, control, media, tls, state, seed } = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    raise_file_limit();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let simulator = Simulator::start(Options { listen, control, state, seed }).await?;
+    let simulator = Simulator::start(Options { listen, control, media, tls, state, seed }).await?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(simulator.health())?)?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -44,4 +52,12 @@ async fn main() -> anyhow::Result<()> {
     }
     simulator.stop().await?;
     Ok(())
+}
+
+/// A connection takes a handle, and the usual limit is lower than a fleet.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

@@ -19,6 +19,7 @@ use crate::events::{Entry, Event, EventKind};
 use crate::faults::FaultRequest;
 use crate::hub::Hub;
 use crate::link::LinkId;
+use crate::media::{ExpireAnswer, ExpireRequest, MediaView};
 use crate::messages::SentMessage;
 use crate::pairing::code::{self, TypedCode};
 use crate::rules::Rules;
@@ -199,6 +200,18 @@ impl Operator {
             let rules = world.rules.changed(changes)?;
             world.set_rules(rules).map(|()| world.rules.clone())
         })
+    }
+
+    /// The files that can be downloaded, oldest first.
+    #[must_use]
+    pub fn media(&self) -> Vec<MediaView> {
+        self.hub.with(|world| world.media_files())
+    }
+
+    /// Lets the token expire with which clients upload, or all files.
+    #[must_use]
+    pub fn expire_media(&self, request: ExpireRequest) -> ExpireAnswer {
+        self.hub.with(|world| world.expire_media(request))
     }
 
     /// Replaces the static key of the server.

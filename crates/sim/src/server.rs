@@ -17,6 +17,8 @@ use crate::door::{DoorOrder, Refusal, RefuseMode};
 use crate::events::EventKind;
 use crate::hub::Hub;
 use crate::peer::Watch;
+use crate::socket::Socket;
+use crate::tls::Transport;
 use crate::upgrade;
 use crate::wire::Wire;
 
@@ -25,14 +27,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG: u32 = 1024;
 
 /// Accepts connections for ever; dropping the future ends them all.
-pub async fn accept(listener: TcpListener, address: SocketAddr, hub: Arc<Hub>, mut orders: mpsc::Receiver<DoorOrder>) {
+pub async fn accept(
+    listener: TcpListener,
+    address: SocketAddr,
+    transport: Transport,
+    hub: Arc<Hub>,
+    mut orders: mpsc::Receiver<DoorOrder>,
+) {
     let mut connections = JoinSet::new();
     let mut port = Port { address, state: PortState::Listening(listener) };
     let mut refusal: Option<(Refusal, Instant)> = None;
     loop {
         tokio::select! {
             accepted = port.accept() => match accepted {
-                Ok(tcp) => meet(tcp, refusal.map(|(refusal, _)| refusal), &hub, &mut connections),
+                Ok(tcp) => meet(tcp, &transport, refusal.map(|(refusal, _)| refusal), &hub, &mut connections),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(PAUSE).await;
@@ -64,16 +72,27 @@ pub async fn accept(listener: TcpListener, address: SocketAddr, hub: Arc<Hub>, m
     }
 }
 
-fn meet(tcp: TcpStream, refusal: Option<Refusal>, hub: &Arc<Hub>, connections: &mut JoinSet<()>) {
+fn meet(
+    tcp: TcpStream,
+    transport: &Transport,
+    refusal: Option<Refusal>,
+    hub: &Arc<Hub>,
+    connections: &mut JoinSet<()>,
+) {
     let Some(Refusal { mode, status, .. }) = refusal else {
-        connections.spawn(connection::serve(tcp, hub.clone()));
+        connections.spawn(connection::serve(tcp, transport.clone(), hub.clone()));
         return;
     };
     match mode {
         // One that was accepted just before the port was closed.
-        RefuseMode::Listen | RefuseMode::Rst => Wire::new(tcp).reset_on_drop(),
+        RefuseMode::Listen | RefuseMode::Rst => Wire::new(Socket::Plain(tcp)).reset_on_drop(),
         RefuseMode::Http => {
-            connections.spawn(upgrade::refuse(Wire::new(tcp), status));
+            let transport = transport.clone();
+            connections.spawn(async move {
+                if let Some(socket) = transport.accept(tcp).await {
+                    upgrade::refuse(Wire::new(socket), status).await;
+                }
+            });
         }
         RefuseMode::Hang => {
             connections.spawn(hang(tcp));

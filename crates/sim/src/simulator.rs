@@ -17,10 +17,12 @@ use crate::control::{self, ControlServer};
 use crate::door::Door;
 use crate::encoding::hex;
 use crate::hub::Hub;
+use crate::media_host;
 use crate::operator::Operator;
 use crate::server;
 use crate::state_file::{self, StateError, StateFile};
 use crate::time::Clock;
+use crate::tls::{TlsError, Transport};
 use crate::world::World;
 
 /// The path that clients ask for; any other works as well.
@@ -33,6 +35,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// For the control interface. Port 0 takes a free one.
     pub control: SocketAddr,
+    /// For files that clients upload and download. Port 0 takes a free one.
+    pub media: SocketAddr,
+    /// Speak TLS to clients, and write the certificate of the authority that they have to trust to this file.
+    pub tls: Option<PathBuf>,
     /// The file that keeps everything over a restart.
     pub state: Option<PathBuf>,
     /// Makes runs repeatable: all keys, numbers and ids follow from the seed, and the time from what happens. Not together
@@ -43,7 +49,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { listen: free, control: free, state: None, seed: None }
+        Self { listen: free, control: free, media: free, tls: None, state: None, seed: None }
     }
 }
 
@@ -59,6 +65,9 @@ pub enum StartError {
     /// The state file cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// There is no TLS to be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A run cannot both begin afresh and go on.
     #[error("a seed makes a run that begins the same each time; leave out either the seed or the state file")]
     SeedWithState,
@@ -82,8 +91,8 @@ impl Simulator {
     /// # Errors
     /// When an address or the state file cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listen, control, state, seed } = options;
-        if let Some(address) = [listen, control].into_iter().find(|address| !server::is_loopback(address)) {
+        let Options { listen, control, media, tls, state, seed } = options;
+        if let Some(address) = [listen, control, media].into_iter().find(|address| !server::is_loopback(address)) {
             return Err(StartError::NotLoopback(address));
         }
         if state.is_some() && seed.is_some() {
@@ -95,22 +104,29 @@ impl Simulator {
         let root = world.server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;
         let hub = Hub::new(world, clock);
 
-        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
-        let ws = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+        let (listener, ws) = listen_on(listen).await?;
+        let (media_listener, media) = listen_on(media).await?;
         let control_listener =
             std::net::TcpListener::bind(control).map_err(|error| StartError::Listen(control, error))?;
         let control_address = control_listener.local_addr().map_err(|error| StartError::Listen(control, error))?;
+        let transport = tls.as_deref().map(Transport::tls).transpose()?.unwrap_or_default();
         let health = Health {
-            ws: format!("ws://{ws}{WS_PATH}"),
+            ws: format!("{}://{ws}{WS_PATH}", transport.scheme("ws")),
             control: format!("http://{control_address}"),
+            media: format!("{}://{media}", transport.scheme("http")),
+            authority: tls.map(|file| file.display().to_string()),
             root_public_key: hex(&root),
         };
+        hub.with(|world| world.set_media_host(&transport.scheme("http"), &media.to_string()));
         let (door, door_orders) = Door::new();
         let operator = Operator::new(hub.clone(), health, door);
         let control = control::serve(control_listener, operator.clone())
             .map_err(|error| StartError::Listen(control_address, error))?;
 
-        let mut tasks = vec![tokio::spawn(server::accept(listener, ws, hub.clone(), door_orders))];
+        let mut tasks = vec![
+            tokio::spawn(server::accept(listener, ws, transport.clone(), hub.clone(), door_orders)),
+            tokio::spawn(media_host::accept(media_listener, transport, hub.clone())),
+        ];
         if let Some(file) = &state {
             file.save(&hub)?;
             tasks.push(tokio::spawn(state_file::keep(hub.clone(), file.clone())));
@@ -175,6 +191,13 @@ impl Drop for Simulator {
         self.operator.stop_traffic();
         self.control.stop();
     }
+}
+
+async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |error| StartError::Listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 fn world(state: Option<&StateFile>, seed: Option<u64>, clock: Clock) -> Result<World, StartError> {

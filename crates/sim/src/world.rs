@@ -22,6 +22,7 @@ use crate::events::{EventKind, EventLog};
 use crate::groups::{Group, GroupId};
 use crate::ledger::KeyLedger;
 use crate::link::{Link, LinkId, Stage};
+use crate::media::Media;
 use crate::messages::SentMessage;
 use crate::noise::Responder;
 use crate::person::{Device, Person};
@@ -78,6 +79,7 @@ pub struct World {
     pub(crate) tallies: BTreeMap<Address, Tally>,
     pub(crate) unattributed: Tally,
     pub(crate) ledger: KeyLedger,
+    pub(crate) media: Media,
     pub(crate) sent: Vec<SentMessage>,
     pub(crate) references: HashMap<String, LinkId>,
     pub(crate) retries: HashMap<(Address, String), u8>,
@@ -107,6 +109,7 @@ impl World {
             tallies: BTreeMap::new(),
             unattributed: Tally::default(),
             ledger: KeyLedger::default(),
+            media: Media::default(),
             sent: Vec::new(),
             references: HashMap::new(),
             retries: HashMap::new(),

@@ -16,6 +16,7 @@ use crate::api::{
 use crate::door::{RefuseAnswer, RefuseRequest};
 use crate::events::Event;
 use crate::faults::FaultRequest;
+use crate::media::{ExpireAnswer, ExpireRequest, MediaView};
 use crate::messages::SentMessage;
 use crate::operator::Operator;
 use crate::rules::Rules;
@@ -63,6 +64,8 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
         .service(start_traffic)
         .service(stop_traffic)
         .service(fault)
+        .service(media)
+        .service(expire_media)
         .service(rotate_static)
         .service(refuse)
         .service(rules)
@@ -222,6 +225,20 @@ async fn stop_traffic(operator: Data<Operator>) -> HttpResponse {
 #[post("/fault")]
 async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.fault(request.into_inner()).await?))
+}
+
+/// The files that can be downloaded.
+#[utoipa::path(responses((status = 200, body = Vec<MediaView>)))]
+#[get("/media")]
+async fn media(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.media())
+}
+
+/// Lets the token expire with which clients upload, or all files.
+#[utoipa::path(request_body = ExpireRequest, responses((status = 200, body = ExpireAnswer), (status = "4XX", body = Refusal)))]
+#[post("/media/expire")]
+async fn expire_media(operator: Data<Operator>, request: Json<ExpireRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.expire_media(*request)))
 }
 
 /// Replaces the static key of the server; connections live on.
