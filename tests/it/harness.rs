@@ -1,5 +1,6 @@
 //! What tests are made of: the engine as a process, a simulated WhatsApp, a receiver of webhooks, and patience.
 
+pub(crate) mod bare;
 pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod eventually;

@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod bare;
 mod harness;
 mod http;
 mod link;

@@ -8,11 +8,16 @@ use serde_json::Value;
 
 static PROVIDER: Once = Once::new();
 
-/// Makes an HTTP client.
-pub(crate) fn http() -> Client {
+/// Sets up the cryptography of TLS for this process, once.
+pub(crate) fn install_provider() {
     PROVIDER.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().expect("the provider is installed once");
     });
+}
+
+/// Makes an HTTP client.
+pub(crate) fn http() -> Client {
+    install_provider();
     Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().expect("an HTTP client")
 }
 
