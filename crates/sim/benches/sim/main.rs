@@ -69,8 +69,14 @@ struct Figures {
 }
 
 impl Figures {
-    fn kb_each(&self, sessions: usize) -> f64 {
-        self.idle.saturating_sub(self.at_start) as f64 / sessions as f64
+    /// What the connection of a device takes, in kB.
+    fn session(&self, sessions: usize) -> f64 {
+        self.idle.saturating_sub(self.known) as f64 / sessions as f64
+    }
+
+    /// What is known of a device, its keys above all, in kB.
+    fn account(&self, sessions: usize) -> f64 {
+        self.known.saturating_sub(self.at_start) as f64 / sessions as f64
     }
 
     fn core_share(&self) -> f64 {
@@ -81,7 +87,6 @@ impl Figures {
 fn report(arguments: &Arguments, simulator: &Figures, baseline: &Figures) -> anyhow::Result<()> {
     use std::io::Write as _;
     let sessions = arguments.sessions;
-    let each = |figures: &Figures| figures.kb_each(sessions);
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0 / sessions as f64;
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -94,9 +99,8 @@ fn report(arguments: &Arguments, simulator: &Figures, baseline: &Figures) -> any
         let ratio = if baseline > 0.0 { format!("{:.1}", simulator / baseline) } else { "-".to_owned() };
         writeln!(out, "{name:<44} {simulator:>12.decimals$} {baseline:>16.decimals$} {ratio:>8}")
     };
-    row("memory of an idle session, kB", each(simulator), each(baseline), 1)?;
-    let known = simulator.known.saturating_sub(simulator.at_start) as f64 / sessions as f64;
-    row("  of it the account, its keys and messages, kB", known, 0.0, 1)?;
+    row("memory of an idle session, kB", simulator.session(sessions), baseline.session(sessions), 1)?;
+    row("memory of its account and keys, kB", simulator.account(sessions), baseline.account(sessions), 1)?;
     row("login, ms of processor time", milliseconds(simulator.logins_cpu), milliseconds(baseline.logins_cpu), 2)?;
     row("login, ms by the clock", milliseconds(simulator.logins), milliseconds(baseline.logins), 2)?;
     row("idle fleet, % of a core", simulator.core_share() * 100.0, baseline.core_share() * 100.0, 1)?;

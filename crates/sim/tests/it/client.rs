@@ -1,5 +1,7 @@
 //! A client that does exactly what it is told, and checks the server's certificates like a client that was told the root.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,9 +13,12 @@ use holdfast_sim::codec::stanza::{attr, child_content, content, decode, encode, 
 use holdfast_sim::keys::{Bundle, OneTimeKey, SignedKey};
 use holdfast_sim::{ScanRequest, Simulator};
 use rand::rngs::StdRng;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::consts::{NOISE_PATTERN_XX, WA_CONN_HEADER};
 use wacore_binary::{Jid, Node};
@@ -336,14 +341,16 @@ pub(crate) fn bytes(pair: &KeyPair) -> [u8; 32] {
 }
 
 /// The server's Noise key, as a client remembers it from its first connection.
-pub(crate) fn static_key_in(state: &std::path::Path) -> [u8; 32] {
+pub(crate) fn static_key_in(state: &Path) -> [u8; 32] {
     let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(state).unwrap()).unwrap();
     let private = STANDARD.decode(saved["server"]["noise"].as_str().unwrap()).unwrap();
     PrivateKey::deserialize(&private).unwrap().public_key().unwrap().public_key_bytes().try_into().unwrap()
 }
 
 pub(crate) async fn connect(simulator: &Simulator) -> Socket {
-    tokio_tungstenite::connect_async(simulator.ws_url()).await.unwrap().0
+    let url = simulator.ws_url();
+    let connector = simulator.health().authority.as_deref().map(|file| Connector::Rustls(trusting(Path::new(file))));
+    tokio_tungstenite::connect_async_tls_with_config(url, None, true, connector).await.unwrap().0
 }
 
 async fn next_frame(socket: &mut Socket, frames: &mut Frames) -> Option<Vec<u8>> {
@@ -357,6 +364,15 @@ async fn next_frame(socket: &mut Socket, frames: &mut Frames) -> Option<Vec<u8>>
             Err(_) => return None,
         }
     }
+}
+
+/// What a client needs for TLS with a server whose authority is in this file.
+pub(crate) fn trusting(authority: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The server's side of a connection has no header.

@@ -28,7 +28,12 @@ async fn everything_about_a_client_can_be_read_over_http() {
     let (_, health) = call(&simulator, "GET", "/health", "").await;
     assert_eq!(
         health,
-        json!({ "ws": simulator.ws_url(), "control": simulator.control_url(), "rootPublicKey": simulator.root_public_key() })
+        json!({
+            "ws": simulator.ws_url(),
+            "control": simulator.control_url(),
+            "media": simulator.health().media,
+            "rootPublicKey": simulator.root_public_key(),
+        })
     );
 
     let client = Client::new();
