@@ -8,7 +8,7 @@ use wacore_binary::{Jid, Node};
 use waproto::whatsapp::Message;
 
 use crate::address::{Address, Phone};
-use crate::api::Problem;
+use crate::api::{MessageAnswer, MessageRequest, Problem};
 use crate::codec::stanza::{attr, content, jid_attr, key_id, leaf};
 use crate::delivery::Outgoing;
 use crate::events::EventKind;
@@ -51,6 +51,19 @@ pub(crate) struct Target {
 }
 
 impl World {
+    /// A person writes, to an account or in a group.
+    ///
+    /// # Errors
+    /// When a name is wrong, or nobody has a linked device that could get it.
+    pub fn message(&mut self, request: MessageRequest) -> Result<MessageAnswer, Problem> {
+        match request {
+            MessageRequest { group: Some(_), .. } => self.write_to_group(&request),
+            MessageRequest { from, to, text, id, group: None } => {
+                self.write(&from, &to, &text, id).map(|id| MessageAnswer { id, group: None })
+            }
+        }
+    }
+
     /// A person writes to an account: every linked device gets the message. Gives the message's id.
     ///
     /// # Errors

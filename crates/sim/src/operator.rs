@@ -131,15 +131,7 @@ impl Operator {
     /// When a name is wrong, or the account has no linked device.
     pub async fn message(&self, request: MessageRequest) -> Result<MessageAnswer, Problem> {
         // Encryption is short work, but not so short that it belongs on a task that others wait for.
-        self.apart(move |hub| {
-            hub.with(|world| match request {
-                MessageRequest { group: Some(_), .. } => world.write_to_group(&request),
-                MessageRequest { from, to, text, id, group: None } => {
-                    world.write(&from, &to, &text, id).map(|id| MessageAnswer { id, group: None })
-                }
-            })
-        })
-        .await
+        self.apart(move |hub| hub.with(|world| world.message(request))).await
     }
 
     /// Begins a load: people write to linked accounts.

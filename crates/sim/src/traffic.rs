@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use crate::address::{Address, Phone};
-use crate::api::Problem;
+use crate::api::groups::GroupRequest;
+use crate::api::{MessageRequest, Problem};
+use crate::groups::{GroupId, MOST_MEMBERS};
 use crate::hub::Hub;
 use crate::world::World;
 
@@ -39,13 +41,15 @@ pub struct TrafficRequest {
     pub per_second: f64,
     /// How many messages in all. It goes on until it is stopped when absent.
     pub messages: Option<u64>,
+    /// Whether half of the messages are written in a group of the account and those people.
+    pub groups: bool,
     /// Whether people answer what the accounts write to them while the load lasts.
     pub answers: bool,
 }
 
 impl Default for TrafficRequest {
     fn default() -> Self {
-        Self { seed: 0, to: None, contacts: 3, per_second: 10.0, messages: None, answers: false }
+        Self { seed: 0, to: None, contacts: 3, per_second: 10.0, messages: None, groups: false, answers: false }
     }
 }
 
@@ -75,6 +79,8 @@ pub struct Plan {
     rng: StdRng,
     next: u64,
     written_to: Vec<u64>,
+    /// The group of each account, if there are groups.
+    groups: Vec<GroupId>,
 }
 
 /// A message of a load.
@@ -84,6 +90,8 @@ pub struct Planned {
     pub from: Phone,
     /// To whom.
     pub to: Phone,
+    /// In which group, if in one.
+    pub group: Option<GroupId>,
     /// `traffic SEED #NUMBER` and which one to this account.
     pub text: String,
 }
@@ -93,7 +101,11 @@ impl Plan {
     #[must_use]
     pub fn new(accounts: Vec<Phone>, contacts: u32, seed: u64) -> Self {
         let written_to = vec![0; accounts.len()];
-        Self { accounts, contacts, seed, rng: StdRng::seed_from_u64(seed), next: 0, written_to }
+        Self { accounts, contacts, seed, rng: StdRng::seed_from_u64(seed), next: 0, written_to, groups: Vec::new() }
+    }
+
+    fn contact(number: u32) -> Option<Phone> {
+        Phone::parse(&(FIRST_CONTACT + u64::from(number)).to_string())
     }
 }
 
@@ -105,13 +117,15 @@ impl Iterator for Plan {
             return None;
         }
         let account = self.rng.random_range(0..self.accounts.len());
-        let contact = FIRST_CONTACT + u64::from(self.rng.random_range(0..self.contacts));
+        let from = Self::contact(self.rng.random_range(0..self.contacts))?;
+        let in_group = self.rng.random_bool(0.5);
         self.next += 1;
         self.written_to[account] += 1;
         let (number, which) = (self.next, self.written_to[account]);
         Some(Planned {
-            from: Phone::parse(&contact.to_string())?,
+            from,
             to: self.accounts[account].clone(),
+            group: self.groups.get(account).filter(|_| in_group).cloned(),
             text: format!("traffic {} #{number} ({which})", self.seed),
         })
     }
@@ -122,7 +136,7 @@ impl World {
     ///
     /// # Errors
     /// When a number is out of bounds, or names an account without a linked device.
-    pub fn plan_traffic(&self, request: &TrafficRequest) -> Result<Plan, Problem> {
+    pub fn plan_traffic(&mut self, request: &TrafficRequest) -> Result<Plan, Problem> {
         let wrong = |why: String| Err(Problem::bad_request(why));
         if !(request.per_second > 0.0 && request.per_second <= FASTEST) {
             return wrong(format!("perSecond lies above 0 and up to {FASTEST}, not at {}", request.per_second));
@@ -149,7 +163,25 @@ impl World {
         if accounts.is_empty() {
             return Err(Problem::conflict("nobody has a linked device that could get a message"));
         }
-        Ok(Plan::new(accounts, request.contacts, request.seed))
+        if request.groups && request.contacts >= MOST_MEMBERS as u32 {
+            return wrong(format!("a group has at most {MOST_MEMBERS} members, the account among them"));
+        }
+        let mut plan = Plan::new(accounts, request.contacts, request.seed);
+        if request.groups {
+            plan.groups = self.groups_of_load(&plan)?;
+        }
+        Ok(plan)
+    }
+
+    /// A group for each account of a load, made by the first of those who write to it.
+    fn groups_of_load(&mut self, plan: &Plan) -> Result<Vec<GroupId>, Problem> {
+        let people: Vec<String> = (0..plan.contacts).filter_map(Plan::contact).map(|phone| phone.to_string()).collect();
+        let group = |account: &Phone| GroupRequest {
+            subject: Some(format!("Traffic {} with {account}", plan.seed)),
+            participants: people.iter().cloned().chain([account.to_string()]).collect(),
+            ..GroupRequest::default()
+        };
+        plan.accounts.iter().map(|account| self.create_group(&group(account))).collect()
     }
 
     /// Somebody got a message from a device while people answer: so they do.
@@ -222,10 +254,11 @@ impl Traffic {
         for number in 0..count {
             // What is late is written at once, so that the pace holds on the whole.
             sleep_until(began + Duration::from_secs_f64(number as f64 / per_second)).await;
-            let Some(Planned { from, to, text }) = plan.next() else { break };
+            let Some(Planned { from, to, group, text }) = plan.next() else { break };
             let (writing, account) = (hub.clone(), to.to_string());
-            let written =
-                spawn_blocking(move || writing.with(|world| world.write(from.as_str(), to.as_str(), &text, None)));
+            let group = group.map(|group| group.to_string());
+            let request = MessageRequest { from: from.to_string(), to: account.clone(), text, id: None, group };
+            let written = spawn_blocking(move || writing.with(|world| world.message(request)));
             let problem = match written.await {
                 Ok(Ok(_)) => None,
                 Ok(Err(problem)) => Some(problem.sentence),

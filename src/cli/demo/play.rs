@@ -36,8 +36,12 @@ impl Play {
         for number in 1..=self.instances {
             timeout(PATIENCE, self.pair(number)).await.with_context(|| format!("{} did not pair", name(number)))??;
         }
-        let load =
-            TrafficRequest { per_second: f64::from(self.instances) / 3.0, answers: true, ..TrafficRequest::default() };
+        let load = TrafficRequest {
+            per_second: f64::from(self.instances) / 3.0,
+            groups: true,
+            answers: true,
+            ..TrafficRequest::default()
+        };
         self.simulator.start_traffic(&load)?;
         match self.ends_after {
             Some(time) => {
@@ -154,6 +158,9 @@ fn faults() -> Vec<(&'static str, Action)> {
         ("its connection is reset", Action::Rst),
         ("WhatsApp falls silent: the connection is there, and nothing comes", Action::Silent),
         ("WhatsApp ends the stream with 503", Action::StreamError { code: Some(503), conflict: None }),
+        ("a frame comes that cannot be decrypted", Action::Garbage),
         ("its connection is closed without a word", Action::Fin),
+        ("WhatsApp stops reading as well as writing", Action::Stall),
+        ("the WebSocket is closed with the code 1011", Action::WsClose { code: Some(1011) }),
     ]
 }

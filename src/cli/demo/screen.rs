@@ -116,7 +116,11 @@ async fn take(screen: web::Data<Screen>, envelope: web::Json<Value>) -> HttpResp
 }
 
 fn number(jid: &Value) -> &str {
-    jid.as_str().and_then(|jid| jid.split('@').next()).unwrap_or_default()
+    match jid.as_str().and_then(|jid| jid.split_once('@')) {
+        Some((_, "g.us")) => "in its group",
+        Some((number, _)) => number,
+        None => "somebody",
+    }
 }
 
 fn shown(message: &Value) -> &str {

@@ -1,5 +1,6 @@
 //! Loads, and runs that repeat themselves.
 
+use holdfast_sim::codec::stanza::attr;
 use holdfast_sim::{EventKind, EventQuery, Options, ScanRequest, Simulator, TrafficRequest};
 use rand::rngs::StdRng;
 
@@ -41,6 +42,24 @@ async fn a_load_writes_to_every_account_and_counts_what_it_wrote() {
 }
 
 #[tokio::test]
+async fn half_of_a_load_is_written_in_groups_where_that_is_asked_for() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut client = Client::new();
+    client.pair(&simulator, PHONE).await;
+    let mut link = client.log_in(&simulator).await;
+    let request = TrafficRequest { per_second: 1000.0, messages: Some(30), groups: true, ..TrafficRequest::default() };
+    simulator.start_traffic(&request).unwrap();
+    let mut in_group = 0;
+    for _ in 0..30 {
+        let from = attr(&link.next_tagged("message").await, "from").unwrap();
+        in_group += usize::from(from.ends_with("@g.us"));
+    }
+    assert!((5..=25).contains(&in_group), "{in_group} of 30");
+    let groups = simulator.groups();
+    assert_eq!((groups.len(), groups[0].participants.len()), (1, 4));
+}
+
+#[tokio::test]
 async fn one_load_at_a_time_until_it_is_stopped_and_wrong_numbers_are_refused() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let request = TrafficRequest::default();
@@ -75,7 +94,7 @@ async fn people_answer_while_a_load_asks_them_to() {
     let sealed = signal.seal(&contact, &text("how are you?"), &mut rand::make_rng::<StdRng>()).unwrap();
     link.send(&message("M1", &contact, sealed.kind, &sealed.bytes)).await;
     let answer = link.next_tagged("message").await;
-    assert_eq!(holdfast_sim::codec::stanza::attr(&answer, "from").unwrap(), contact.jid().to_string());
+    assert_eq!(attr(&answer, "from").unwrap(), contact.jid().to_string());
 }
 
 #[tokio::test]
