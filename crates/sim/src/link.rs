@@ -74,6 +74,11 @@ pub struct Link {
     pub subscriptions: BTreeMap<Phone, Jid>,
     /// The server's pings that were not answered: their ids, and when they were sent.
     pub pings: VecDeque<(String, u64)>,
+    /// Whether it was found alive after a newer one had replaced it.
+    pub overlapping: bool,
+    /// Frames that came after it was replaced and before that was found out: its client may have left before, and they
+    /// were read late.
+    pub unjudged: u64,
     /// How the server treats it.
     pub conduct: Conduct,
 }
@@ -94,6 +99,8 @@ impl Link {
             available: false,
             subscriptions: BTreeMap::new(),
             pings: VecDeque::new(),
+            overlapping: false,
+            unjudged: 0,
             conduct: Conduct::default(),
         }
     }

@@ -165,7 +165,10 @@ impl World {
 
     /// A superseded connection turned out to be alive: two at one moment. `stale` frames came on it meanwhile.
     pub fn overlapped(&mut self, id: LinkId, stale: u64) {
-        let Some(address) = self.links.get(&id).and_then(|link| link.address.clone()) else {
+        let Some((address, stale)) = self.links.get_mut(&id).and_then(|link| {
+            link.overlapping = true;
+            Some((link.address.clone()?, stale + std::mem::take(&mut link.unjudged)))
+        }) else {
             return;
         };
         let alive = self.live_links(&address).len() as u64;
@@ -188,6 +191,10 @@ impl World {
         };
         link.last_frame_at = now;
         if let (Some(_), Some(address)) = (link.superseded_by, link.address.clone()) {
+            if !link.overlapping {
+                link.unjudged += 1;
+                return;
+            }
             self.tally(&address).stale_frames += 1;
             self.log(EventKind::StaleFrame, Some(address), Some(id), serde_json::json!({ "tag": node.tag }));
             return;

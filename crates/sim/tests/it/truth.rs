@@ -72,6 +72,22 @@ async fn one_connection_after_the_other_is_no_overlap() {
     assert_eq!((counts.tally.connects, counts.tally.logins), (42, 41));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_client_said_before_it_left_is_not_held_against_it_however_late_it_is_read() {
+    let (simulator, client) = linked().await;
+    for _ in 0..30 {
+        let mut link = client.log_in(&simulator).await;
+        for number in 0..50 {
+            let ping = wacore_binary::builder::NodeBuilder::new("iq").attr("type", "get").attr("xmlns", "w:p");
+            link.send(&ping.attr("id", number.to_string()).build()).await;
+        }
+        drop(link);
+    }
+    client.log_in(&simulator).await.ping().await;
+    let counts = counters(&simulator);
+    assert_eq!((counts.tally.stale_frames, counts.tally.overlapped), (0, false), "{counts:?}");
+}
+
 #[tokio::test]
 async fn a_connection_that_the_server_ended_is_alive_until_its_client_closes_it() {
     let (simulator, client) = linked().await;
