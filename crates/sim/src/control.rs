@@ -3,6 +3,7 @@
 mod answers;
 mod routes;
 
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
 
@@ -47,7 +48,7 @@ pub fn serve(listener: TcpListener, operator: Operator) -> io::Result<ControlSer
                     .error_handler(|error, _| answers::unreadable(&error)),
             )
             .app_data(web::QueryConfig::default().error_handler(|error, _| answers::unreadable(&error)))
-            .route("/openapi.json", web::get().to(move || answers::document(document.clone())))
+            .route("/openapi.json", web::get().to(move || ready(answers::document(&document))))
             .default_service(web::to(answers::no_such_route))
     };
     let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run();

@@ -88,8 +88,8 @@ pub struct ExpireAnswer {
 impl World {
     /// Says where the host of the files is.
     pub fn set_media_host(&mut self, scheme: &str, host: &str) {
-        self.media.scheme = scheme.to_owned();
-        self.media.host = host.to_owned();
+        scheme.clone_into(&mut self.media.scheme);
+        host.clone_into(&mut self.media.host);
     }
 
     /// A device asks where files are.

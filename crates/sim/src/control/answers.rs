@@ -35,6 +35,6 @@ pub(super) async fn no_such_route(request: HttpRequest) -> HttpResponse {
 }
 
 /// The description of everything that can be asked.
-pub(super) async fn document(document: OpenApi) -> HttpResponse {
+pub(super) fn document(document: &OpenApi) -> HttpResponse {
     HttpResponse::Ok().json(document)
 }
