@@ -10,7 +10,7 @@ use wacore::types::events::Event;
 use wacore::types::presence::ReceiptType;
 use whatsapp_rust::{GroupCreateOptions, GroupParticipantOptions, Jid};
 
-use super::{CONTACT, PHONE, Stage, messages};
+use super::{CONTACT, PHONE, Stage};
 
 const OTHER: &str = "5511888880009";
 
@@ -73,13 +73,7 @@ async fn the_bare_client_talks_in_groups_and_makes_them() -> Result<()> {
         stage.write_in(&group, text).await?;
     }
     stage.bare.dial();
-    let mut texts = Vec::new();
-    while texts.len() < 2 {
-        let batch = stage.bare.next("messages", |event| messages(event).map(<[_]>::to_vec)).await?;
-        texts.extend(batch.iter().filter_map(|received| received.message.text_content().map(ToOwned::to_owned)));
-    }
-    assert_eq!(texts, ["one", "two"]);
-    stage.bare.connected().await?;
+    assert_eq!(stage.drained(2).await?, ["one", "two"]);
     stage.talks_in(&group).await?;
     stage.is_blameless(2)
 }

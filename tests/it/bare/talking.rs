@@ -5,9 +5,8 @@ use futures_util::future::try_join_all;
 use holdfast_sim::{
     Action, DirtyRequest, EventKind, EventQuery, FaultRequest, Options, PairingCodeRequest, PingRequest, Simulator,
 };
-use wacore::proto_helpers::MessageExt as _;
 
-use super::{PHONE, Stage, messages};
+use super::{PHONE, Stage};
 use crate::harness::bare::BareClient;
 use crate::harness::eventually::PATIENCE;
 
@@ -27,13 +26,7 @@ async fn the_bare_client_pairs_and_talks_in_both_directions() -> Result<()> {
         stage.write(text).await?;
     }
     stage.bare.dial();
-    let mut texts = Vec::new();
-    while texts.len() < 3 {
-        let batch = stage.bare.next("messages", |event| messages(event).map(<[_]>::to_vec)).await?;
-        texts.extend(batch.iter().filter_map(|received| received.message.text_content().map(ToOwned::to_owned)));
-    }
-    assert_eq!(texts, ["one", "two", "three"]);
-    stage.bare.connected().await?;
+    assert_eq!(stage.drained(3).await?, ["one", "two", "three"]);
     stage.sends("and so am I").await?;
     assert_eq!(stage.sim.sessions()[0].handshake, Some("IK"));
     stage.is_blameless(2)?;

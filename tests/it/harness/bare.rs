@@ -10,8 +10,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::{Stream, StreamExt as _};
 use holdfast_sim::{ScanRequest, Simulator};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_tungstenite::Connector;
 use wacore::iq::keepalive::KeepaliveSpec;
 use wacore::store::InMemoryBackend;
 use wacore::types::events::{ChannelEventHandler, Event, Subscription};
@@ -39,17 +43,21 @@ pub(crate) struct BareClient {
 impl BareClient {
     /// Makes a client that has no account yet, for the server at this address.
     pub(crate) async fn new(url: &str) -> Result<Self> {
-        Self::fetching(url, Fetcher::none()).await
+        Self::over(Sockets::new(url, None), Fetcher::none()).await
     }
 
-    /// The same, and it takes media from servers that this certificate (PEM) speaks for.
-    #[expect(dead_code, reason = "for the media that the simulator does not keep yet")]
+    /// The same over TLS, to servers that this certificate (PEM) speaks for.
     pub(crate) async fn trusting(url: &str, certificate: &str) -> Result<Self> {
-        Self::fetching(url, Fetcher::trusting(certificate)?).await
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(certificate.as_bytes())?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let tls = Connector::Rustls(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
+        Self::over(Sockets::new(url, Some(tls)), Fetcher::trusting(certificate)?).await
     }
 
-    async fn fetching(url: &str, fetcher: Fetcher) -> Result<Self> {
-        let sockets = Arc::new(Sockets::new(url));
+    async fn over(sockets: Sockets, fetcher: Fetcher) -> Result<Self> {
+        let sockets = Arc::new(sockets);
         let saved = PersistenceManager::new(Arc::new(InMemoryBackend::new())).await?;
         let build = Client::builder()
             .with_runtime(TokioRuntime)
@@ -69,13 +77,20 @@ impl BareClient {
     /// Makes a client and links it to this phone. It is connected.
     pub(crate) async fn pair(sim: &Simulator, phone: &str) -> Result<Self> {
         let bare = Self::new(sim.ws_url()).await?;
-        bare.dial();
-        bare.scanned(sim, phone).await?;
-        // The server ends the connection after a pairing, and the client does not come back by itself.
-        bare.ended().await?;
-        bare.dial();
-        bare.connected().await?;
+        bare.linked(sim, phone).await?;
         Ok(bare)
+    }
+
+    /// Links itself to this phone. It is connected.
+    pub(crate) async fn linked(&self, sim: &Simulator, phone: &str) -> Result<()> {
+        // The server ends the connection after a pairing. What the client does about that can reach its next connection, and end
+        // that one too: its own loop bears it.
+        self.reconnects(true);
+        self.dial();
+        self.scanned(sim, phone).await?;
+        self.connected().await?;
+        self.reconnects(false);
+        Ok(())
     }
 
     /// Shows its QR code to this phone.

@@ -33,7 +33,11 @@ impl Baileys {
             folder.join("node_modules/baileys").is_dir(),
             "Baileys is not installed: run `npm ci --ignore-scripts --prefix tests/baileys` in the repository (Node 20 or newer)"
         );
-        let mut process = Command::new("node")
+        let mut node = Command::new("node");
+        if let Some(authority) = &simulator.health().authority {
+            node.env("NODE_EXTRA_CA_CERTS", authority);
+        }
+        let mut process = node
             .arg(folder.join("client.mjs"))
             .args(["--url", simulator.ws_url(), "--root", simulator.root_public_key(), "--limit-ms", "120000"])
             .args(more)
@@ -163,8 +167,16 @@ impl Baileys {
 
 /// What the contact read of the message that Baileys reported as sent.
 pub(crate) async fn arrived(simulator: &Simulator, before: u64, sent: &Value) -> SentMessage {
-    let kind = Some(EventKind::MessageIn);
-    simulator.wait(&EventQuery { kind, since: Some(before), ..EventQuery::default() }).await.unwrap();
+    let mut since = before;
+    // Others may write at the same time.
+    loop {
+        let query = EventQuery { kind: Some(EventKind::MessageIn), since: Some(since), ..EventQuery::default() };
+        let event = simulator.wait(&query).await.unwrap();
+        if event.detail["id"] == sent["id"] {
+            break;
+        }
+        since = event.seq;
+    }
     let messages = simulator.messages();
     messages.into_iter().find(|message| json!(message.id) == sent["id"]).expect("decrypted by the contact")
 }

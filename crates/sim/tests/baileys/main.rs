@@ -6,5 +6,6 @@ mod client;
 mod endings;
 mod groups;
 mod linking;
+mod media;
 mod refusals;
 mod silence;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 use tokio_util::sync::CancellationToken;
 use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::async_channel::{Receiver, Sender, bounded};
@@ -29,13 +29,14 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// Opens sockets to one address.
 pub(super) struct Sockets {
     url: String,
+    tls: Option<Connector>,
     /// Ends the present one.
     end: Mutex<CancellationToken>,
 }
 
 impl Sockets {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), end: Mutex::default() }
+    pub(super) fn new(url: &str, tls: Option<Connector>) -> Self {
+        Self { url: url.to_owned(), tls, end: Mutex::default() }
     }
 
     pub(super) fn cut(&self) {
@@ -49,7 +50,8 @@ impl TransportFactory for Sockets {
         let end = CancellationToken::new();
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end.clone();
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(0);
-        let opening = timeout(OPEN_WITHIN, connect_async_with_config(&self.url, Some(config), true));
+        let dialling = connect_async_tls_with_config(&self.url, Some(config), true, self.tls.clone());
+        let opening = timeout(OPEN_WITHIN, Box::pin(dialling));
         let (socket, _) = tokio::select! {
             opened = opening => opened.context("the server does not answer")??,
             () = end.cancelled() => anyhow::bail!("the dial was called off"),
