@@ -11,7 +11,7 @@ use holdfast_sim::address::Address;
 use holdfast_sim::codec::frames::{Frames, frame};
 use holdfast_sim::codec::stanza::{attr, child_content, content, decode, encode, key_id, leaf};
 use holdfast_sim::keys::{Bundle, OneTimeKey, SignedKey};
-use holdfast_sim::{ScanRequest, Simulator};
+use holdfast_sim::{Options, ScanRequest, Simulator};
 use rand::rngs::StdRng;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,6 +35,9 @@ use waproto::whatsapp::{
 use crate::writing::read_bundle;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The phone that links the client of a test.
+pub(crate) const PHONE: &str = "5511999990001";
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -119,6 +122,14 @@ impl Client {
         let username = address.phone.as_str().parse().ok();
         ClientPayload { username, device: Some(address.device.into()), ..ClientPayload::default() }.encode_to_vec()
     }
+}
+
+/// A simulator, and a client that is linked to [`PHONE`].
+pub(crate) async fn linked() -> (Simulator, Client) {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut client = Client::new();
+    client.pair(&simulator, PHONE).await;
+    (simulator, client)
 }
 
 /// A connection of a client.

@@ -12,19 +12,11 @@ use wacore_binary::{Jid, Node};
 use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp::message::SenderKeyDistributionMessage;
 
-use crate::client::{Client, Link};
+use crate::client::{Client, Link, PHONE, linked};
 use crate::writing::{read_bundle, text};
 
-const PHONE: &str = "5511999990001";
 const ANA: &str = "5511888880001";
 const BOB: &str = "5511888880002";
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
 
 fn group_of(simulator: &Simulator, participants: &[&str]) -> GroupId {
     let participants = participants.iter().map(|name| (*name).to_owned()).collect();

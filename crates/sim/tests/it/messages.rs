@@ -1,23 +1,15 @@
 use holdfast_sim::codec::stanza::{attr, content, key_id, leaf};
 use holdfast_sim::keys::OneTimeKey;
-use holdfast_sim::{EventKind, EventQuery, MessageRequest, Options, Simulator};
+use holdfast_sim::{EventKind, EventQuery, MessageRequest, Simulator};
 use rand::rngs::StdRng;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 use wacore_libsignal::protocol::{KeyPair, PreKeySignalMessage};
 
-use crate::client::{Client, Link, bytes};
+use crate::client::{Client, Link, PHONE, bytes, linked};
 use crate::writing::{message, read_bundle, session_with, text};
 
-const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
 
 async fn write(simulator: &Simulator, text: &str) -> String {
     let request =

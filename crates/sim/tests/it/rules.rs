@@ -6,16 +6,7 @@ use holdfast_sim::codec::stanza::attr;
 use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, LoginFailure, Options, Rules, Simulator};
 use wacore_binary::builder::NodeBuilder;
 
-use crate::client::{Client, Link, static_key_in};
-
-const PHONE: &str = "5511999990001";
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
+use crate::client::{Client, Link, PHONE, linked, static_key_in};
 
 fn rule(simulator: &Simulator, change: impl FnOnce(&mut Rules)) {
     let mut rules = simulator.rules();

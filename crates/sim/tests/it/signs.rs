@@ -3,26 +3,17 @@
 use holdfast_sim::address::{Address, Phone};
 use holdfast_sim::codec::stanza::attr;
 use holdfast_sim::{
-    DirtyRequest, Event, EventKind, EventQuery, Options, PingRequest, PresenceRequest, Reading, ReceiptRequest,
-    Simulator, State,
+    DirtyRequest, Event, EventKind, EventQuery, PingRequest, PresenceRequest, Reading, ReceiptRequest, Simulator, State,
 };
 use rand::rngs::StdRng;
 use serde_json::json;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
-use crate::client::{Client, Link};
+use crate::client::{Client, Link, PHONE, linked};
 use crate::writing::{message, session_with, text};
 
-const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
 
 fn contact() -> Address {
     Address::new(Phone::parse(CONTACT).unwrap(), 0)

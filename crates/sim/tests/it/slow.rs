@@ -2,22 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_sim::{EventKind, EventQuery, Options, Rules, Simulator, Slow};
+use holdfast_sim::{EventKind, EventQuery, Rules, Simulator, Slow};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, Link, connect};
+use crate::client::{Link, connect, linked};
 
-const PHONE: &str = "5511999990001";
 const LATE: Duration = Duration::from_millis(100);
 const FOREVER: u64 = 600_000;
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
 
 async fn next_event(simulator: &Simulator, since: u64, kind: EventKind) {
     let query = EventQuery { kind: Some(kind), since: Some(since), ..EventQuery::default() };

@@ -5,22 +5,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use holdfast_sim::api::CountersView;
 use holdfast_sim::codec::stanza::attr;
-use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, Options, Simulator};
+use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, Simulator};
 use rand::rngs::StdRng;
 use wacore_libsignal::protocol::KeyPair;
 
-use crate::client::{Client, Link};
+use crate::client::{Link, PHONE, linked};
 use crate::writing::{message, session_with, text};
 
-const PHONE: &str = "5511999990001";
 const CONTACT: &str = "5511888880001";
-
-async fn linked() -> (Simulator, Client) {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let mut client = Client::new();
-    client.pair(&simulator, PHONE).await;
-    (simulator, client)
-}
 
 async fn happens(simulator: &Simulator, kind: EventKind) {
     let query = EventQuery { kind: Some(kind), ..EventQuery::default() };
