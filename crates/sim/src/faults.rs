@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use utoipa::ToSchema;
 use wacore_binary::builder::NodeBuilder;
@@ -83,6 +83,25 @@ pub enum Action {
     },
     /// Everything that was asked for and still lasts is taken back.
     Clear,
+}
+
+impl FaultRequest {
+    /// Reads a request, and refuses fields that its action does not have.
+    ///
+    /// # Errors
+    /// When the body is no request; the sentence names what is wrong with it.
+    pub fn read(body: &Value) -> Result<Self, Problem> {
+        let wrong = |error: serde_json::Error| Problem::bad_request(format!("the request cannot be read: {error}"));
+        let request: Self = serde_json::from_value(body.clone()).map_err(wrong)?;
+        let known = serde_json::to_value(&request).map_err(wrong)?;
+        let given = body.as_object().into_iter().flat_map(serde_json::Map::keys);
+        match given.into_iter().find(|name| known.get(name.as_str()).is_none()) {
+            Some(unknown) => {
+                Err(Problem::bad_request(format!("the action {} has no field '{unknown}'", known["action"])))
+            }
+            None => Ok(request),
+        }
+    }
 }
 
 impl Action {
@@ -228,5 +247,28 @@ impl World {
 
     fn treat_each(&mut self, links: &[LinkId], change: impl Fn(&mut Conduct)) -> usize {
         self.each(links, |world, id| world.treat(id, &change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_strictly() {
+        let read = |body: Value| FaultRequest::read(&body);
+        let whole = json!({ "target": "all", "action": "stream-error", "code": 503 });
+        assert_eq!(read(whole).unwrap().action, Action::StreamError { code: Some(503), conflict: None });
+        for (wrong, named) in [
+            (json!({ "target": "all", "action": "rst", "code": 1 }), "'code'"),
+            (json!({ "target": "all", "action": "stream-error", "cod": 503 }), "'cod'"),
+            (json!({ "target": "all", "action": "explode" }), "explode"),
+            (json!({ "action": "rst" }), "target"),
+            (json!({ "target": "all", "action": "delay" }), "ms"),
+            (json!([]), "cannot be read"),
+        ] {
+            let problem = read(wrong.clone()).unwrap_err();
+            assert!(problem.status == 400 && problem.sentence.contains(named), "{wrong}: {problem}");
+        }
     }
 }

@@ -223,8 +223,8 @@ async fn stop_traffic(operator: Data<Operator>) -> HttpResponse {
 /// Lets something go wrong.
 #[utoipa::path(request_body = FaultRequest, responses((status = 200, body = HitAnswer), (status = "4XX", body = Refusal)))]
 #[post("/fault")]
-async fn fault(operator: Data<Operator>, request: Json<FaultRequest>) -> Answer {
-    Ok(HttpResponse::Ok().json(operator.fault(request.into_inner()).await?))
+async fn fault(operator: Data<Operator>, request: Json<serde_json::Value>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.fault(FaultRequest::read(&request)?).await?))
 }
 
 /// The files that can be downloaded.
