@@ -8,6 +8,7 @@ use holdfast_sim::{
     Action, EventKind, EventQuery, FaultRequest, MessageRequest, ScanAnswer, ScanRequest, SentMessage, Simulator,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -18,6 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Baileys {
     // Killed when dropped.
     _process: Child,
+    /// Its keys, which go with it.
+    _keys: TempDir,
     commands: ChildStdin,
     reports: Lines<BufReader<ChildStdout>>,
     /// Reports that were passed over.
@@ -33,6 +36,7 @@ impl Baileys {
             folder.join("node_modules/baileys").is_dir(),
             "Baileys is not installed: run `npm ci --ignore-scripts --prefix tests/baileys` in the repository (Node 20 or newer)"
         );
+        let keys = tempfile::tempdir().unwrap();
         let mut node = Command::new("node");
         if let Some(authority) = &simulator.health().authority {
             node.env("NODE_EXTRA_CA_CERTS", authority);
@@ -40,6 +44,8 @@ impl Baileys {
         let mut process = node
             .arg(folder.join("client.mjs"))
             .args(["--url", simulator.ws_url(), "--root", simulator.root_public_key(), "--limit-ms", "120000"])
+            .arg("--auth")
+            .arg(keys.path())
             .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -48,7 +54,7 @@ impl Baileys {
             .expect("cannot run `node`: install Node 20 or newer");
         let commands = process.stdin.take().unwrap();
         let reports = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { _process: process, commands, reports, kept: Vec::new(), phone: phone.to_owned() }
+        Self { _process: process, _keys: keys, commands, reports, kept: Vec::new(), phone: phone.to_owned() }
     }
 
     /// Starts a client and links it by its QR code.
