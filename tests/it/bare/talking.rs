@@ -91,3 +91,15 @@ async fn the_bare_client_pairs_by_a_code_that_is_typed_on_the_phone() -> Result<
     stage.talks().await?;
     stage.is_blameless(1)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_client_that_was_adopted_logs_in_and_talks() -> Result<()> {
+    let sim = Simulator::start(Options::default()).await?;
+    let bare = BareClient::adopted(&sim, PHONE).await?;
+    bare.dial();
+    bare.connected().await?;
+    let stage = Stage::over(sim, bare)?;
+    assert_eq!(stage.first, 1, "nothing went before the login");
+    stage.talks().await?;
+    stage.is_blameless(1)
+}

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, StreamExt as _};
-use holdfast_sim::{ScanRequest, Simulator};
+use holdfast_sim::keys::SignedKey;
+use holdfast_sim::{AdoptDevice, AdoptRequest, ScanRequest, Simulator};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -18,7 +21,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::Connector;
 use wacore::iq::keepalive::KeepaliveSpec;
 use wacore::store::InMemoryBackend;
+use wacore::store::commands::DeviceCommand;
 use wacore::types::events::{ChannelEventHandler, Event, Subscription};
+use waproto::buffa::Message as _;
+use waproto::whatsapp::ADVSignedDeviceIdentity;
 use whatsapp_rust::async_channel::Receiver;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
@@ -78,6 +84,36 @@ impl BareClient {
     pub(crate) async fn pair(sim: &Simulator, phone: &str) -> Result<Self> {
         let bare = Self::new(sim.ws_url()).await?;
         bare.linked(sim, phone).await?;
+        Ok(bare)
+    }
+
+    /// Makes a client that a phone links from its public keys alone. It has not dialled yet.
+    pub(crate) async fn adopted(sim: &Simulator, phone: &str) -> Result<Self> {
+        let bare = Self::new(sim.ws_url()).await?;
+        let saved = bare.client.persistence_manager();
+        let device = saved.get_device_snapshot();
+        let public = AdoptDevice {
+            phone: Some(phone.to_owned()),
+            noise_pub: device.noise_key.public_key.public_key_bytes().try_into()?,
+            identity_pub: device.identity_key.public_key.public_key_bytes().try_into()?,
+            registration_id: device.registration_id,
+            skey: SignedKey {
+                id: device.signed_pre_key_id,
+                value: device.signed_pre_key.public_key.public_key_bytes().try_into()?,
+                signature: device.signed_pre_key_signature.to_vec(),
+            },
+            pre_keys: Vec::new(),
+        };
+        let adopted = sim.adopt(AdoptRequest { devices: vec![public] }).await?.devices;
+        let adopted = adopted.into_iter().next().context("nothing was adopted")?;
+        let account = ADVSignedDeviceIdentity::decode_from_slice(&STANDARD.decode(&adopted.account)?)?;
+        for command in [
+            DeviceCommand::SetId(Some(adopted.jid.parse()?)),
+            DeviceCommand::SetLid(Some(adopted.lid.parse()?)),
+            DeviceCommand::SetAccount(Some(account)),
+        ] {
+            saved.process_command(command).await;
+        }
         Ok(bare)
     }
 
