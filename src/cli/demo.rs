@@ -36,7 +36,7 @@ pub(super) struct DemoArguments {
     /// Seconds between two faults; 0 for none.
     #[arg(long, default_value_t = 8, value_parser = value_parser!(u64).range(0..=3600))]
     fault_every: u64,
-    /// End after so many seconds. Without it the demo goes on until Ctrl-C.
+    /// End so many seconds after all are paired. Without it the demo goes on until Ctrl-C.
     #[arg(long, value_parser = value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
     /// Where the engine listens, on 127.0.0.1; 0 takes a free port.
@@ -63,7 +63,9 @@ fn run(arguments: &DemoArguments) -> Result<bool> {
     let home = Home::make()?;
     let simulator = runtime.block_on(Simulator::start(Options::default())).context("the simulator did not start")?;
     let performed = perform(arguments, &screen, &home, &simulator, runtime.handle());
-    screen::counters(&simulator);
+    if performed.is_ok() {
+        screen::counters(&simulator);
+    }
     let stopped = runtime.block_on(simulator.stop());
     runtime.shutdown_timeout(LAST_TASKS);
     stopped.context("the simulator did not stop")?;

@@ -98,7 +98,7 @@ impl Simulator {
         if state.is_some() && seed.is_some() {
             return Err(StartError::SeedWithState);
         }
-        let state = state.map(StateFile::new).map(Arc::new);
+        let state = state.map(StateFile::take).transpose()?.map(Arc::new);
         let clock = if seed.is_some() { Clock::Logical } else { Clock::Machine };
         let world = world(state.as_deref(), seed, clock)?;
         let root = world.server.root_public_key().map_err(|error| StartError::Keys(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! What survives a restart: keys, people, devices, queues, sessions and counts, in one file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,13 +67,27 @@ pub struct StateFile {
     path: PathBuf,
     // One write at a time, so that an older state cannot replace a newer one.
     writing: Mutex<()>,
+    // Held as long as this lives: two simulators would each undo what the other one keeps.
+    _lock: File,
 }
 
 impl StateFile {
-    /// Names the file.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, writing: Mutex::default() }
+    /// Takes the file for this simulator alone, by a lock on a file beside it.
+    ///
+    /// # Errors
+    /// When another simulator has it, or its place cannot be written to.
+    pub fn take(path: PathBuf) -> Result<Self, StateError> {
+        let mut beside = path.clone().into_os_string();
+        beside.push(".lock");
+        let failed = |error| StateError::Io { doing: "lock", path: path.clone(), error };
+        let lock = File::options().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, writing: Mutex::default(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StateError::Unusable { path, why: "another simulator uses it".to_owned() })
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 
     /// Reads the world; none when there is no file yet.

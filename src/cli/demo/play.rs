@@ -79,7 +79,7 @@ impl Play {
             }
         };
         let phone = (FIRST_PHONE + u64::from(number)).to_string();
-        self.screen.line(&name, &format!("is scanned by the phone {phone}"));
+        self.screen.line(&name, &format!("shows a QR code, which the phone {phone} scans"));
         self.simulator.scan(&ScanRequest { qr, phone: Some(phone), bad_secret: false }).await?;
         while self.engine.state(&name).await?["instance"]["state"] != "open" {
             sleep(LOOK_AGAIN).await;

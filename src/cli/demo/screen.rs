@@ -66,7 +66,6 @@ impl Screen {
         let data = &envelope["data"];
         let what = match envelope["event"].as_str().unwrap_or_default() {
             "connection.update" => self.state(data),
-            "qrcode.updated" => "shows a QR code".to_owned(),
             "messages.upsert" => {
                 format!("<- {}: {}", number(&data["key"]["remoteJid"]), shown(&data["message"]))
             }

@@ -62,6 +62,17 @@ async fn a_damaged_state_file_is_reported_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_state_file_belongs_to_one_simulator_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options { state: Some(folder.path().join("state.json")), ..Options::default() };
+    let first = Simulator::start(options()).await.unwrap();
+    let Err(error) = Simulator::start(options()).await else { panic!("it must not start") };
+    assert!(error.to_string().contains("another simulator uses it"), "{error}");
+    first.stop().await.unwrap();
+    Simulator::start(options()).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_address_that_others_could_reach_is_refused() {
     let options = Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::default() };
     let Err(error) = Simulator::start(options).await else { panic!("it must not start") };
