@@ -2,18 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::socket::Socket;
 
 /// The names under which a loopback server is reached.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// How long a client may take over the beginning of TLS: whoever says nothing must not keep a place for ever.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 const AUTHORITY: &str = "holdfast-sim test authority";
 
 /// Why there is no TLS.
@@ -74,7 +78,10 @@ impl Transport {
         let Some(acceptor) = &self.0 else {
             return Some(Socket::Plain(tcp));
         };
-        let accepted = acceptor.accept(tcp).await;
+        let Ok(accepted) = timeout(HANDSHAKE, acceptor.accept(tcp)).await else {
+            tracing::debug!("a client took too long over its TLS");
+            return None;
+        };
         accepted.inspect_err(|error| tracing::debug!(%error, "no TLS")).ok().map(|tls| Socket::Tls(Box::new(tls)))
     }
 }
