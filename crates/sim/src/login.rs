@@ -62,11 +62,10 @@ impl World {
             self.log(EventKind::StaticMismatch, Some(address), Some(id), Value::Null);
             return self.refuse(id, LOGGED_OUT, "another Noise key than the paired one");
         }
-        let next_failure = device.next_failure.take();
         if let Some(ban) = self.ban_in_force(&address.phone) {
             return self.refuse_saying(id, BANNED, ban, "the account is banned for a while");
         }
-        if let Some(reason) = next_failure {
+        if let Some(reason) = self.device(&address).and_then(|device| device.next_failure.take()) {
             return self.refuse(id, reason, "asked for by a fault");
         }
         if let Some(failure) = self.ruled_failure(&address) {
