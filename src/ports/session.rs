@@ -36,6 +36,56 @@ pub struct Accepted {
     pub event: Option<EngineEvent>,
 }
 
+/// Why the content of a message is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossReason {
+    /// It could not be decrypted.
+    Undecryptable,
+    /// It was decrypted before, and neither its content nor its acceptance is stored.
+    ContentGone,
+    /// It was stored, but for days nobody came for it.
+    NeverHandedOver,
+}
+
+impl LossReason {
+    /// Returns the reason as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Undecryptable => "undecryptable",
+            Self::ContentGone => "content-gone",
+            Self::NeverHandedOver => "never-handed-over",
+        }
+    }
+}
+
+/// A message came without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Which message.
+    pub key: MessageKey,
+    /// What is the matter with it.
+    pub why: LossReason,
+    /// Whether it is not waited for any more.
+    pub given_up: bool,
+}
+
+/// What is known of a message whose content has not come. It is forgotten when the message is accepted after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrecovered {
+    /// Whose message it is.
+    pub instance: InstanceId,
+    /// Which message.
+    pub key: MessageKey,
+    /// What is the matter with it, in the word of [`LossReason::as_str`].
+    pub why: String,
+    /// When it first came, in Unix milliseconds.
+    pub since_ms: i64,
+    /// How often it came without its content.
+    pub times: u32,
+    /// When it was given up, in Unix milliseconds.
+    pub given_up_ms: Option<i64>,
+}
+
 /// One change of the key-value table. A `value` of `None` deletes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
@@ -73,6 +123,8 @@ pub struct SessionBatch {
     pub writes: Vec<Write>,
     /// Messages that are handed over with this batch.
     pub accepted: Vec<Accepted>,
+    /// Messages that came without their content. What was accepted is not noted.
+    pub losses: Vec<Loss>,
     /// Events that belong to no message, queued for the sinks that asked for them.
     pub events: Vec<EngineEvent>,
 }
@@ -85,6 +137,7 @@ impl SessionBatch {
             && self.clears.is_empty()
             && self.writes.is_empty()
             && self.accepted.is_empty()
+            && self.losses.is_empty()
             && self.events.is_empty()
     }
 }
@@ -134,6 +187,12 @@ pub trait Sessions: Send + Sync {
 
     /// Tells whether a message was accepted before.
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError>;
+
+    /// Returns how often a message came without its content.
+    async fn times_lost(&self, id: &InstanceId, message: &MessageKey) -> Result<u32, StoreError>;
+
+    /// Returns the messages whose content has not come, of one instance or of all, the newest first, at most `limit`.
+    async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError>;
 
     /// Moves device and keys to the archive, kept for 30 days, marks the session unpaired and ends its ownership: what a link of
     /// the ended login still writes is refused. Credentials of another program stay where they are.

@@ -189,6 +189,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    holdfast_unrecovered (instance_id, chat, sender, message_id) {
+        instance_id -> Text,
+        chat -> Text,
+        sender -> Text,
+        message_id -> Text,
+        why -> Text,
+        since_ms -> BigInt,
+        times -> Integer,
+        given_up_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     holdfast_outbox (seq) {
         seq -> BigInt,
         event_id -> Text,

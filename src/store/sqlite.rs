@@ -4,6 +4,7 @@ mod archive;
 mod connection;
 mod housekeeping;
 mod instances;
+mod losses;
 mod migrations;
 mod outbox;
 mod queue;

@@ -27,6 +27,7 @@ use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
 use crate::ports::clock::Clock;
 use crate::ports::link::Report;
+use crate::ports::session::{Loss, LossReason, MessageKey};
 
 /// How often a decoded stanza is reported as proof of life.
 const PROOF_EVERY: Duration = Duration::from_secs(1);
@@ -291,6 +292,14 @@ impl Listener {
         let count = self.undecryptable.fetch_add(1, Ordering::AcqRel) + 1;
         let id = lost.info.id.as_str();
         warn!(instance.id = %self.instance, message.id = id, count, "Message {id} could not be decrypted; it was asked for again");
+        let source = &lost.info.source;
+        let key =
+            MessageKey { chat: source.chat.to_string(), sender: source.sender.to_string(), id: lost.info.id.clone() };
+        let backend = Arc::clone(&self.backend);
+        self.handle.spawn(async move {
+            // A failure has set the seal.
+            let _ = backend.note_loss(Loss { key, why: LossReason::Undecryptable, given_up: false }).await;
+        });
     }
 }
 

@@ -2,7 +2,8 @@
 
 mod bench;
 mod endings;
-mod memory_store;
+mod matrix;
 mod messages;
 mod pairing;
 mod seal;
+mod stored;

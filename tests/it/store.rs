@@ -1,6 +1,6 @@
 //! The conformance suite of the store: every case runs against every kind of database.
 
-mod bench;
+pub(crate) mod bench;
 mod deliveries;
 mod faults;
 mod foreign;

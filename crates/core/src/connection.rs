@@ -27,9 +27,11 @@ pub mod event;
 mod facts;
 pub mod state;
 mod step;
+mod trouble;
 
 pub use down_reason::{DownReason, Verdict};
 pub use effect::{Effect, Notice, Refusal};
 pub use event::{Desired, Event, Method, PairingText};
 pub use state::{Machine, ParkReason, Phase, State, WaitReason};
 pub use step::{Env, Policy};
+pub use trouble::Trouble;

@@ -2,7 +2,7 @@
 
 use crate::connection::down_reason::UserAction;
 use crate::connection::state::PublicState;
-use crate::connection::{DownReason, Machine, ParkReason, Phase, State};
+use crate::connection::{DownReason, Machine, ParkReason, Phase, State, Trouble};
 use crate::time::Timestamp;
 
 /// The state of one instance as its actor last knew it.
@@ -18,8 +18,8 @@ pub struct InstanceStatus {
     pub fresh_until: Option<Timestamp>,
     /// The last proof of life on the present link.
     pub proof: Option<Timestamp>,
-    /// Why the last link ended, while that matters.
-    pub why: Option<DownReason>,
+    /// What keeps it from being connected, if anything does.
+    pub trouble: Option<Trouble>,
     /// When the next dial is due.
     pub next_try: Option<Timestamp>,
     /// Failures in a row.
@@ -45,7 +45,7 @@ impl InstanceStatus {
             since,
             fresh_until,
             proof,
-            why: machine.state.why(),
+            trouble: machine.trouble().cloned(),
             next_try: machine.state.next_try(),
             failures: machine.failures(),
             link: machine.last_link().0,
@@ -61,7 +61,7 @@ impl InstanceStatus {
             since,
             fresh_until: None,
             proof: None,
-            why: None,
+            trouble: None,
             next_try: None,
             failures: 0,
             link: 0,
@@ -83,9 +83,19 @@ impl InstanceStatus {
         self.phase_at(now).public()
     }
 
+    /// Returns what keeps the instance from being connected, if anything does.
+    pub fn why(&self) -> Option<&DownReason> {
+        self.trouble.as_ref().map(|trouble| &trouble.why)
+    }
+
+    /// Returns since when that has been so; for a quarantine, since it began.
+    pub fn why_since(&self) -> Option<Timestamp> {
+        if self.quarantined { Some(self.since) } else { self.trouble.as_ref().map(|trouble| trouble.since) }
+    }
+
     /// Returns the stable code that explains a state other than open, if there is something to explain.
     pub fn code(&self) -> Option<&'static str> {
-        if self.quarantined { Some("instance-quarantined") } else { self.why.as_ref().map(DownReason::code) }
+        if self.quarantined { Some("instance-quarantined") } else { self.why().map(DownReason::code) }
     }
 
     /// Returns a sentence that explains the state, if there is something to explain.
@@ -93,12 +103,12 @@ impl InstanceStatus {
         if self.quarantined {
             Some("The instance crashed too often and is parked; restart it after reading the log.")
         } else {
-            self.why.as_ref().map(DownReason::sentence)
+            self.why().map(DownReason::sentence)
         }
     }
 
     /// Returns what a person can do, if there is something to explain.
     pub fn user_action(&self) -> Option<UserAction> {
-        self.why.as_ref().map(DownReason::user_action)
+        self.why().map(DownReason::user_action)
     }
 }

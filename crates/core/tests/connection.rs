@@ -177,10 +177,40 @@ fn a_missing_store_is_waited_for() {
     let mut story = Story::online();
     story.down(1, DownReason::StoreUnavailable);
     assert!(matches!(story.machine.state, State::Waiting { what: WaitReason::Store, .. }));
-    assert_eq!(InstanceStatus::of(&story.machine, story.now).code(), Some("store-unavailable"));
     story.passes(secs(4));
     story.happens(Event::Elapsed);
     assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: None, rebuild: true, refresh_version: false }));
+}
+
+#[test]
+fn what_keeps_it_from_being_connected_is_told_through_every_try_with_its_beginning() {
+    let mut story = Story::online();
+    let told = |story: &Story| {
+        let status = InstanceStatus::of(&story.machine, story.now);
+        (status.code(), status.why_since())
+    };
+    assert_eq!(told(&story), (None, None));
+    let began = story.now;
+    story.down(1, DownReason::StoreUnavailable);
+    for link in 2..5 {
+        assert_eq!(told(&story), (Some("store-unavailable"), Some(began)));
+        story.passes(secs(4));
+        story.happens(Event::Elapsed);
+        assert_eq!((story.phase(), told(&story)), (Phase::Connecting, (Some("store-unavailable"), Some(began))));
+        story.down(link, DownReason::StoreUnavailable);
+    }
+    story.passes(secs(4));
+    story.happens(Event::Elapsed);
+    let other = story.now;
+    story.down(5, DownReason::Dns);
+    assert_eq!(told(&story), (Some("net-dns"), Some(other)), "another reason has another beginning");
+    story.passes(secs(4));
+    story.happens(Event::Elapsed);
+    story.comes_online(6);
+    assert_eq!(told(&story), (None, None), "what is over is not told");
+    story.down(6, DownReason::Dns);
+    story.happens(Event::Restart);
+    assert_eq!(told(&story), (None, None), "an operator starts afresh");
 }
 
 #[test]

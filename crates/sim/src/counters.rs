@@ -33,6 +33,8 @@ pub struct Tally {
     pub counters_repeated: u64,
     /// Messages of this device that their recipient could not open.
     pub undecryptable: u64,
+    /// Messages whose content the device has asked its phone for.
+    pub resends_asked: u64,
     /// Pairings whose device signature did not verify.
     pub pairings_refused: u64,
 }
@@ -53,6 +55,7 @@ impl Tally {
         self.counters_reused += other.counters_reused;
         self.counters_repeated += other.counters_repeated;
         self.undecryptable += other.undecryptable;
+        self.resends_asked += other.resends_asked;
         self.pairings_refused += other.pairings_refused;
     }
 }

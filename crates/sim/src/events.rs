@@ -52,6 +52,8 @@ pub enum EventKind {
     Receipt,
     /// A device asked for a message to be encrypted again.
     RetryReceipt,
+    /// A device asked its phone for the content of a message.
+    ResendAsked,
     /// A person could not open what a device sent.
     Undecryptable,
     /// A device used a message key for a second message.

@@ -61,6 +61,7 @@ pub mod queue;
 pub mod reading;
 pub mod receipts;
 pub mod report;
+pub mod resend;
 pub mod rules;
 pub mod server;
 pub mod server_ping;

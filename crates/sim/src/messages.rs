@@ -167,7 +167,11 @@ impl World {
                 self.retries.remove(&(from.clone(), id.to_owned()));
                 // A copy for the sender's own phone is no message to anybody, unless somebody writes to themselves.
                 let addressee = self.resolve(chat).map(|address| address.phone);
-                if addressee.as_ref() == Some(&to.phone) && !peer {
+                if peer {
+                    if from.phone == to.phone {
+                        self.peer_message(from, &to.phone, id, &plaintext);
+                    }
+                } else if addressee.as_ref() == Some(&to.phone) {
                     self.keep(from, to, id, &plaintext, None);
                     self.delivery_receipt(from, chat, id);
                 }

@@ -27,6 +27,8 @@ pub struct Rules {
     pub decline_ik: bool,
     /// Phones share the key of their app state with a device that they link.
     pub key_share: bool,
+    /// Phones hand over again what their devices ask them for.
+    pub resend: bool,
     /// The server tells a device when it has sent all that was waiting; clients hold everything back until then.
     pub send_offline: bool,
     /// Logins are refused.
@@ -71,6 +73,7 @@ impl Default for Rules {
             slow: Slow::default(),
             decline_ik: false,
             key_share: true,
+            resend: true,
             send_offline: true,
             login_failure: None,
             refs: REFERENCES,

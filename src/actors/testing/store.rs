@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::outbox::{Delivery, Lag, Outbox, Settlement, Target};
-use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
+use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
 };
@@ -187,6 +187,14 @@ impl Sessions for MemoryStore {
 
     async fn is_accepted(&self, _: &InstanceId, _: &MessageKey) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    async fn times_lost(&self, _: &InstanceId, _: &MessageKey) -> Result<u32, StoreError> {
+        Ok(0)
+    }
+
+    async fn unrecovered(&self, _: Option<&InstanceId>, _: u32) -> Result<Vec<Unrecovered>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn archive(&self, id: &InstanceId, _: &str) -> Result<(), StoreError> {

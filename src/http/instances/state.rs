@@ -36,6 +36,7 @@ fn full(api: &Api, entry: &Entry) -> Value {
     let optional = [
         ("code", status.code().map(|code| json!(code))),
         ("message", status.message().map(|message| json!(message))),
+        ("codeSince", status.why_since().map(date)),
         ("userAction", status.user_action().map(|action| json!(action))),
         ("nextTryAt", status.next_try.map(date)),
         ("lastProofAt", status.proof.map(date)),

@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use super::writer::Tx;
 use crate::store::Retention;
 use crate::store::failure::Failure;
-use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox};
+use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox, holdfast_unrecovered};
 
 /// How often it is done; it is done at the start, too.
 pub(super) const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -26,6 +26,8 @@ pub(super) fn prune(tx: &mut Tx<'_>, retention: &Retention) -> Result<(), Failur
         .filter(holdfast_outbox::state.eq("dead"))
         .filter(holdfast_outbox::dead_ms.lt(before(retention.dead_letters)));
     diesel::delete(dead).execute(tx.conn)?;
+    let lost = holdfast_unrecovered::table.filter(holdfast_unrecovered::since_ms.lt(before(retention.dead_letters)));
+    diesel::delete(lost).execute(tx.conn)?;
     let accepted = holdfast_accepted::table.filter(holdfast_accepted::accepted_at.lt(before(retention.accepted)));
     diesel::delete(accepted).execute(tx.conn)?;
     Ok(())

@@ -8,8 +8,8 @@ use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
 use super::writer::Tx;
-use super::{SqliteStore, archive, queue, values};
-use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions};
+use super::{SqliteStore, archive, losses, queue, values};
+use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, Place};
 use crate::store::columns::column_time;
@@ -94,6 +94,16 @@ impl Sessions for SqliteStore {
         self.readers.submit("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
     }
 
+    async fn times_lost(&self, id: &InstanceId, message: &MessageKey) -> Result<u32, StoreError> {
+        let (id, message) = (id.clone(), message.clone());
+        self.readers.submit("looking for a lost message", move |conn| losses::times(conn, &id, &message)).await
+    }
+
+    async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError> {
+        let id = id.cloned();
+        self.readers.submit("reading what was lost", move |conn| losses::list(conn, id.as_ref(), limit)).await
+    }
+
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
         let (id, reason) = (id.clone(), reason.to_owned());
         self.writer.submit("archiving a session", move |tx| archive::session(tx, &id, &reason)).await
@@ -148,7 +158,7 @@ fn commit(
     claimed: Epoch,
     batch: SessionBatch,
 ) -> Result<Revision, Failure> {
-    let SessionBatch { device, paired, clears, writes, accepted, events } = batch;
+    let SessionBatch { device, paired, clears, writes, accepted, losses, events } = batch;
     let revision = check_owner(tx, id, claimed)?.next();
     for clear in &clears {
         values::clear(tx, id, clear)?;
@@ -163,6 +173,9 @@ fn commit(
         }
     }
     new.extend(&events);
+    for loss in &losses {
+        losses::note(tx, id, loss)?;
+    }
     queue::add(tx, id, new)?;
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
@@ -199,10 +212,11 @@ fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, 
         holdfast_accepted::message_id.eq(&message.key.id),
         holdfast_accepted::accepted_at.eq(tx.now_ms()),
     );
+    losses::forget(tx, id, &message.key)?;
     Ok(diesel::insert_or_ignore_into(holdfast_accepted::table).values(row).execute(tx.conn)? == 1)
 }
 
-fn is_accepted(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
+pub(super) fn is_accepted(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
     require(conn, id)?;
     let row = holdfast_accepted::table.find((id.as_str(), &message.chat, &message.sender, &message.id));
     Ok(diesel::select(diesel::dsl::exists(row)).get_result(conn)?)

@@ -16,20 +16,18 @@ use whatsapp_rust::Jid;
 
 use super::value::joined;
 use super::{Backend, Result, Unusable, delete, put, writes};
-use crate::ports::session::{Accepted, MessageKey, SessionBatch, Write};
+use crate::ports::session::{Accepted, Loss, LossReason, MessageKey, SessionBatch, Write};
 use crate::whatsapp::seal::Seal;
 
 const PENDING: &str = "pending-inbound";
 /// Rows that nobody came for, kept for an operator.
 const DEAD: &str = "dead-inbound";
-/// How often the phone was asked for a message whose content is not here.
-const ASKED: &str = "asked-inbound";
 
 /// The ids by which the library tries, when a client is made, whether rows can be stored at all; what it stores is no message.
 const PROBE: &str = "__wa_durability_probe_";
 
 /// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id.
-const ASKS: u8 = 3;
+const ASKS: u32 = 3;
 
 /// The order between rows and ratchets, and the rows that the hook has already deleted.
 #[derive(Debug, Default)]
@@ -92,6 +90,12 @@ fn key(chat: &str, sender: &str, id: &str) -> String {
     joined(&[chat, sender, id])
 }
 
+/// Reads what [`key`] wrote.
+fn parts(key: &str) -> Option<MessageKey> {
+    let mut parts = key.splitn(3, '|').map(str::to_owned);
+    Some(MessageKey { chat: parts.next()?, sender: parts.next()?, id: parts.next()? })
+}
+
 impl Backend {
     /// Hands messages over: their ids, their events and the end of their rows become durable together.
     pub(in crate::whatsapp) async fn hand_over(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
@@ -104,7 +108,7 @@ impl Backend {
     /// Does the same for messages that came another way, whose rows the library will not delete.
     pub(in crate::whatsapp) async fn accept(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
         let rows = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id));
-        let gone = rows.flat_map(|row| [delete(PENDING, row.as_str()), delete(ASKED, row)]).collect();
+        let gone = rows.map(|row| delete(PENDING, row)).collect();
         self.commit(SessionBatch { accepted, writes: gone, ..SessionBatch::default() }).await
     }
 
@@ -137,24 +141,25 @@ impl Backend {
 
     /// A message was decrypted, but neither its content nor its acceptance is durable: the phone still has it.
     async fn content_is_gone(&self, message: MessageKey) -> Result<Option<Vec<u8>>> {
-        let row = key(&message.chat, &message.sender, &message.id);
-        let asked = self.read(ASKED, &row).await?.and_then(|count| count.first().copied()).unwrap_or(0);
+        let asked = self.attempt("look for a lost message", || self.store.times_lost(&self.instance, &message)).await?;
         let id = message.id.clone();
-        if asked >= ASKS {
+        let given_up = asked >= ASKS;
+        let loss = Loss { key: message.clone(), why: LossReason::ContentGone, given_up };
+        if given_up {
             warn!(instance.id = %self.instance, message.id = id, "Message {id} could not be recovered and is given up");
-            let now = self.now_secs().to_le_bytes().to_vec();
-            self.commit(SessionBatch {
-                accepted: vec![Accepted { key: message, event: None }],
-                writes: vec![put(DEAD, row.as_str(), now), delete(ASKED, row.as_str())],
-                ..SessionBatch::default()
-            })
-            .await?;
+            let accepted = vec![Accepted { key: message, event: None }];
+            self.commit(SessionBatch { accepted, losses: vec![loss], ..SessionBatch::default() }).await?;
             return Ok(None);
         }
-        self.write(put(ASKED, row, vec![asked + 1])).await?;
+        self.note_loss(loss).await?;
         warn!(instance.id = %self.instance, message.id = id, "The content of message {id} is gone; the phone is asked for it");
         self.ask_phone(&message);
         Err(LibraryError::Validation("the message was decrypted before, but not handed over".to_owned()))
+    }
+
+    /// Notes a message that came without its content, so that it can be told by its id as long as it is missing.
+    pub(in crate::whatsapp) async fn note_loss(&self, loss: Loss) -> Result<(), Unusable> {
+        self.commit(SessionBatch { losses: vec![loss], ..SessionBatch::default() }).await
     }
 
     fn ask_phone(&self, message: &MessageKey) {
@@ -188,22 +193,24 @@ impl Backend {
 
     /// Moves rows aside that the library would delete because nobody came for them in seven days.
     pub(super) async fn bury_rows(&self, before: i64) -> Result<u32> {
-        let mut moved = Vec::new();
+        let (mut moved, mut losses) = (Vec::new(), Vec::new());
         for (key, value) in self.scan(PENDING, "").await? {
             let stamp: [u8; 8] = value
                 .get(..8)
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or_else(|| self.corrupt("pending message"))?;
             if i64::from_le_bytes(stamp) < before {
+                let message = parts(&key).ok_or_else(|| self.corrupt("key of a pending message"))?;
+                losses.push(Loss { key: message, why: LossReason::NeverHandedOver, given_up: true });
                 moved.push(put(DEAD, key.as_str(), value));
                 moved.push(delete(PENDING, key));
             }
         }
-        let count = moved.len() / 2;
+        let count = losses.len();
         if count > 0 {
             warn!(instance.id = %self.instance, count, "{count} messages were never handed over and are set aside");
         }
-        self.commit(writes(moved)).await?;
+        self.commit(SessionBatch { writes: moved, losses, ..SessionBatch::default() }).await?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

@@ -17,7 +17,9 @@ use wacore::store::traits::{
 use super::{Backend, Claimed};
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
-use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions};
+use crate::ports::session::{
+    Accepted, Claim, Clear, Loss, LossReason, MessageKey, SessionBatch, Sessions, Unrecovered,
+};
 use crate::ports::store::StoreError;
 use crate::whatsapp::seal::Seal;
 
@@ -34,6 +36,7 @@ struct Fake {
     rows: Mutex<BTreeMap<(&'static str, String), Vec<u8>>>,
     device: Mutex<Option<Vec<u8>>>,
     accepted: Mutex<HashSet<MessageKey>>,
+    losses: Mutex<Vec<Loss>>,
     revision: Mutex<u64>,
     /// What the next calls do; one that is not planned for succeeds.
     plan: Mutex<VecDeque<Plan>>,
@@ -137,6 +140,7 @@ impl Sessions for Fake {
             *self.device.lock().unwrap() = Some(device);
         }
         self.accepted.lock().unwrap().extend(batch.accepted.into_iter().map(|accepted| accepted.key));
+        self.losses.lock().unwrap().extend(batch.losses);
         let mut revision = self.revision.lock().unwrap();
         *revision += 1;
         Ok(Revision(*revision))
@@ -145,6 +149,15 @@ impl Sessions for Fake {
     async fn is_accepted(&self, _: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
         self.call().await?;
         Ok(self.accepted.lock().unwrap().contains(message))
+    }
+
+    async fn times_lost(&self, _: &InstanceId, message: &MessageKey) -> Result<u32, StoreError> {
+        self.call().await?;
+        Ok(self.losses.lock().unwrap().iter().filter(|loss| loss.key == *message).count() as u32)
+    }
+
+    async fn unrecovered(&self, _: Option<&InstanceId>, _: u32) -> Result<Vec<Unrecovered>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn archive(&self, _: &InstanceId, _: &str) -> Result<(), StoreError> {
@@ -248,7 +261,8 @@ async fn only_an_accepted_message_counts_as_a_repetition() {
     }
     assert_eq!(get("2").await.unwrap(), None);
     assert!(fake.accepted.lock().unwrap().contains(&message("2")));
-    assert!(fake.rows.lock().unwrap().keys().any(|(category, _)| *category == "dead-inbound"));
+    let told: Vec<bool> = fake.losses.lock().unwrap().iter().map(|loss| loss.given_up).collect();
+    assert_eq!(told, [false, false, false, true], "each time is noted, and the end of it");
 }
 
 #[tokio::test]
@@ -268,6 +282,12 @@ async fn rows_that_nobody_came_for_are_set_aside() {
     assert_eq!(backend.delete_expired_pending_inbound(now + 10).await.unwrap(), 1);
     let categories: Vec<&str> = fake.rows.lock().unwrap().keys().map(|(category, _)| *category).collect();
     assert_eq!(categories, ["dead-inbound"]);
+    let lost = Loss {
+        key: MessageKey { chat: "c".to_owned(), sender: "s".to_owned(), id: "1".to_owned() },
+        why: LossReason::NeverHandedOver,
+        given_up: true,
+    };
+    assert_eq!(*fake.losses.lock().unwrap(), [lost]);
 }
 
 #[tokio::test]

@@ -177,8 +177,9 @@ impl Driver {
         if attempt.is_closing() {
             return DownReason::Requested;
         }
-        if let Err(why) = self.way_is_direct().await {
-            return why;
+        tokio::select! {
+            direct = self.way_is_direct() => if let Err(why) = direct { return why },
+            () = attempt.closing() => return DownReason::Requested,
         }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
@@ -219,7 +220,12 @@ impl Driver {
     /// Refuses the direct way to an instance whose traffic is to go through a proxy: better no connection than one that shows this host.
     async fn way_is_direct(&self) -> Result<(), DownReason> {
         let instance = &self.spec.instance;
-        match self.shared.store.get(instance).await {
+        let read = timeout(self.shared.settings.store_grace, self.shared.store.get(instance)).await;
+        let Ok(read) = read else {
+            warn!(instance.id = %instance, "The store did not say within the grace whether an instance has a proxy");
+            return Err(DownReason::StoreUnavailable);
+        };
+        match read {
             Ok(Some(record)) if record.proxy.as_ref().is_some_and(|proxy| proxy["enabled"] == true) => {
                 warn!(instance.id = %instance, "Instance {} has a proxy, which this build cannot use; it is not dialled", record.name);
                 Err(DownReason::Proxy)

@@ -53,6 +53,12 @@ async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Cl
     let chat = to.to_string();
     let own = client.pn().map(|jid| jid.to_non_ad_string());
     let message = message::compose(text, &chat, own.as_deref());
+    // What was received has moved the ratchet on, and the library saves that a moment later. A message under a ratchet that a crash
+    // forgets uses no key twice, but those after it cannot be opened until they were asked for again.
+    let saved = unless_over(live, client.flush_pending_signal_state()).await.ok_or(SendError::NotConnected)?;
+    if saved.is_err() {
+        return Err(SendError::NotConnected);
+    }
     let id = client.generate_message_id();
     let answered = live.listener.answer_to(&id);
     let options = SendOptions::default().with_message_id(id.as_str());

@@ -1,12 +1,14 @@
 //! A store that fails as planned, wrapped round a real one.
 
+mod plan;
+
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
-use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
+use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
 };
@@ -15,92 +17,8 @@ use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use tokio::sync::{Notify, watch};
 
-/// A method of the ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Op {
-    Insert,
-    List,
-    Get,
-    Patch,
-    SetDesired,
-    Delete,
-    Webhook,
-    SetWebhook,
-    Claim,
-    Release,
-    Device,
-    Read,
-    ReadMany,
-    Scan,
-    Count,
-    Commit,
-    IsAccepted,
-    Archive,
-    Append,
-    Due,
-    NextDueAt,
-    Settle,
-    Lag,
-    Ping,
-    Close,
-}
-
-/// How a call fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failing {
-    /// It does nothing and says that the database does not answer.
-    Unavailable,
-    /// It does its work, and the answer is lost.
-    AnswerLost,
-    /// It says that the value cannot be read.
-    Corrupt,
-    /// It says that another owner has written.
-    FencedOff,
-    /// It says nothing until the store is healed, then works.
-    Hang,
-}
-
-/// Which calls fail, and how.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults(Vec<Fault>);
-
-#[derive(Debug, Clone)]
-struct Fault {
-    /// `None` for every method.
-    op: Option<Op>,
-    calls: RangeInclusive<u32>,
-    failing: Failing,
-}
-
-impl Faults {
-    /// Nothing fails.
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    /// The `nth` call of a method fails, counted from 1 since the faults were planned.
-    #[must_use]
-    pub(crate) fn nth(self, op: Op, nth: u32, failing: Failing) -> Self {
-        self.plan(Some(op), nth..=nth, failing)
-    }
-
-    /// The `nth` call of a method fails and every one after it.
-    #[must_use]
-    pub(crate) fn from(self, op: Op, nth: u32, failing: Failing) -> Self {
-        self.plan(Some(op), nth..=u32::MAX, failing)
-    }
-
-    /// Every call fails.
-    #[must_use]
-    pub(crate) fn outage(self, failing: Failing) -> Self {
-        self.plan(None, 1..=u32::MAX, failing)
-    }
-
-    fn plan(mut self, op: Option<Op>, calls: RangeInclusive<u32>, failing: Failing) -> Self {
-        self.0.push(Fault { op, calls, failing });
-        self
-    }
-}
+use self::plan::Call;
+pub(crate) use self::plan::{Failing, Faults, Op, Scope};
 
 /// A store that fails as planned.
 pub(crate) struct FaultyStore {
@@ -113,18 +31,27 @@ pub(crate) struct FaultyStore {
 struct State {
     faults: Faults,
     calls: HashMap<Op, u32>,
+    /// Calls that failed since the faults were planned.
+    struck: u32,
+    /// The kinds of value that commits have written, in their order.
+    written: Vec<&'static str>,
+    /// How long a claim is said to hold, where the store says for ever.
+    lease: Option<Duration>,
 }
 
 impl FaultyStore {
     /// Wraps a store.
     pub(crate) fn new(inner: Arc<dyn Store>, faults: Faults) -> Arc<Self> {
-        let state = Mutex::new(State { faults, calls: HashMap::new() });
+        let state = Mutex::new(State { faults, ..State::default() });
         Arc::new(Self { inner, state, healed: watch::Sender::new(0) })
     }
 
     /// Plans other faults, and counts calls from the beginning again. What hangs goes on hanging.
     pub(crate) fn plan(&self, faults: Faults) {
-        *self.lock() = State { faults, calls: HashMap::new() };
+        let mut state = self.lock();
+        state.faults = faults;
+        state.calls.clear();
+        state.struck = 0;
     }
 
     /// Makes everything work, and wakes what hangs.
@@ -133,44 +60,59 @@ impl FaultyStore {
         self.healed.send_modify(|times| *times += 1);
     }
 
+    /// Lets claims hold no longer than this.
+    pub(crate) fn lease_for(&self, time: Option<Duration>) {
+        self.lock().lease = time;
+    }
+
     /// Returns how often a method was called since the faults were planned.
     pub(crate) fn calls(&self, op: Op) -> u32 {
         self.lock().calls.get(&op).copied().unwrap_or_default()
+    }
+
+    /// Returns how many calls failed since the faults were planned.
+    pub(crate) fn struck(&self) -> u32 {
+        self.lock().struck
+    }
+
+    /// Returns the kinds of value that commits have written, in their order.
+    pub(crate) fn written(&self) -> Vec<&'static str> {
+        self.lock().written.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn planned(&self, op: Op) -> Option<Failing> {
+    fn planned(&self, call: &Call) -> Option<Failing> {
         let mut state = self.lock();
-        let call = state.calls.entry(op).or_default();
-        *call += 1;
-        let call = *call;
-        let hit = |fault: &&Fault| fault.op.is_none_or(|planned| planned == op) && fault.calls.contains(&call);
-        state.faults.0.iter().find(hit).map(|fault| fault.failing)
+        *state.calls.entry(call.op).or_default() += 1;
+        let failing = state.faults.strike(call);
+        state.struck += u32::from(failing.is_some());
+        failing
     }
 
     async fn pass<T>(
         &self,
-        op: Op,
+        call: impl Into<Call>,
         id: Option<&InstanceId>,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
+        let call = call.into();
         let mut healed = self.healed.subscribe();
-        match self.planned(op) {
-            None => call.await,
+        match self.planned(&call) {
+            None => work.await,
             Some(Failing::Unavailable) => Err(unavailable()),
-            Some(Failing::AnswerLost) => call.await.and_then(|_lost| Err(unavailable())),
+            Some(Failing::AnswerLost) => work.await.and_then(|_lost| Err(unavailable())),
             Some(Failing::Corrupt) => {
-                Err(StoreError::Corrupt { what: format!("the answer of {op:?}"), cause: "planned".into() })
+                Err(StoreError::Corrupt { what: format!("the answer of {:?}", call.op), cause: "planned".into() })
             }
             Some(Failing::FencedOff) => {
                 Err(StoreError::FencedOff(id.cloned().unwrap_or_else(|| InstanceId::new("unknown"))))
             }
             Some(Failing::Hang) => {
                 let _gone = healed.changed().await;
-                call.await
+                work.await
             }
         }
     }
@@ -218,7 +160,8 @@ impl Instances for FaultyStore {
 #[async_trait]
 impl Sessions for FaultyStore {
     async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError> {
-        self.pass(Op::Claim, Some(id), self.inner.claim(id, node)).await
+        let claim = self.pass(Op::Claim, Some(id), self.inner.claim(id, node)).await?;
+        Ok(Claim { holds_for: claim.holds_for.or(self.lock().lease), ..claim })
     }
 
     async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError> {
@@ -226,11 +169,11 @@ impl Sessions for FaultyStore {
     }
 
     async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.pass(Op::Device, Some(id), self.inner.device(id)).await
+        self.pass(Call::reading(Op::Device, "device"), Some(id), self.inner.device(id)).await
     }
 
     async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.pass(Op::Read, Some(id), self.inner.read(id, category, key)).await
+        self.pass(Call::reading(Op::Read, category), Some(id), self.inner.read(id, category, key)).await
     }
 
     async fn read_many(
@@ -239,7 +182,7 @@ impl Sessions for FaultyStore {
         category: &'static str,
         keys: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.pass(Op::ReadMany, Some(id), self.inner.read_many(id, category, keys)).await
+        self.pass(Call::reading(Op::ReadMany, category), Some(id), self.inner.read_many(id, category, keys)).await
     }
 
     async fn scan(
@@ -248,19 +191,33 @@ impl Sessions for FaultyStore {
         category: &'static str,
         prefix: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.pass(Op::Scan, Some(id), self.inner.scan(id, category, prefix)).await
+        self.pass(Call::reading(Op::Scan, category), Some(id), self.inner.scan(id, category, prefix)).await
     }
 
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
-        self.pass(Op::Count, Some(id), self.inner.count(id, clear)).await
+        self.pass(Call::reading(Op::Count, clear.category), Some(id), self.inner.count(id, clear)).await
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
-        self.pass(Op::Commit, Some(id), self.inner.commit(id, epoch, batch)).await
+        let call = Call::committing(&batch);
+        let work = async {
+            let revision = self.inner.commit(id, epoch, batch).await?;
+            self.lock().written.extend(&call.categories);
+            Ok(revision)
+        };
+        self.pass(call.clone(), Some(id), work).await
     }
 
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
         self.pass(Op::IsAccepted, Some(id), self.inner.is_accepted(id, message)).await
+    }
+
+    async fn times_lost(&self, id: &InstanceId, message: &MessageKey) -> Result<u32, StoreError> {
+        self.pass(Op::TimesLost, Some(id), self.inner.times_lost(id, message)).await
+    }
+
+    async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError> {
+        self.pass(Op::Unrecovered, id, self.inner.unrecovered(id, limit)).await
     }
 
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {

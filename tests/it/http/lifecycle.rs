@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_core::connection::{DownReason, Phase};
+use holdfast_core::connection::{DownReason, Phase, Trouble};
 use reqwest::Method;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn connection_state_has_the_contracts_keys_and_ours() {
 
     let until = service.clock.now().after(Duration::from_secs(30));
     service.put(&id, Phase::BackingOff, |entry| {
-        entry.status.why = Some(DownReason::Dns);
+        entry.status.trouble = Some(Trouble { why: DownReason::Dns, since: service.clock.now() });
         entry.status.next_try = Some(until);
     });
     let (_, body) = service.get("/instance/connectionState/demo").await;
@@ -35,7 +35,7 @@ async fn connection_state_has_the_contracts_keys_and_ours() {
         (&json!("connecting"), &json!("net-dns"), &json!("check_network"))
     );
     assert_eq!(instance["message"], DownReason::Dns.sentence());
-    assert!(instance["nextTryAt"].is_string());
+    assert!(instance["nextTryAt"].is_string() && instance["codeSince"].is_string());
     for taken in ["settings", "proxy", "owner", "number", "qrcode", "apikey", "serverUrl", "status"] {
         assert!(instance.get(taken).is_none(), "{taken}");
     }

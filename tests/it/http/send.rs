@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast::ports::link::{SendError, SentMessage};
-use holdfast_core::connection::{DownReason, Phase};
+use holdfast_core::connection::{DownReason, Phase, Trouble};
 use serde_json::{Value, json};
 
 use super::service::Service;
@@ -93,7 +93,8 @@ async fn an_uncertain_outcome_says_so_and_is_no_5xx() {
 async fn a_closed_instance_says_why() {
     let service = online().await;
     let (id, _) = service.board.by_name("demo").unwrap();
-    service.put(&id, Phase::Parked, |entry| entry.status.why = Some(DownReason::LoggedOut { code: 401 }));
+    let trouble = Trouble { why: DownReason::LoggedOut { code: 401 }, since: service.clock.now() };
+    service.put(&id, Phase::Parked, |entry| entry.status.trouble = Some(trouble));
     let (status, body) = service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi" })).await;
     assert_eq!(status, 400);
     let response = &body["response"];

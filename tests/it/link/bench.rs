@@ -14,16 +14,19 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::memory_store::MemoryStore;
+use super::stored::Stored;
 
 /// How long anything may take before a test says that it did not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a store may fail here: longer than a busy disk takes.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) const ANA: &str = "4915100000001";
 
 pub(crate) struct Bench {
     pub(crate) sim: Simulator,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Stored,
     pub(crate) links: WhatsApp,
     pub(crate) link: Arc<dyn Link>,
     reports: mpsc::Receiver<Report>,
@@ -38,27 +41,27 @@ impl Bench {
     pub(crate) async fn start() -> Result<Self> {
         let sim = Simulator::start(Options::default()).await?;
         let url = sim.ws_url().to_owned();
-        Self::with(sim, url)
+        Self::with(sim, url).await
     }
 
     /// A bench that dials another address than the simulator's.
     pub(crate) async fn at(url: String) -> Result<Self> {
-        Self::with(Simulator::start(Options::default()).await?, url)
+        Self::with(Simulator::start(Options::default()).await?, url).await
     }
 
-    fn with(sim: Simulator, url: String) -> Result<Self> {
+    async fn with(sim: Simulator, url: String) -> Result<Self> {
         // Silent unless RUST_LOG says otherwise.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_log::LogTracer::init();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let store = MemoryStore::default();
+        let store = Stored::open().await?;
         let settings = LinkSettings {
             url,
-            store_grace: Duration::from_millis(300),
+            store_grace: GRACE,
             connect_timeout: Duration::from_secs(5),
             ..LinkSettings::default()
         };
-        let links = WhatsApp::new(settings, Arc::new(store.clone()), Handle::current(), Clock::start())?;
+        let links = WhatsApp::new(settings, Arc::clone(&store.faulty) as _, Handle::current(), Clock::start())?;
         let (reports, heard) = mpsc::channel(8);
         let link = links.make(spec(), reports);
         Ok(Self { sim, store, links, link, reports: heard, story: Vec::new(), next: 0, jid: String::new() })

@@ -65,7 +65,7 @@ async fn a_missing_device_never_becomes_a_new_identity() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.link.close(link);
     bench.down(link).await?;
-    bench.store.drop_device();
+    bench.store.drop_device()?;
     let connects = bench.counters().tally.connects;
     for method in [None, Some(Method::Qr)] {
         let link = bench.dial(method, true);

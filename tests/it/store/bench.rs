@@ -21,18 +21,18 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 /// What a case answers.
-pub(super) type Outcome = anyhow::Result<()>;
+pub(crate) type Outcome = anyhow::Result<()>;
 
 /// The installation's name in every case.
-pub(super) const CLIENT: &str = "holdfast_test";
+pub(crate) const CLIENT: &str = "holdfast_test";
 /// Later than every moment at which a case makes something due.
-pub(super) const LATE: i64 = i64::MAX;
+pub(crate) const LATE: i64 = i64::MAX;
 
 /// How a database is opened.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Opening {
-    pub(super) key: [u8; 32],
-    pub(super) retention: Retention,
+pub(crate) struct Opening {
+    pub(crate) key: [u8; 32],
+    pub(crate) retention: Retention,
 }
 
 impl Default for Opening {
@@ -43,7 +43,7 @@ impl Default for Opening {
 
 /// One kind of database.
 #[async_trait]
-pub(super) trait Database: Send + Sync {
+pub(crate) trait Database: Send + Sync {
     /// Opens it.
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Store>, StoreError>;
     /// Runs statements past the store.
@@ -57,60 +57,60 @@ pub(super) trait Database: Send + Sync {
 }
 
 /// A database and the store on it.
-pub(super) struct Bench {
-    pub(super) database: Box<dyn Database>,
-    pub(super) store: Arc<dyn Store>,
+pub(crate) struct Bench {
+    pub(crate) database: Box<dyn Database>,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 impl Bench {
-    pub(super) async fn new(database: impl Database + 'static) -> anyhow::Result<Self> {
+    pub(crate) async fn new(database: impl Database + 'static) -> anyhow::Result<Self> {
         let store = database.open(Opening::default()).await?;
         Ok(Self { database: Box::new(database), store })
     }
 
     /// Closes the store and opens it again.
-    pub(super) async fn reopen(&mut self, opening: Opening) -> anyhow::Result<()> {
+    pub(crate) async fn reopen(&mut self, opening: Opening) -> anyhow::Result<()> {
         self.store.close().await?;
         self.store = self.database.open(opening).await?;
         Ok(())
     }
 
     /// Inserts an instance whose id and name are alike.
-    pub(super) async fn instance(&self, name: &str) -> anyhow::Result<InstanceId> {
+    pub(crate) async fn instance(&self, name: &str) -> anyhow::Result<InstanceId> {
         Ok(self.store.insert(new_instance(name)).await?.id)
     }
 
     /// Inserts an instance with a webhook for these events.
-    pub(super) async fn subscriber(&self, name: &str, events: &[EventName]) -> anyhow::Result<InstanceId> {
+    pub(crate) async fn subscriber(&self, name: &str, events: &[EventName]) -> anyhow::Result<InstanceId> {
         let id = self.instance(name).await?;
         self.store.set_webhook(&id, webhook(events)).await?;
         Ok(id)
     }
 
     /// Inserts an instance and claims its session.
-    pub(super) async fn session(&self, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
+    pub(crate) async fn session(&self, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
         let id = self.instance(name).await?;
         let epoch = self.store.claim(&id, "node").await?.epoch;
         Ok((id, epoch))
     }
 
-    pub(super) async fn record(&self, id: &InstanceId) -> anyhow::Result<InstanceRecord> {
+    pub(crate) async fn record(&self, id: &InstanceId) -> anyhow::Result<InstanceRecord> {
         self.store.get(id).await?.with_context(|| format!("instance {id} is gone"))
     }
 
     /// Returns the names of the deliveries that are due at `now_ms`, with their instances.
-    pub(super) async fn due(&self, now_ms: i64) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn due(&self, now_ms: i64) -> anyhow::Result<Vec<String>> {
         let due = self.store.due(now_ms, 100).await?;
         Ok(due.iter().map(|delivery| format!("{} {}", delivery.instance, label(delivery))).collect())
     }
 }
 
 /// Returns the label of an event made by [`event`], or its name.
-pub(super) fn label(delivery: &Delivery) -> String {
+pub(crate) fn label(delivery: &Delivery) -> String {
     delivery.event.data["label"].as_str().unwrap_or(delivery.event.name.dotted()).to_owned()
 }
 
-pub(super) fn new_instance(name: &str) -> NewInstance {
+pub(crate) fn new_instance(name: &str) -> NewInstance {
     NewInstance {
         id: InstanceId::new(name),
         name: name.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn new_instance(name: &str) -> NewInstance {
     }
 }
 
-pub(super) fn webhook(events: &[EventName]) -> WebhookSpec {
+pub(crate) fn webhook(events: &[EventName]) -> WebhookSpec {
     WebhookSpec {
         enabled: true,
         url: "http://receiver.test/hook".to_owned(),
@@ -133,24 +133,24 @@ pub(super) fn webhook(events: &[EventName]) -> WebhookSpec {
     }
 }
 
-pub(super) fn event(name: EventName, label: &str) -> EngineEvent {
+pub(crate) fn event(name: EventName, label: &str) -> EngineEvent {
     EngineEvent { name, data: json!({ "label": label }) }
 }
 
-pub(super) fn put(category: &'static str, key: &str, value: &str) -> Write {
+pub(crate) fn put(category: &'static str, key: &str, value: &str) -> Write {
     Write { category, key: key.to_owned(), value: Some(value.as_bytes().to_vec()), expires_at: None }
 }
 
-pub(super) fn writes(writes: Vec<Write>) -> SessionBatch {
+pub(crate) fn writes(writes: Vec<Write>) -> SessionBatch {
     SessionBatch { writes, ..SessionBatch::default() }
 }
 
-pub(super) fn device(text: &str) -> SessionBatch {
+pub(crate) fn device(text: &str) -> SessionBatch {
     SessionBatch { device: Some(text.as_bytes().to_vec()), paired: Some(true), ..SessionBatch::default() }
 }
 
 /// Returns an error with everything that caused it.
-pub(super) fn chain(error: &StoreError) -> String {
+pub(crate) fn chain(error: &StoreError) -> String {
     let mut text = format!("{error} ({error:?})");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -161,7 +161,7 @@ pub(super) fn chain(error: &StoreError) -> String {
 }
 
 /// Runs `condition` until it holds.
-pub(super) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
+pub(crate) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     mut condition: impl FnMut() -> F,
 ) -> anyhow::Result<()> {
@@ -175,20 +175,20 @@ pub(super) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
 }
 
 /// A SQLite file in a folder of its own.
-pub(super) struct SqliteFile {
+pub(crate) struct SqliteFile {
     folder: tempfile::TempDir,
 }
 
 impl SqliteFile {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self { folder: tempfile::tempdir()? })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("holdfast.db")
     }
 
-    pub(super) fn options(&self, opening: Opening) -> StoreOptions {
+    pub(crate) fn options(&self, opening: Opening) -> StoreOptions {
         StoreOptions {
             url: format!("sqlite://{}", self.path().display()),
             client_name: CLIENT.to_owned(),
@@ -200,12 +200,12 @@ impl SqliteFile {
     }
 
     /// Opens it with what only this kind of store can tell.
-    pub(super) async fn open_sqlite(&self) -> Result<Arc<SqliteStore>, StoreError> {
+    pub(crate) async fn open_sqlite(&self) -> Result<Arc<SqliteStore>, StoreError> {
         SqliteStore::open(self.options(Opening::default())).await
     }
 
     /// Copies the files as a killed process leaves them.
-    pub(super) fn as_after_a_kill(&self) -> anyhow::Result<Self> {
+    pub(crate) fn as_after_a_kill(&self) -> anyhow::Result<Self> {
         let copy = Self::new()?;
         for file in std::fs::read_dir(self.folder.path())? {
             let file = file?;
@@ -217,7 +217,7 @@ impl SqliteFile {
         Ok(copy)
     }
 
-    pub(super) fn connect(&self) -> anyhow::Result<SqliteConnection> {
+    pub(crate) fn connect(&self) -> anyhow::Result<SqliteConnection> {
         let mut connection = SqliteConnection::establish(&self.path().display().to_string())?;
         connection.batch_execute("PRAGMA busy_timeout = 5000")?;
         Ok(connection)

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::down_reason::DownReason;
 use super::event::{Desired, Method};
+use super::trouble::Trouble;
 use crate::id::LinkId;
 use crate::time::Timestamp;
 
@@ -244,6 +245,8 @@ pub struct Machine {
     pub(super) version_refreshed: bool,
     /// Whether the next dial needs a new client.
     pub(super) rebuild: bool,
+    /// What keeps it from being connected.
+    pub(super) trouble: Option<Trouble>,
 }
 
 impl Machine {
@@ -265,6 +268,7 @@ impl Machine {
             doubt_until: None,
             version_refreshed: false,
             rebuild: false,
+            trouble: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Machine {
             Some(_) => self.fact(event, env, &mut effects),
             None => self.command(event, env, &mut effects),
         }
+        self.note_trouble(env);
         self.announce(before, &mut effects);
         (self, effects)
     }
@@ -264,6 +265,7 @@ impl Machine {
         self.takeovers = 0;
         self.qr_shown = 0;
         self.version_refreshed = false;
+        self.trouble = None;
     }
 
     /// Returns how the next dial pairs, or that it logs in.
