@@ -34,6 +34,8 @@ pub struct Accepted {
     pub key: MessageKey,
     /// Its event, queued for the sinks that asked for it if the message is new.
     pub event: Option<EngineEvent>,
+    /// Whether it came by another way than its delivery, and perhaps under another name of its sender: a loss with its id is meant.
+    pub recovered: bool,
 }
 
 /// Why the content of a message is not here.

@@ -6,6 +6,7 @@
 //! - A batched method is one commit.
 
 mod app_state;
+mod debts;
 mod device;
 mod inbound;
 mod protocol;
@@ -15,6 +16,7 @@ mod signal;
 mod tests;
 mod value;
 
+pub(super) use self::debts::Debt;
 pub(super) use self::protocol::SENT_TTL_SECS;
 
 use std::future::Future;
@@ -80,7 +82,6 @@ pub(super) struct Backend {
     tokens: AsyncMutex<()>,
     secrets: AsyncMutex<()>,
     mappings: AsyncMutex<()>,
-    sent: AsyncMutex<()>,
     saving: AsyncMutex<()>,
     /// Whether a device that is linked to an account is on disk.
     linked: AtomicBool,
@@ -111,7 +112,6 @@ impl Backend {
             tokens: AsyncMutex::default(),
             secrets: AsyncMutex::default(),
             mappings: AsyncMutex::default(),
-            sent: AsyncMutex::default(),
             saving: AsyncMutex::default(),
             linked: AtomicBool::new(false),
             known: OnceLock::new(),

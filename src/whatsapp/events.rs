@@ -21,6 +21,7 @@ use wacore::xml::DisplayableNodeRef;
 use whatsapp_rust::{Client, OwnedNodeRef};
 
 use super::backend::Backend;
+use super::debts::Debts;
 use super::evidence::Attempt;
 use super::message;
 use super::pairing_code::{PairingCode, Shown};
@@ -54,6 +55,7 @@ pub(super) struct Listener {
     instance: InstanceId,
     reports: Reports,
     backend: Arc<Backend>,
+    debts: Arc<Debts>,
     handle: Handle,
     clock: Clock,
     client: Mutex<Weak<Client>>,
@@ -70,6 +72,7 @@ impl Listener {
         instance: InstanceId,
         reports: Reports,
         backend: Arc<Backend>,
+        debts: Arc<Debts>,
         handle: Handle,
         clock: Clock,
     ) -> Self {
@@ -77,6 +80,7 @@ impl Listener {
             instance,
             reports,
             backend,
+            debts,
             handle,
             clock,
             client: Mutex::default(),
@@ -148,6 +152,7 @@ impl Listener {
                     info!(instance.id = %self.instance, "A stream error that ends nothing");
                 }
             }
+            "receipt" if node.get_attr("type").is_some_and(|kind| kind.as_str() == "retry") => self.debts.asked(node),
             // The library closes the socket by itself.
             "xmlstreamend" => {
                 dial.attempt.judged(DownReason::Transient { code: None }, String::new());
@@ -265,8 +270,12 @@ impl Listener {
             self.reports.tell(Report::Event { link, event });
         }
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ack.id);
-        if let Some(waiting) = waiting {
-            let _ = waiting.send(ack.error.clone());
+        match waiting {
+            Some(waiting) => {
+                let _ = waiting.send(ack.error.clone());
+            }
+            // Not its first acknowledgement: it was sent again.
+            None => self.debts.paid(&ack.id),
         }
     }
 
@@ -352,6 +361,9 @@ impl EventHandler for Listener {
             Event::Connected(_) => {
                 self.owner(link);
                 self.reports.fact(Fact::Ready { link });
+                if let Some(client) = self.client() {
+                    self.debts.pay(client);
+                }
             }
             Event::PairSuccess(_) => {
                 self.paired(&dial);

@@ -55,6 +55,7 @@ macro_rules! conformance {
                 a_scan_is_in_order_and_within_its_prefix,
                 clearing_deletes_what_it_counts,
                 a_message_is_accepted_once_and_its_event_queued_once,
+                a_message_without_its_content_is_told_until_it_comes,
                 an_archived_session_is_unpaired_and_kept_for_a_while,
                 a_paired_session_without_a_device_is_corrupt,
                 old_ids_of_messages_are_forgotten,

@@ -42,6 +42,28 @@ pub(super) fn forget(tx: &mut Tx<'_>, id: &InstanceId, message: &MessageKey) -> 
     Ok(())
 }
 
+/// A message that is missing.
+pub(super) struct Missing {
+    pub(super) key: MessageKey,
+    /// Whether it counts as accepted, though nobody was told what it said.
+    pub(super) given_up: bool,
+}
+
+/// Returns what is missing under this id.
+pub(super) fn named(tx: &mut Tx<'_>, id: &InstanceId, message: &str) -> Result<Vec<Missing>, Failure> {
+    let rows = lost::table.filter(lost::instance_id.eq(id.as_str())).filter(lost::message_id.eq(message)).select((
+        lost::chat,
+        lost::sender,
+        lost::given_up_ms.is_not_null(),
+    ));
+    let found: Vec<(String, String, bool)> = rows.load(tx.conn)?;
+    let read = |(chat, sender, given_up)| {
+        let key = MessageKey { chat, sender, id: message.to_owned() };
+        Missing { key, given_up }
+    };
+    Ok(found.into_iter().map(read).collect())
+}
+
 /// Returns how often a message came without its content.
 pub(super) fn times(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<u32, Failure> {
     require(conn, id)?;

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
+use super::losses::Missing;
 use super::writer::Tx;
 use super::{SqliteStore, archive, losses, queue, values};
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
@@ -205,14 +206,26 @@ fn check_owner(tx: &mut Tx<'_>, id: &InstanceId, claimed: Epoch) -> Result<Revis
 
 /// Notes a message, and tells whether it is new.
 fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, Failure> {
+    let missing = if message.recovered { losses::named(tx, id, &message.key.id)? } else { Vec::new() };
+    if missing.is_empty() {
+        return accept_as(tx, id, &message.key);
+    }
+    let mut new = false;
+    for Missing { key, given_up } in &missing {
+        new |= accept_as(tx, id, key)? || *given_up;
+    }
+    Ok(new)
+}
+
+fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool, Failure> {
     let row = (
         holdfast_accepted::instance_id.eq(id.as_str()),
-        holdfast_accepted::chat.eq(&message.key.chat),
-        holdfast_accepted::sender.eq(&message.key.sender),
-        holdfast_accepted::message_id.eq(&message.key.id),
+        holdfast_accepted::chat.eq(&key.chat),
+        holdfast_accepted::sender.eq(&key.sender),
+        holdfast_accepted::message_id.eq(&key.id),
         holdfast_accepted::accepted_at.eq(tx.now_ms()),
     );
-    losses::forget(tx, id, &message.key)?;
+    losses::forget(tx, id, key)?;
     Ok(diesel::insert_or_ignore_into(holdfast_accepted::table).values(row).execute(tx.conn)? == 1)
 }
 

@@ -147,7 +147,7 @@ impl Backend {
         let loss = Loss { key: message.clone(), why: LossReason::ContentGone, given_up };
         if given_up {
             warn!(instance.id = %self.instance, message.id = id, "Message {id} could not be recovered and is given up");
-            let accepted = vec![Accepted { key: message, event: None }];
+            let accepted = vec![Accepted { key: message, event: None, recovered: false }];
             self.commit(SessionBatch { accepted, losses: vec![loss], ..SessionBatch::default() }).await?;
             return Ok(None);
         }

@@ -18,10 +18,10 @@ const BASE_KEY: &str = "base-key";
 const DEVICES: &str = "devices";
 const GROUP: &str = "group";
 const TOKEN: &str = "privacy-token";
-const SENT: &str = "sent-message";
+pub(super) const SENT: &str = "sent-message";
 
-/// How long a sent message is kept for those who ask for it again, as the library is told too.
-pub(in crate::whatsapp) const SENT_TTL_SECS: i64 = 2 * 60 * 60;
+/// How long a sent message is kept for those who ask for it again, as the library is told too: some switch their phone on days later.
+pub(in crate::whatsapp) const SENT_TTL_SECS: i64 = 3 * 24 * 60 * 60;
 
 /// How long the base key of a retried message can matter: as long as WhatsApp keeps a message for a device that is away.
 const BASE_KEY_TTL_SECS: i64 = 30 * 24 * 60 * 60;
@@ -220,14 +220,9 @@ impl ProtocolStore for Backend {
     }
 
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Result<Option<Vec<u8>>> {
-        // Alone, because two receipts must not both take it.
-        let _alone = self.sent.lock().await;
-        let key = joined(&[chat_jid, message_id]);
-        let payload = self.read(SENT, &key).await?;
-        if payload.is_some() {
-            self.write(delete(SENT, key)).await?;
-        }
-        Ok(payload)
+        // It stays until its time is over. The library would put it back after sending it again, and who asks in between, another member of
+        // a group or the same one after a crash, would find nothing.
+        Ok(self.read(SENT, &joined(&[chat_jid, message_id])).await?)
     }
 
     async fn delete_expired_sent_messages(&self, cutoff_timestamp: i64) -> Result<u32> {

@@ -251,7 +251,7 @@ async fn only_an_accepted_message_counts_as_a_repetition() {
     let row = [PendingInboundRow { chat: "c@s.whatsapp.net", sender: "s@s.whatsapp.net", id: "1", message: &text() }];
     backend.store_pending_inbound_batch(&row).await.unwrap();
     assert_eq!(get("1").await.unwrap(), Some(text()));
-    backend.hand_over(vec![Accepted { key: message("1"), event: None }]).await.unwrap();
+    backend.hand_over(vec![Accepted { key: message("1"), event: None, recovered: false }]).await.unwrap();
     assert_eq!(get("1").await.unwrap(), None);
 
     // Neither row nor acceptance: an error, until it has come again too often.
@@ -391,4 +391,14 @@ async fn keys_of_one_group_or_user_are_not_those_of_another() {
     backend.put_session("551:2@s.whatsapp.net", b"x").await.unwrap();
     assert!(backend.has_signal_state_for_user("551").await.unwrap());
     assert!(!backend.has_signal_state_for_user("55").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_sent_message_is_there_for_everybody_who_asks_for_it_again() {
+    let (backend, _, _) = backend().await;
+    backend.store_sent_message("g@g.us", "1", &text()).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(backend.take_sent_message("g@g.us", "1").await.unwrap(), Some(text()));
+    }
+    assert_eq!(backend.take_sent_message("g@g.us", "2").await.unwrap(), None);
 }

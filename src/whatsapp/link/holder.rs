@@ -18,6 +18,7 @@ use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
 use super::Shared;
 use crate::ports::link::{LinkSpec, SealReason};
 use crate::whatsapp::backend::{Backend, SENT_TTL_SECS};
+use crate::whatsapp::debts::Debts;
 use crate::whatsapp::durability::Handover;
 use crate::whatsapp::events::{self, Listener};
 use crate::whatsapp::reports::Reports;
@@ -69,8 +70,13 @@ impl Holder {
         saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings))).await;
         saved.process_command(DeviceCommand::SetClientProfile(ClientProfile::web())).await;
 
-        let gate = Arc::new(Credentials { saved: Arc::clone(&saved), backend: Arc::clone(&backend) });
         let handle = shared.handle.clone();
+        let debts = Arc::new(Debts::new(Arc::clone(&backend), handle.clone()));
+        let gate = Arc::new(BeforeFrames {
+            saved: Arc::clone(&saved),
+            backend: Arc::clone(&backend),
+            debts: Arc::clone(&debts),
+        });
         let sockets = Arc::new(Sockets::new(
             Arc::clone(&shared.dialler),
             Arc::clone(&seal),
@@ -96,8 +102,8 @@ impl Holder {
         });
         let client = built?.into_client();
 
-        let listener =
-            Arc::new(Listener::new(spec.instance.clone(), reports.clone(), Arc::clone(&backend), handle, shared.clock));
+        let (instance, own) = (spec.instance.clone(), Arc::clone(&backend));
+        let listener = Arc::new(Listener::new(instance, reports.clone(), own, debts, handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
@@ -131,15 +137,18 @@ impl Holder {
     }
 }
 
-/// Keeps the confirmation of a pairing back until the credentials are on disk: the phone must not list a device that a crash forgets.
-struct Credentials {
+/// Keeps frames back until that is on disk which a crash must not forget: the credentials before the phone lists the device, and what was
+/// asked for again before that is acknowledged.
+struct BeforeFrames {
     saved: Arc<PersistenceManager>,
     backend: Arc<Backend>,
+    debts: Arc<Debts>,
 }
 
 #[async_trait]
-impl BeforeFrame for Credentials {
+impl BeforeFrame for BeforeFrames {
     async fn before_frame(&self) -> Result<()> {
+        self.debts.are_durable().await;
         if self.backend.is_linked() {
             return Ok(());
         }

@@ -23,6 +23,7 @@ pub(in crate::whatsapp) fn accepted(received: &InboundMessage, instance: &str) -
             id: received.info.id.clone(),
         },
         event: event(&received.message, &received.info, instance),
+        recovered: received.info.unavailable_request_id.is_some(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::harness::faulty_store::{Failing, Faults, Op, Scope};
 
 /// A message of the offline queue is decrypted and kept, but cannot be handed over; returns with its ratchet on disk and the link down.
 async fn decrypted_but_not_handed_over() -> Result<(Bench, String)> {
-    let (mut bench, mut link) = Bench::online().await?;
+    let (mut bench, mut link) = Bench::impatient().await?;
     // The library decides by a race whether a message still belongs to the queue. One that came live has no ratchet on disk yet.
     for _ in 0..20 {
         bench.link.close(link);
@@ -104,7 +104,7 @@ async fn a_message_whose_content_is_nowhere_is_told_by_its_id_and_given_up_at_la
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_dialled_while_the_store_does_not_answer() -> Result<()> {
-    let (mut bench, link) = Bench::online().await?;
+    let (mut bench, link) = Bench::impatient().await?;
     for failing in [Failing::Unavailable, Failing::Hang] {
         bench.store.break_with(Faults::none().outage(failing));
         bench.receive(ANA, "while it is broken").await?;
@@ -119,7 +119,7 @@ async fn nothing_is_dialled_while_the_store_does_not_answer() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_under_a_key_that_could_not_be_reserved() -> Result<()> {
-    let (mut bench, link) = Bench::online().await?;
+    let (mut bench, link) = Bench::impatient().await?;
     bench.link.send_text(link, text(ANA, "before")).await?;
     bench.store.break_with(Faults::none().outage(Failing::Unavailable));
     let mut refused = None;
@@ -148,7 +148,7 @@ async fn nothing_is_sent_under_a_key_that_could_not_be_reserved() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_taken_over_is_written_no_more() -> Result<()> {
-    let (mut bench, link) = Bench::online().await?;
+    let (mut bench, link) = Bench::impatient().await?;
     bench.store.steal().await?;
     bench.receive(ANA, "hello").await?;
     assert_eq!(bench.down(link).await?, DownReason::LeaseLost);
@@ -164,7 +164,7 @@ async fn a_session_that_was_taken_over_is_written_no_more() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_frame_leaves_after_the_lease_has_ended() -> Result<()> {
-    let (mut bench, link) = Bench::online().await?;
+    let (mut bench, link) = Bench::impatient().await?;
     bench.link.close(link);
     bench.down(link).await?;
     bench.store.lease_for(Duration::from_secs(2));
@@ -189,7 +189,7 @@ async fn no_frame_leaves_after_the_lease_has_ended() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_no_second_message() -> Result<()> {
-    let (mut bench, link) = Bench::online().await?;
+    let (mut bench, link) = Bench::impatient().await?;
     for number in 1..=8 {
         bench.store.break_with(Faults::none().nth(Op::Commit, number, Failing::AnswerLost));
         bench.receive(ANA, &format!("text {number}")).await?;

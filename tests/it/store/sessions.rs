@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use holdfast::ports::session::{Accepted, Clear, MessageKey, SessionBatch, Write};
+use holdfast::ports::outbox::Settlement;
+use holdfast::ports::session::{Accepted, Clear, Loss, LossReason, MessageKey, SessionBatch, Write};
 use holdfast::ports::store::StoreError;
 use holdfast::store::Retention;
 use holdfast_core::event::EventName;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 
-use super::bench::{Bench, LATE, Opening, Outcome, device, event, label, put, writes};
+use super::bench::{Bench, LATE, Opening, Outcome, device, event, label, put, webhook, writes};
 
 pub(super) async fn each_claim_fences_the_earlier_one_off(bench: Bench) -> Outcome {
     let (id, first) = bench.session("shop").await?;
@@ -173,18 +174,61 @@ pub(super) async fn a_message_is_accepted_once_and_its_event_queued_once(bench: 
     let again =
         vec![accepted("ana", "2", "again"), accepted("bia", "2", "other chat"), accepted("bia", "2", "twice in one")];
     bench.store.commit(&id, epoch, batch(again, "y")).await?;
-    let silent = Accepted { key: key("ana", "3"), event: None };
+    let silent = Accepted { key: key("ana", "3"), event: None, recovered: false };
     bench.store.commit(&id, epoch, SessionBatch { accepted: vec![silent], ..SessionBatch::default() }).await?;
 
     let mut queued = Vec::new();
     while let Some(delivery) = bench.store.due(LATE, 1).await?.pop() {
         queued.push(label(&delivery));
-        bench.store.settle(vec![(delivery.seq, holdfast::ports::outbox::Settlement::Delivered)]).await?;
+        bench.store.settle(vec![(delivery.seq, Settlement::Delivered)]).await?;
     }
     assert_eq!(queued, ["first", "second", "x", "other chat", "y"]);
     for (chat, number, known) in [("ana", "1", true), ("ana", "3", true), ("bia", "1", false), ("bia", "2", true)] {
         assert_eq!(bench.store.is_accepted(&id, &key(chat, number)).await?, known, "{chat} {number}");
     }
+    Ok(())
+}
+
+pub(super) async fn a_message_without_its_content_is_told_until_it_comes(bench: Bench) -> Outcome {
+    let (id, epoch) = bench.session("shop").await?;
+    bench.store.set_webhook(&id, webhook(&[EventName::MessagesUpsert])).await?;
+    let note = |message: &MessageKey, given_up| {
+        let loss = Loss { key: message.clone(), why: LossReason::ContentGone, given_up };
+        SessionBatch { losses: vec![loss], ..SessionBatch::default() }
+    };
+    let accept = |one: Accepted| SessionBatch { accepted: vec![one], ..SessionBatch::default() };
+    let (first, second, third) = (key("ana@lid", "1"), key("ana@lid", "2"), key("ana@lid", "3"));
+    for message in [&first, &first, &second] {
+        bench.store.commit(&id, epoch, note(message, false)).await?;
+    }
+    let silent = Accepted { key: third.clone(), event: None, recovered: false };
+    bench.store.commit(&id, epoch, SessionBatch { accepted: vec![silent], ..note(&third, true) }).await?;
+    assert_eq!((bench.store.times_lost(&id, &first).await?, bench.store.times_lost(&id, &third).await?), (2, 1));
+    assert_eq!(bench.store.times_lost(&id, &key("ana@lid", "4")).await?, 0);
+    let mut told = bench.store.unrecovered(None, 10).await?;
+    told.sort_by(|a, b| a.key.id.cmp(&b.key.id));
+    let told: Vec<_> = told.iter().map(|lost| (lost.key.clone(), lost.times, lost.given_up_ms.is_some())).collect();
+    assert_eq!(told, [(first.clone(), 2, false), (second.clone(), 1, false), (third.clone(), 1, true)]);
+    assert_eq!(bench.store.unrecovered(Some(&id), 2).await?.len(), 2);
+
+    // It comes by itself; it is handed over by the phone, which names its sender otherwise; it was given up, and comes late.
+    bench.store.commit(&id, epoch, accept(accepted("ana@lid", "1", "one"))).await?;
+    for (message, label) in [("2", "two"), ("3", "three")] {
+        let late = Accepted { recovered: true, ..accepted("ana@phone", message, label) };
+        bench.store.commit(&id, epoch, accept(late)).await?;
+    }
+    assert!(bench.store.unrecovered(Some(&id), 10).await?.is_empty());
+    assert!(bench.store.is_accepted(&id, &second).await?, "WhatsApp's own delivery is a repetition now");
+    // What is noted late is not missing any more.
+    bench.store.commit(&id, epoch, note(&second, false)).await?;
+    bench.store.commit(&id, epoch, accept(accepted("ana@lid", "2", "two again"))).await?;
+    assert!(bench.store.unrecovered(Some(&id), 10).await?.is_empty());
+    let mut labels = Vec::new();
+    while let Some(delivery) = bench.store.due(LATE, 1).await?.pop() {
+        labels.push(label(&delivery));
+        bench.store.settle(vec![(delivery.seq, Settlement::Delivered)]).await?;
+    }
+    assert_eq!(labels, ["one", "two", "three"]);
     Ok(())
 }
 
@@ -251,5 +295,5 @@ fn key(chat: &str, id: &str) -> MessageKey {
 }
 
 fn accepted(chat: &str, id: &str, label: &str) -> Accepted {
-    Accepted { key: key(chat, id), event: Some(event(EventName::MessagesUpsert, label)) }
+    Accepted { key: key(chat, id), event: Some(event(EventName::MessagesUpsert, label)), recovered: false }
 }
