@@ -11,6 +11,7 @@
 //! Reading order: [`seal`], [`transport`], [`backend`], [`link`].
 
 mod backend;
+mod backlog;
 mod debts;
 mod dial;
 mod durability;

@@ -33,6 +33,7 @@ use whatsapp_rust::Client;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
 use self::inbound::PendingRows;
+use super::backlog::Backlog;
 use super::seal::Seal;
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
@@ -89,6 +90,8 @@ pub(super) struct Backend {
     /// Holds the newest state of the device.
     memory: OnceLock<Weak<PersistenceManager>>,
     client: OnceLock<Weak<Client>>,
+    /// Is told of messages that are dealt with.
+    backlog: OnceLock<Arc<Backlog>>,
 }
 
 impl Backend {
@@ -117,6 +120,7 @@ impl Backend {
             known: OnceLock::new(),
             memory: OnceLock::new(),
             client: OnceLock::new(),
+            backlog: OnceLock::new(),
         }
     }
 
@@ -128,6 +132,11 @@ impl Backend {
     /// Lets the backend ask the phone for messages through its client.
     pub(super) fn serve(&self, client: Weak<Client>) {
         let _ = self.client.set(client);
+    }
+
+    /// Lets the backend say which messages are dealt with, because they came before.
+    pub(super) fn relieve(&self, backlog: Arc<Backlog>) {
+        let _ = self.backlog.set(backlog);
     }
 
     /// Takes the session for `node`, for the next dial.

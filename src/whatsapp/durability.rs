@@ -9,17 +9,19 @@ use whatsapp_rust::types::durability_hook::InboundMessage;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
 use super::backend::Backend;
+use super::backlog::Backlog;
 use super::message;
 
 /// Hands received messages over to the store.
 pub(super) struct Handover {
     backend: Arc<Backend>,
+    backlog: Arc<Backlog>,
     instance: InstanceId,
 }
 
 impl Handover {
-    pub(super) fn new(backend: Arc<Backend>, instance: InstanceId) -> Self {
-        Self { backend, instance }
+    pub(super) fn new(backend: Arc<Backend>, backlog: Arc<Backlog>, instance: InstanceId) -> Self {
+        Self { backend, backlog, instance }
     }
 }
 
@@ -28,7 +30,8 @@ impl InboundDurabilityHook for Handover {
     // The client is not called here: the library holds locks that a call could wait for.
     async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> Result<()> {
         let accepted = batch.iter().map(|received| message::accepted(received, self.instance.as_str())).collect();
-        self.backend.hand_over(accepted).await?;
-        Ok(())
+        let handed_over = self.backend.hand_over(accepted).await;
+        self.backlog.settled(batch.iter().map(|received| received.info.id.as_str()));
+        Ok(handed_over?)
     }
 }

@@ -21,6 +21,7 @@ use wacore::xml::DisplayableNodeRef;
 use whatsapp_rust::{Client, OwnedNodeRef};
 
 use super::backend::Backend;
+use super::backlog::Backlog;
 use super::debts::Debts;
 use super::evidence::Attempt;
 use super::message;
@@ -56,6 +57,7 @@ pub(super) struct Listener {
     reports: Reports,
     backend: Arc<Backend>,
     debts: Arc<Debts>,
+    backlog: Arc<Backlog>,
     handle: Handle,
     clock: Clock,
     client: Mutex<Weak<Client>>,
@@ -73,6 +75,7 @@ impl Listener {
         reports: Reports,
         backend: Arc<Backend>,
         debts: Arc<Debts>,
+        backlog: Arc<Backlog>,
         handle: Handle,
         clock: Clock,
     ) -> Self {
@@ -81,6 +84,7 @@ impl Listener {
             reports,
             backend,
             debts,
+            backlog,
             handle,
             clock,
             client: Mutex::default(),
@@ -122,7 +126,7 @@ impl Listener {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    fn stanza(&self, dial: &Dial, node: &OwnedNodeRef) {
+    fn stanza(&self, dial: &Dial, node: &Arc<OwnedNodeRef>) {
         // The library hands over some stanzas late, when the next dial is under way. Of that one none can come before it is connected.
         if !self.client().is_some_and(|client| client.is_connected()) {
             return;
@@ -130,6 +134,11 @@ impl Listener {
         let link = dial.link;
         self.proof(link);
         match node.tag() {
+            "message" => {
+                if let Some(id) = node.get_attr("id") {
+                    self.backlog.arrived(id.as_str().into_owned(), node);
+                }
+            }
             "success" => {
                 self.reports.fact(Fact::Authenticated { link });
                 self.owner(link);
@@ -300,6 +309,7 @@ impl Listener {
     fn undecryptable(&self, lost: &UndecryptableMessage) {
         let count = self.undecryptable.fetch_add(1, Ordering::AcqRel) + 1;
         let id = lost.info.id.as_str();
+        self.backlog.settled([id]);
         warn!(instance.id = %self.instance, message.id = id, count, "Message {id} could not be decrypted; it was asked for again");
         let source = &lost.info.source;
         let key =

@@ -16,6 +16,7 @@ use tracing::info;
 use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::async_channel::{self, Receiver, Sender};
 
+use super::backlog::Backlog;
 use super::dial::{Dialler, WebSocket};
 use super::evidence::{Attempt, Ended};
 use super::reports::Reports;
@@ -41,6 +42,7 @@ pub(super) struct Sockets {
     reports: Reports,
     handle: Handle,
     gate: Arc<dyn BeforeFrame>,
+    backlog: Arc<Backlog>,
     attempt: Mutex<Option<Arc<Attempt>>>,
 }
 
@@ -51,8 +53,9 @@ impl Sockets {
         reports: Reports,
         handle: Handle,
         gate: Arc<dyn BeforeFrame>,
+        backlog: Arc<Backlog>,
     ) -> Self {
-        Self { dialler, seal, reports, handle, gate, attempt: Mutex::new(None) }
+        Self { dialler, seal, reports, handle, gate, backlog, attempt: Mutex::new(None) }
     }
 
     /// Says which dial the next socket belongs to; `None` lets none be opened.
@@ -95,7 +98,9 @@ impl TransportFactory for Sockets {
             gate: Arc::clone(&self.gate),
         });
         attempt.socket_opened();
-        self.handle.spawn(Arc::clone(&socket).pump(stream, events, self.reports.clone()));
+        self.backlog.clear();
+        let room = Room { reports: self.reports.clone(), backlog: Arc::clone(&self.backlog) };
+        self.handle.spawn(Arc::clone(&socket).pump(stream, events, room));
         Ok((socket, received))
     }
 }
@@ -132,18 +137,13 @@ impl Socket {
     }
 
     /// Carries what arrives to the library until either side ends, then reports the end and lets the socket go.
-    async fn pump(
-        self: Arc<Self>,
-        mut stream: SplitStream<WebSocket>,
-        events: Sender<TransportEvent>,
-        reports: Reports,
-    ) {
+    async fn pump(self: Arc<Self>, mut stream: SplitStream<WebSocket>, events: Sender<TransportEvent>, room: Room) {
         let (reason, ours) = tokio::select! {
             biased;
             _ = self.seal.sealed() => (DisconnectReason::Unknown, false),
             () = self.ended() => (DisconnectReason::Unknown, true),
             () = self.attempt.closing() => (DisconnectReason::Unknown, true),
-            reason = receive(&mut stream, &events, &reports, &self.attempt) => (reason, false),
+            reason = receive(&mut stream, &events, &room, &self.attempt) => (reason, false),
         };
         self.end.send_replace(true);
         let leaving = async {
@@ -161,16 +161,24 @@ impl Socket {
     }
 }
 
+/// Whether more may be received: those who deal with it keep up.
+struct Room {
+    reports: Reports,
+    backlog: Arc<Backlog>,
+}
+
 async fn receive(
     stream: &mut SplitStream<WebSocket>,
     events: &Sender<TransportEvent>,
-    reports: &Reports,
+    room: &Room,
     attempt: &Attempt,
 ) -> DisconnectReason {
     loop {
-        reports.room().await;
+        room.reports.room().await;
+        room.backlog.room().await;
         let (ended, reason) = match stream.next().await {
             Some(Ok(Message::Binary(data))) => {
+                room.backlog.read(data.len());
                 if events.send(TransportEvent::DataReceived(data)).await.is_err() {
                     return DisconnectReason::Unknown;
                 }

@@ -132,6 +132,10 @@ impl Backend {
             }
             return Ok(Some(message.to_vec()));
         }
+        // Whatever comes of it, it is not handed over.
+        if let Some(backlog) = self.backlog.get() {
+            backlog.settled([id]);
+        }
         let message = MessageKey { chat: chat.to_owned(), sender: sender.to_owned(), id: id.to_owned() };
         if self.attempt("look for an accepted message", || self.store.is_accepted(&self.instance, &message)).await? {
             return Ok(None);

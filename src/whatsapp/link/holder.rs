@@ -18,6 +18,7 @@ use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
 use super::Shared;
 use crate::ports::link::{LinkSpec, SealReason};
 use crate::whatsapp::backend::{Backend, SENT_TTL_SECS};
+use crate::whatsapp::backlog::Backlog;
 use crate::whatsapp::debts::Debts;
 use crate::whatsapp::durability::Handover;
 use crate::whatsapp::events::{self, Listener};
@@ -71,6 +72,8 @@ impl Holder {
         saved.process_command(DeviceCommand::SetClientProfile(ClientProfile::web())).await;
 
         let handle = shared.handle.clone();
+        let backlog = Arc::new(Backlog::new(shared.clock));
+        backend.relieve(Arc::clone(&backlog));
         let debts = Arc::new(Debts::new(Arc::clone(&backend), handle.clone()));
         let gate = Arc::new(BeforeFrames {
             saved: Arc::clone(&saved),
@@ -83,6 +86,7 @@ impl Holder {
             reports.clone(),
             handle.clone(),
             gate,
+            Arc::clone(&backlog),
         ));
         let cache = CacheConfig { sent_message_ttl_secs: SENT_TTL_SECS.unsigned_abs(), ..CacheConfig::default() };
         let build = Client::builder()
@@ -92,7 +96,11 @@ impl Holder {
             .with_http_client(shared.http.clone())
             .with_version_override(version)
             .with_cache_config(cache)
-            .with_inbound_durability_hook(Handover::new(Arc::clone(&backend), spec.instance.clone()))
+            .with_inbound_durability_hook(Handover::new(
+                Arc::clone(&backend),
+                Arc::clone(&backlog),
+                spec.instance.clone(),
+            ))
             .with_skip_history_sync(true)
             .with_background_saver_interval(SAVE_EVERY)
             .build();
@@ -103,7 +111,7 @@ impl Holder {
         let client = built?.into_client();
 
         let (instance, own) = (spec.instance.clone(), Arc::clone(&backend));
-        let listener = Arc::new(Listener::new(instance, reports.clone(), own, debts, handle, shared.clock));
+        let listener = Arc::new(Listener::new(instance, reports.clone(), own, debts, backlog, handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
