@@ -50,6 +50,7 @@ impl Home {
             ("HEALTH_CHECK_INTERVAL_SECONDS", "2"),
             ("HEALTH_PING_TIMEOUT_SECONDS", "1"),
             ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+            ("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8"),
             ("LOG_FORMAT", "json"),
             ("RUST_LOG", "warn,holdfast=debug"),
         ];

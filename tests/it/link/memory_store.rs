@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
+use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
+use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
 };
 use holdfast_core::connection::Desired;
+use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use tokio::sync::Notify;
@@ -314,12 +316,12 @@ impl Outbox for MemoryStore {
         Ok(count)
     }
 
-    async fn due(&self, _: i64, _: u32) -> Result<Vec<Delivery>, StoreError> {
+    async fn heads(&self) -> Result<Vec<Head>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn next_due_at(&self) -> Result<Option<i64>, StoreError> {
-        Ok(None)
+    async fn next(&self, _: &InstanceId, _: i64) -> Result<Loaded, StoreError> {
+        Ok(Loaded::Nothing)
     }
 
     async fn settle(&self, _: Vec<(i64, Settlement)>) -> Result<(), StoreError> {
@@ -330,8 +332,27 @@ impl Outbox for MemoryStore {
         Ok(Lag::default())
     }
 
+    async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn appended(&self) -> Arc<Notify> {
         Arc::new(Notify::new())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryStore {
+    async fn dead_letters(&self, _: Page) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn redrive(&self, _: Selection) -> Result<Redriven, StoreError> {
+        Ok(Redriven::default())
+    }
+
+    async fn discard(&self, _: Selection) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }
 

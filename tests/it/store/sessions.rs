@@ -177,7 +177,7 @@ pub(super) async fn a_message_is_accepted_once_and_its_event_queued_once(bench: 
     bench.store.commit(&id, epoch, SessionBatch { accepted: vec![silent], ..SessionBatch::default() }).await?;
 
     let mut queued = Vec::new();
-    while let Some(delivery) = bench.store.due(LATE, 1).await?.pop() {
+    while let Some(delivery) = bench.deliveries(LATE).await?.pop() {
         queued.push(label(&delivery));
         bench.store.settle(vec![(delivery.seq, holdfast::ports::outbox::Settlement::Delivered)]).await?;
     }
