@@ -70,7 +70,8 @@ pub struct DispatcherActor {
     counters: Counters,
     retried: Quiet,
     given_up: Quiet,
-    unreadable: Quiet,
+    spoilt: Quiet,
+    unread: Quiet,
 }
 
 /// What happened since the start.
@@ -101,7 +102,8 @@ impl DispatcherActor {
             counters: Counters::default(),
             retried: Quiet::default(),
             given_up: Quiet::default(),
-            unreadable: Quiet::default(),
+            spoilt: Quiet::default(),
+            unread: Quiet::default(),
         }
     }
 
@@ -168,7 +170,7 @@ impl DispatcherActor {
     fn unread(&mut self, cause: &StoreError, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
         let now = self.parts.clock.now();
-        if self.failures == 1 && self.unreadable.may_say(now).is_some() {
+        if self.failures == 1 && self.unread.may_say(now).is_some() {
             error!(error = cause as &dyn std::error::Error, "The outbox could not be read; trying again");
         }
         let wait = STORE_RETRY.delay(self.failures, chance::unit());

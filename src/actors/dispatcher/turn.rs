@@ -51,7 +51,9 @@ impl DispatcherActor {
             Tried::Unreadable { seq, why } => {
                 self.judge(&instance, None, ctx);
                 self.counters.given_up += 1;
-                error!(instance.id = %instance, seq, why, "Outbox row {seq} cannot be read and is a dead letter");
+                if let Some(unsaid) = self.spoilt.may_say(self.parts.clock.now()) {
+                    error!(instance.id = %instance, seq, why, unsaid, "Outbox row {seq} cannot be read and is a dead letter");
+                }
                 self.settle(instance, seq, Settlement::Unreadable { why }, true, ctx);
             }
         }

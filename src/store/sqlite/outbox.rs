@@ -36,7 +36,7 @@ const HEADS: &str = r#"
     )
     SELECT row.seq, row.instance_id, row.due_ms, row.tries, CASE WHEN live."id" IS NULL
       THEN (SELECT o.url FROM holdfast_outbox o WHERE o.seq = row.seq) ELSE live."url" END AS target_url
-    FROM lane CROSS JOIN holdfast_outbox row ON row.state = 'pending' AND row.sink = 'webhook' AND row.instance_id = lane.id
+    FROM lane CROSS JOIN holdfast_outbox row INDEXED BY holdfast_outbox_pending ON row.state = 'pending' AND row.sink = 'webhook' AND row.instance_id = lane.id
       AND row.seq = (SELECT min(o.seq) FROM holdfast_outbox o
         WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id)
     LEFT JOIN "Webhook" live ON live."instanceId" = row.instance_id"#;

@@ -149,6 +149,14 @@ impl Engine<'_> {
         kill_process(pid, signal).expect("the signal arrives");
     }
 
+    /// Returns how much memory the process has resident, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let id = self.child.id().expect("a running engine");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the status of a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Waits for the end of the process and returns its exit code, `None` if a signal has ended it.
     pub(crate) async fn end(mut self) -> Option<i32> {
         timeout(PATIENCE, self.child.wait()).await.expect("the engine ends").expect("its exit code").code()
