@@ -250,6 +250,7 @@ impl Handler<Flush> for DispatcherActor {
 
     fn handle(&mut self, Flush { within }: Flush, _: &mut Self::Context) -> Self::Result {
         self.flushing = true;
+        self.lanes.stop();
         let (sender, idle) = oneshot::channel();
         if self.lanes.under_way() == 0 {
             let _ = sender.send(());

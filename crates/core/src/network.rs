@@ -53,14 +53,14 @@ fn class_v4(address: Ipv4Addr) -> Class {
         (10, ..) | (172, 16..=31, ..) | (192, 168, ..) => Class::Private,
         (169, 254, ..) => Class::LinkLocal,
         (100, 64..=127, ..) => Class::Carrier,
-        // "This network", protocol assignments, examples, anycast relays, benchmarks, multicast, reserved and broadcast.
-        (0, ..)
-        | (192, 0, 0 | 2, _)
-        | (192, 88, 99, _)
-        | (198, 18 | 19, ..)
-        | (198, 51, 100, _)
-        | (203, 0, 113, _)
-        | (224..=255, ..) => Class::Special,
+        // "This network", multicast, reserved and broadcast.
+        (0 | 224..=255, ..) => Class::Special,
+        // Protocol assignments, anycast relays, benchmarks, and examples.
+        (192, 0, 0 | 2, _) => Class::Special,
+        (192, 88, 99, _) => Class::Special,
+        (198, 18 | 19, ..) => Class::Special,
+        (198, 51, 100, _) => Class::Special,
+        (203, 0, 113, _) => Class::Special,
         _ => Class::Public,
     }
 }
@@ -83,15 +83,14 @@ fn class_v6(address: Ipv6Addr) -> Class {
 /// Returns the address of version 4 that one of version 6 stands for: mapped, compatible, NAT64 and 6to4.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let tail = |high: u16, low: u16| {
+    let inner = |high: u16, low: u16| {
         let ([one, two], [three, four]) = (high.to_be_bytes(), low.to_be_bytes());
         IpAddr::V4(Ipv4Addr::new(one, two, three, four))
     };
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => tail(g, h),
-        (0, 0, 0, 0, 0, 0) if (g, h) != (0, 0) && (g, h) != (0, 1) => tail(g, h),
-        (0x2002, ..) => tail(b, c),
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => inner(high, low),
+        [0x2002, high, low, ..] => inner(high, low),
         _ => address,
     }
 }

@@ -38,7 +38,15 @@ fn names(choice: &Choice) -> Vec<&str> {
 fn end(lanes: &mut Lanes, instance: &str, said: Said, now: Timestamp) -> (Option<Change>, bool) {
     let instance = InstanceId::new(instance);
     let judged = lanes.judge(&instance, said, now, 1.0).expect("it is under way");
-    (judged.change, lanes.leave(&instance))
+    (judged.change, lanes.leave(&instance, now).look)
+}
+
+/// Ends these turns, and those that follow from them, all alike.
+fn end_all(lanes: &mut Lanes, mut picks: Vec<InstanceId>, said: Said, now: Timestamp) {
+    while let Some(instance) = picks.pop() {
+        lanes.judge(&instance, said, now, 1.0);
+        picks.extend(lanes.leave(&instance, now).picks);
+    }
 }
 
 #[test]
@@ -50,9 +58,9 @@ fn a_thousand_instances_of_a_dead_target_leave_room_for_the_others() {
     let alive = choice.picks.iter().filter(|pick| pick.as_str().starts_with("alive")).count();
     assert_eq!((choice.picks.len(), alive), (16 + 3, 3));
     // The dead ones fail, one after the other: from the second on nothing goes there.
-    for pick in choice.picks.iter().filter(|pick| pick.as_str().starts_with("dead")) {
-        end(&mut lanes, pick.as_str(), DOWN, NOW);
-    }
+    let (dead, alive): (Vec<_>, Vec<_>) = choice.picks.into_iter().partition(|pick| pick.as_str().starts_with("dead"));
+    end_all(&mut lanes, dead, DOWN, NOW);
+    assert_eq!(lanes.under_way(), alive.len());
     let again = lanes.choose(heads, NOW, LATE);
     assert_eq!(again.picks, Vec::new());
     assert_eq!(again.probe_at, Some(NOW.after(Duration::from_secs(10))));
@@ -83,25 +91,68 @@ fn everybody_has_a_turn_before_anybody_has_two() {
     let mut lanes = Lanes::new(Shares { lanes: 4, per_origin: 4, probes: 1 }, POLICY);
     let heads = fleet(7, 1, "x");
     let mut served: BTreeMap<InstanceId, u32> = BTreeMap::new();
+    let mut under_way: Vec<InstanceId> = lanes.choose(heads.clone(), NOW, LATE).picks;
     for _ in 0..70 {
-        for pick in lanes.choose(heads.clone(), NOW, LATE).picks {
-            *served.entry(pick.clone()).or_default() += 1;
-            assert!(!lanes.stay(&pick, NOW) || served.len() < 7, "others wait");
-            end(&mut lanes, pick.as_str(), Said::Alive, NOW);
+        let instance = under_way.remove(0);
+        *served.entry(instance.clone()).or_default() += 1;
+        lanes.judge(&instance, Said::Alive, NOW, 1.0);
+        let left = lanes.leave(&instance, NOW);
+        under_way.extend(left.picks);
+        if left.look {
+            under_way.extend(lanes.choose(heads.clone(), NOW, LATE).picks);
         }
-        let (least, most) = (served.values().min(), served.values().max());
-        assert!(served.len() < 7 || most.unwrap() - least.unwrap() <= 1, "{served:?}");
+        let (least, most) = (served.values().min().unwrap(), served.values().max().unwrap());
+        assert!(served.len() < 7 || most - least <= 1, "{served:?}");
     }
     assert_eq!(served.len(), 7);
+}
+
+#[test]
+fn whoever_found_no_lane_has_the_next_one_without_another_look() {
+    let mut lanes = lanes();
+    let mut heads = fleet(100, 1, "x");
+    heads.extend(fleet(2, 500, "y"));
+    let mut under_way: Vec<InstanceId> = lanes.choose(heads, NOW, LATE).picks;
+    assert_eq!(under_way.len(), 16 + 2);
+    let (mut served, mut looks) = (Vec::new(), 0);
+    while let Some(instance) = under_way.pop() {
+        lanes.judge(&instance, Said::Alive, NOW, 1.0);
+        let left = lanes.leave(&instance, NOW);
+        served.push(instance);
+        looks += u32::from(left.look);
+        under_way.extend(left.picks);
+    }
+    served.sort();
+    served.dedup();
+    assert_eq!((served.len(), looks), (102, 1), "and when nobody waits any more, there is one");
+}
+
+#[test]
+fn an_instance_keeps_its_lane_unless_somebody_waits_for_it() {
+    let mut lanes = lanes();
+    let mut heads = fleet(100, 1, "crowded");
+    heads.push(head(900, "alone", "quiet"));
+    lanes.choose(heads, NOW, LATE);
+    assert!(lanes.stay(&InstanceId::new("alone"), NOW), "those who wait do not want this lane");
+    assert!(!lanes.stay(&InstanceId::new("crowded-00001"), NOW));
+}
+
+#[test]
+fn who_waits_for_a_target_that_goes_down_is_not_sent_there() {
+    let mut lanes = lanes();
+    let picks = lanes.choose(fleet(100, 1, "x"), NOW, LATE).picks;
+    for pick in &picks {
+        lanes.judge(pick, DOWN, NOW, 1.0);
+    }
+    assert_eq!(lanes.leave(&picks[0], NOW).picks, Vec::new());
 }
 
 #[test]
 fn after_an_outage_the_probe_goes_first_and_then_the_lanes() {
     let mut lanes = lanes();
     let heads = fleet(50, 1, "x");
-    for pick in lanes.choose(heads.clone(), NOW, LATE).picks {
-        end(&mut lanes, pick.as_str(), DOWN, NOW);
-    }
+    let picks = lanes.choose(heads.clone(), NOW, LATE).picks;
+    end_all(&mut lanes, picks, DOWN, NOW);
     let soon = NOW.after(Duration::from_secs(9));
     assert_eq!(lanes.choose(heads.clone(), soon, LATE).picks, Vec::new());
     let then = NOW.after(Duration::from_secs(10));
@@ -138,7 +189,7 @@ fn a_probe_that_never_reached_its_target_makes_way_for_the_next() {
     let judged = lanes.judge(&InstanceId::new("a"), Said::Nothing, then, 1.0).unwrap();
     let soon = then.after(Duration::from_secs(1));
     assert_eq!(judged.probe_at, Some(soon));
-    lanes.leave(&InstanceId::new("a"));
+    lanes.leave(&InstanceId::new("a"), then);
     assert_eq!(names(&lanes.choose(vec![head(2, "b", "x")], soon, LATE)), ["b"]);
 }
 
@@ -147,10 +198,9 @@ fn many_dead_targets_are_not_probed_all_at_once() {
     let mut lanes = lanes();
     let heads: Vec<Head> =
         (0..100).map(|number| head(number, &format!("i{number:03}"), &format!("dead{number}"))).collect();
-    for _ in 0..20 {
-        for pick in lanes.choose(heads.clone(), NOW, LATE).picks {
-            end(&mut lanes, pick.as_str(), DOWN, NOW);
-        }
+    for _ in 0..2 {
+        let picks = lanes.choose(heads.clone(), NOW, LATE).picks;
+        end_all(&mut lanes, picks, DOWN, NOW);
     }
     let then = NOW.after(Duration::from_secs(10));
     let mut all = heads;
@@ -235,7 +285,9 @@ proptest! {
                     let Some(instance) = under_way.iter().nth(which % under_way.len().max(1)).cloned() else { continue };
                     under_way.remove(&instance);
                     lanes.judge(&instance, said, now, 0.5);
-                    lanes.leave(&instance);
+                    for pick in lanes.leave(&instance, now).picks {
+                        prop_assert!(under_way.insert(pick), "two of one instance");
+                    }
                 }
                 Step::Stay(which) => {
                     if let Some(instance) = under_way.iter().nth(which % under_way.len().max(1)) {
@@ -248,12 +300,12 @@ proptest! {
         }
         // Whatever happened: once the targets answer, everybody is served.
         let mut served = BTreeSet::new();
-        for _ in 0..200 {
+        for _ in 0..8 {
             now = now.after(Duration::from_secs(60));
             under_way.extend(lanes.choose(heads.clone(), now, LATE).picks);
-            for instance in std::mem::take(&mut under_way) {
+            while let Some(instance) = under_way.pop_first() {
                 lanes.judge(&instance, Said::Alive, now, 0.5);
-                lanes.leave(&instance);
+                under_way.extend(lanes.leave(&instance, now).picks);
                 served.insert(instance);
             }
         }

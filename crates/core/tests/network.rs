@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use holdfast_core::network::{Class, Networks, class};
 
 fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 #[test]

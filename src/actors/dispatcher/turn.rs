@@ -142,7 +142,11 @@ impl DispatcherActor {
     }
 
     fn leave(&mut self, instance: &InstanceId, ctx: &mut Context<Self>) {
-        if self.lanes.leave(instance) {
+        let left = self.lanes.leave(instance, self.parts.clock.now());
+        for pick in left.picks {
+            self.start(pick, ctx);
+        }
+        if left.look {
             self.look_soon(ctx);
         }
         if self.lanes.under_way() == 0 {

@@ -1,6 +1,6 @@
 //! Which deliveries are under way at the same time: one of each instance, a share for each target, a turn for everybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::breaker::{Admission, Breaker, BreakerPolicy, Change, Said};
 use super::origin::Origin;
@@ -52,6 +52,15 @@ pub struct Choice {
     pub probe_at: Option<Timestamp>,
 }
 
+/// What follows when a turn has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Instances whose oldest delivery is to be tried now.
+    pub picks: Vec<InstanceId>,
+    /// Whether to look for others.
+    pub look: bool,
+}
+
 /// What a try meant for its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
@@ -74,8 +83,10 @@ pub struct Lanes {
     probes: usize,
     /// Instances that had something due when they were passed over because they were under way.
     again: BTreeSet<InstanceId>,
-    /// Whether something due was left out for want of a lane.
-    starved: bool,
+    /// What was due at the last look and found no lane, by target, each in turn.
+    waiting: BTreeMap<Origin, VecDeque<Head>>,
+    /// Whether a target that could have been probed was not.
+    unprobed: bool,
     turn: u64,
     /// When each instance had its last turn.
     turns: BTreeMap<InstanceId, u64>,
@@ -103,7 +114,8 @@ impl Lanes {
             seats: BTreeMap::new(),
             probes: 0,
             again: BTreeSet::new(),
-            starved: false,
+            waiting: BTreeMap::new(),
+            unprobed: false,
             turn: 0,
             turns: BTreeMap::new(),
         }
@@ -112,7 +124,6 @@ impl Lanes {
     /// Chooses among the oldest deliveries of all instances, and counts what it chose as under way.
     pub fn choose(&mut self, heads: Vec<Head>, now: Timestamp, now_ms: i64) -> Choice {
         self.forget(&heads);
-        self.starved = false;
         let mut choice = Choice::default();
         let mut free = Vec::new();
         let mut probes: BTreeMap<Origin, Head> = BTreeMap::new();
@@ -145,7 +156,7 @@ impl Lanes {
                 self.sit(&head.instance, &head.origin, true);
                 choice.picks.push(head.instance);
             } else {
-                self.starved = true;
+                self.unprobed = true;
             }
         }
         for head in free {
@@ -153,7 +164,7 @@ impl Lanes {
                 self.sit(&head.instance, &head.origin, false);
                 choice.picks.push(head.instance);
             } else {
-                self.starved = true;
+                self.waiting.entry(head.origin.clone()).or_default().push_back(head);
             }
         }
         choice
@@ -171,26 +182,71 @@ impl Lanes {
         Some(Judged { origin, counts: breaker.counts(), change, probe_at: breaker.until() })
     }
 
-    /// Ends the turn of an instance, and tells whether to look for others now.
-    pub fn leave(&mut self, instance: &InstanceId) -> bool {
-        let Some(seat) = self.seats.remove(instance) else { return true };
-        self.probes -= usize::from(seat.probe);
-        if let Some(target) = self.origins.get_mut(&seat.origin) {
-            target.under_way -= 1;
+    /// Ends the turn of an instance; whoever found no lane before has one now.
+    pub fn leave(&mut self, instance: &InstanceId, now: Timestamp) -> Left {
+        let again = self.again.remove(instance);
+        if let Some(seat) = self.seats.remove(instance) {
+            self.probes -= usize::from(seat.probe);
+            if let Some(target) = self.origins.get_mut(&seat.origin) {
+                target.under_way -= 1;
+            }
         }
-        self.again.remove(instance) || self.starved
+        let somebody_waited = !self.waiting.is_empty();
+        let picks = self.refill(now);
+        Left { picks, look: again || self.unprobed || (somebody_waited && self.waiting.is_empty()) }
     }
 
-    /// Gives an instance another turn at once, if nobody waits for it, and tells whether it has it.
+    /// Gives no lane to those who wait: what follows is the end.
+    pub fn stop(&mut self) {
+        self.waiting.clear();
+        self.unprobed = false;
+    }
+
+    /// Gives an instance another turn at once, if nobody waits for its lane, and tells whether it has it.
     pub fn stay(&mut self, instance: &InstanceId, now: Timestamp) -> bool {
         let Some(seat) = self.seats.get(instance) else { return false };
-        if self.starved || self.breaker(&seat.origin).admits(now) != Admission::Free {
+        let full = self.seats.len() >= self.shares.lanes;
+        let wanted = self.waiting.contains_key(&seat.origin) || (full && !self.waiting.is_empty());
+        if wanted || self.breaker(&seat.origin).admits(now) != Admission::Free {
             return false;
         }
         self.again.remove(instance);
         self.turn += 1;
         self.turns.insert(instance.clone(), self.turn);
         true
+    }
+
+    /// Seats those that wait, in turn, as far as there is room.
+    fn refill(&mut self, now: Timestamp) -> Vec<InstanceId> {
+        let mut picks = Vec::new();
+        // A target that has gone down meanwhile is probed after a look.
+        let open = |lanes: &Self, origin: &Origin| lanes.breaker(origin).admits(now) == Admission::Free;
+        let down: Vec<Origin> = self.waiting.keys().filter(|origin| !open(self, origin)).cloned().collect();
+        for origin in down {
+            self.waiting.remove(&origin);
+        }
+        while let Some(head) = self.next_waiting() {
+            if self.seats.contains_key(&head.instance) {
+                self.again.insert(head.instance);
+                continue;
+            }
+            self.sit(&head.instance, &head.origin, false);
+            picks.push(head.instance);
+        }
+        picks
+    }
+
+    /// Takes whoever waits longest for a turn out of those for whom there is room.
+    fn next_waiting(&mut self) -> Option<Head> {
+        let first = self.waiting.iter().filter(|(origin, _)| self.has_room(origin));
+        let first = first.filter_map(|(_, heads)| heads.front()).min_by_key(|head| self.rank(head))?;
+        let origin = first.origin.clone();
+        let heads = self.waiting.get_mut(&origin)?;
+        let head = heads.pop_front();
+        if heads.is_empty() {
+            self.waiting.remove(&origin);
+        }
+        head
     }
 
     /// Returns where the delivery of an instance that is under way goes.
@@ -230,9 +286,13 @@ impl Lanes {
         self.seats.insert(instance.clone(), Seat { origin: origin.clone(), probe });
     }
 
-    /// Sorts by turn: who was served longest ago comes first, then the oldest.
+    /// Who was served longest ago comes first, then the oldest.
+    fn rank(&self, head: &Head) -> (Option<u64>, i64) {
+        (self.turns.get(&head.instance).copied(), head.seq)
+    }
+
     fn in_turn(&self, heads: &mut [Head]) {
-        heads.sort_by_key(|head| (self.turns.get(&head.instance).copied(), head.seq));
+        heads.sort_by_cached_key(|head| self.rank(head));
     }
 
     /// Drops what no waiting delivery needs, so that memory follows the instances that wait and nothing else.
@@ -240,6 +300,8 @@ impl Lanes {
         let waiting: BTreeSet<&InstanceId> = heads.iter().map(|head| &head.instance).collect();
         self.turns.retain(|instance, _| waiting.contains(instance) || self.seats.contains_key(instance));
         self.again.clear();
+        self.waiting.clear();
+        self.unprobed = false;
         if self.origins.len() > REMEMBERED {
             let called: BTreeSet<&Origin> = heads.iter().map(|head| &head.origin).collect();
             self.origins.retain(|origin, target| target.under_way > 0 || called.contains(origin));
