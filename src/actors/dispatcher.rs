@@ -179,20 +179,17 @@ impl DispatcherActor {
 
     /// Looks at this moment, or earlier if that was planned already.
     fn wake_by(&mut self, at: Timestamp, ctx: &mut Context<Self>) {
-        let now = self.parts.clock.now();
-        match self.timer.take() {
-            Some((planned, timer)) if planned <= at && planned > now => self.timer = Some((planned, timer)),
-            planned => {
-                if let Some((_, timer)) = planned {
-                    ctx.cancel_future(timer);
-                }
-                let timer = ctx.run_later(now.until(at), |actor, ctx| {
-                    actor.timer = None;
-                    actor.look_soon(ctx);
-                });
-                self.timer = Some((at, timer));
-            }
+        if self.timer.as_ref().is_some_and(|(planned, _)| *planned <= at) {
+            return;
         }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(self.parts.clock.now().until(at), |actor, ctx| {
+            actor.timer = None;
+            actor.look_soon(ctx);
+        });
+        self.timer = Some((at, timer));
     }
 
     fn now_ms(&self) -> i64 {

@@ -14,8 +14,8 @@ use crate::harness::misbehaving::{Manner, Misbehaving};
 use crate::harness::receiver::{Received, Receiver};
 
 const ANA: &str = "5511977770001";
-/// How much the process may grow while everything waits, in KiB. A debug build needs more for less.
-const MOST_GROWTH: u64 = 64 * 1024;
+/// How much the process may grow while everything waits, in KiB.
+const MOST_GROWTH: u64 = 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_down_during_five_thousand_messages_and_three_restarts_gets_all_of_them_in_order() {
