@@ -26,7 +26,7 @@ pub struct RetryPolicy {
     pub jitter_factor: f64,
     /// HTTP statuses after which there is no other try.
     pub non_retryable: Vec<u16>,
-    /// What is older than this when a try fails is not tried again.
+    /// What is older than this when a try fails because of the target as a whole is not tried again.
     pub max_age: Duration,
 }
 
@@ -118,9 +118,11 @@ impl RetryPolicy {
             Outcome::Status { retry_after, .. } => (outcome.to_string(), *retry_after),
             Outcome::Unreachable(_) | Outcome::Unsendable(_) => (outcome.to_string(), None),
         };
-        let counts = counts || !matches!(outcome.said(), Said::AtFault { .. });
+        let at_fault = matches!(outcome.said(), Said::AtFault { .. });
+        let counts = counts || !at_fault;
         let used = past.attempts.saturating_add(u32::from(counts));
-        if past.age >= self.max_age {
+        // Only where attempts may set no limit: what a living target answers to one message says nothing about others as old.
+        if at_fault && past.age >= self.max_age {
             let hours = self.max_age.as_secs() / 3600;
             return Next::Dead { counts, too_old: true, why: format!("{why}; given up after {hours} hours") };
         }

@@ -78,6 +78,9 @@ fn what_is_too_old_is_given_up_only_after_a_try_that_failed() {
     assert!(matches!(policy.decide(&refused, young, false, 0.5), Next::Retry { .. }));
     let Next::Dead { too_old: true, why, .. } = policy.decide(&refused, old, false, 0.5) else { panic!("it goes on") };
     assert_eq!(why, "refused; given up after 72 hours");
+    for about_the_message in [status(500), Outcome::Unsendable("no URL".into())] {
+        assert!(matches!(policy.decide(&about_the_message, old, false, 0.5), Next::Retry { counts: true, .. }));
+    }
 }
 
 #[test]

@@ -31,6 +31,12 @@ fn fleet(count: i64, from: i64, origin: &str) -> Vec<Head> {
     (from..from + count).map(|seq| head(seq, &format!("{origin}-{seq:05}"), origin)).collect()
 }
 
+/// Lets a target answer once.
+fn prove(lanes: &mut Lanes, origin: &str) {
+    let picks = lanes.choose(vec![head(1, "herald", origin)], NOW, LATE).picks;
+    end_all(lanes, picks, Said::Alive, NOW);
+}
+
 fn names(choice: &Choice) -> Vec<&str> {
     choice.picks.iter().map(InstanceId::as_str).collect()
 }
@@ -52,6 +58,7 @@ fn end_all(lanes: &mut Lanes, mut picks: Vec<InstanceId>, said: Said, now: Times
 #[test]
 fn a_thousand_instances_of_a_dead_target_leave_room_for_the_others() {
     let mut lanes = lanes();
+    prove(&mut lanes, "dead");
     let mut heads = fleet(1000, 1, "dead");
     heads.extend(fleet(3, 5000, "alive"));
     let choice = lanes.choose(heads.clone(), NOW, LATE);
@@ -69,11 +76,36 @@ fn a_thousand_instances_of_a_dead_target_leave_room_for_the_others() {
 #[test]
 fn many_slow_targets_never_take_the_last_lanes() {
     let mut lanes = lanes();
+    for name in ["slow0", "slow1", "slow2", "slow3", "slow4", "slow5", "slow6", "slow7", "quick"] {
+        prove(&mut lanes, name);
+    }
     for (number, expected) in [16, 16, 11, 7, 5, 3, 2, 1].into_iter().enumerate() {
         let choice = lanes.choose(fleet(100, number as i64 * 1000, &format!("slow{number}")), NOW, LATE);
         assert_eq!(choice.picks.len(), expected, "target number {number}");
     }
     assert_eq!(lanes.choose(fleet(1, 90_000, "quick"), NOW, LATE).picks.len(), 1);
+}
+
+#[test]
+fn many_dead_targets_leave_lanes_to_those_that_are_well() {
+    let mut lanes = lanes();
+    prove(&mut lanes, "well");
+    let mut heads: Vec<Head> =
+        (0..1000).map(|number| head(number, &format!("i{number:03}"), &format!("dead{number}"))).collect();
+    assert_eq!(lanes.choose(heads.clone(), NOW, LATE).picks.len(), 32, "each hangs until its time is over");
+    heads.extend(fleet(50, 5000, "well"));
+    let choice = lanes.choose(heads, NOW, LATE);
+    assert_eq!(choice.picks.len(), 11);
+    assert!(names(&choice).iter().all(|name| name.starts_with("well")));
+}
+
+#[test]
+fn targets_that_were_never_heard_of_share_the_doubtful_lanes() {
+    let mut lanes = lanes();
+    for (number, expected) in [11, 7, 5, 3, 2, 1, 1, 1].into_iter().enumerate() {
+        let choice = lanes.choose(fleet(100, number as i64 * 1000, &format!("new{number}")), NOW, LATE);
+        assert_eq!(choice.picks.len(), expected, "target number {number}");
+    }
 }
 
 #[test]
@@ -88,7 +120,7 @@ fn one_instance_has_one_lane_and_is_looked_at_again_when_something_was_due_meanw
 
 #[test]
 fn everybody_has_a_turn_before_anybody_has_two() {
-    let mut lanes = Lanes::new(Shares { lanes: 4, per_origin: 4, probes: 1 }, POLICY);
+    let mut lanes = Lanes::new(Shares { lanes: 4, per_origin: 4, probes: 1, doubtful: 4 }, POLICY);
     let heads = fleet(7, 1, "x");
     let mut served: BTreeMap<InstanceId, u32> = BTreeMap::new();
     let mut under_way: Vec<InstanceId> = lanes.choose(heads.clone(), NOW, LATE).picks;
@@ -110,6 +142,7 @@ fn everybody_has_a_turn_before_anybody_has_two() {
 #[test]
 fn whoever_found_no_lane_has_the_next_one_without_another_look() {
     let mut lanes = lanes();
+    prove(&mut lanes, "x");
     let mut heads = fleet(100, 1, "x");
     heads.extend(fleet(2, 500, "y"));
     let mut under_way: Vec<InstanceId> = lanes.choose(heads, NOW, LATE).picks;
@@ -253,7 +286,7 @@ proptest! {
         instances in proptest::collection::vec((0_usize..6, 0_u32..3), 1..80),
         story in proptest::collection::vec(step(), 1..200),
     ) {
-        let shares = Shares { lanes: 12, per_origin: 4, probes: 2 };
+        let shares = Shares { lanes: 12, per_origin: 4, probes: 2, doubtful: 6 };
         let mut lanes = Lanes::new(shares, POLICY);
         let heads: Vec<Head> = instances
             .iter()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
 
+use futures_util::future::join_all;
 use holdfast_sim::{MessageRequest, Options, Simulator, TrafficRequest};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ const MOST_GROWTH: u64 = 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_down_during_five_thousand_messages_and_three_restarts_gets_all_of_them_in_order() {
-    const INSTANCES: usize = 4;
+    const INSTANCES: usize = 8;
     const MESSAGES: u64 = 5_000;
     let sim = Simulator::start(Options::default()).await.unwrap();
     // Nobody listens there yet.
@@ -28,9 +29,11 @@ async fn a_target_that_is_down_during_five_thousand_messages_and_three_restarts_
     // So few attempts that an outage which used them up would show.
     let home = Home::new(sim.ws_url()).set("WEBHOOK_RETRY_MAX_ATTEMPTS", "3");
     let mut engine = home.start().await;
-    for number in 0..INSTANCES {
-        engine.pair(&sim, &format!("n{number}"), &phone(number), Some(&url)).await;
-    }
+    join_all((0..INSTANCES).map(|number| {
+        let (engine, sim, url) = (&engine, &sim, url.as_str());
+        async move { engine.pair(sim, &format!("n{number}"), &phone(number), Some(url)).await }
+    }))
+    .await;
     let load = TrafficRequest {
         seed: 47,
         to: Some((0..INSTANCES).map(phone).collect()),

@@ -29,15 +29,17 @@ pub struct Head {
 pub struct Shares {
     /// In all.
     pub lanes: usize,
-    /// To one target. It also never takes more than half of what is free, so that several slow targets leave something to the others.
+    /// To one target. It also never has more than half of what is free, so that several slow targets leave something to the others.
     pub per_origin: usize,
     /// To targets that are down.
     pub probes: usize,
+    /// To targets that have failed since they last answered, or never have: many dead ones must not hold up those that are well.
+    pub doubtful: usize,
 }
 
 impl Default for Shares {
     fn default() -> Self {
-        Self { lanes: 64, per_origin: 16, probes: 16 }
+        Self { lanes: 64, per_origin: 16, probes: 16, doubtful: 32 }
     }
 }
 
@@ -81,6 +83,7 @@ pub struct Lanes {
     origins: BTreeMap<Origin, Target>,
     seats: BTreeMap<InstanceId, Seat>,
     probes: usize,
+    doubtful: usize,
     /// Instances that had something due when they were passed over because they were under way.
     again: BTreeSet<InstanceId>,
     /// What was due at the last look and found no lane, by target, each in turn.
@@ -102,6 +105,7 @@ struct Target {
 struct Seat {
     origin: Origin,
     probe: bool,
+    doubtful: bool,
 }
 
 impl Lanes {
@@ -113,6 +117,7 @@ impl Lanes {
             origins: BTreeMap::new(),
             seats: BTreeMap::new(),
             probes: 0,
+            doubtful: 0,
             again: BTreeSet::new(),
             waiting: BTreeMap::new(),
             unprobed: false,
@@ -175,6 +180,7 @@ impl Lanes {
         let seat = self.seats.get_mut(instance)?;
         let probe = std::mem::take(&mut seat.probe);
         self.probes -= usize::from(probe);
+        self.doubtful -= usize::from(std::mem::take(&mut seat.doubtful));
         let origin = seat.origin.clone();
         let target = self.origins.entry(origin.clone()).or_default();
         let (breaker, change) = target.breaker.heard(said, probe, self.policy, now, jitter);
@@ -187,6 +193,7 @@ impl Lanes {
         let again = self.again.remove(instance);
         if let Some(seat) = self.seats.remove(instance) {
             self.probes -= usize::from(seat.probe);
+            self.doubtful -= usize::from(seat.doubtful);
             if let Some(target) = self.origins.get_mut(&seat.origin) {
                 target.under_way -= 1;
             }
@@ -269,12 +276,21 @@ impl Lanes {
     }
 
     fn has_room(&self, origin: &Origin) -> bool {
-        let free = self.shares.lanes.saturating_sub(self.seats.len());
+        let mut free = self.shares.lanes.saturating_sub(self.seats.len());
+        if self.is_doubtful(origin) {
+            free = free.min(self.shares.doubtful.saturating_sub(self.doubtful));
+        }
         let under_way = self.origins.get(origin).map_or(0, |target| target.under_way);
         free > 0 && under_way < self.shares.per_origin.min((free / 2).max(1))
     }
 
+    fn is_doubtful(&self, origin: &Origin) -> bool {
+        self.breaker(origin) != Breaker::Closed { failures: 0, proven: true }
+    }
+
     fn sit(&mut self, instance: &InstanceId, origin: &Origin, probe: bool) {
+        let doubtful = !probe && self.is_doubtful(origin);
+        self.doubtful += usize::from(doubtful);
         let target = self.origins.entry(origin.clone()).or_default();
         target.under_way += 1;
         if probe {
@@ -283,7 +299,7 @@ impl Lanes {
         }
         self.turn += 1;
         self.turns.insert(instance.clone(), self.turn);
-        self.seats.insert(instance.clone(), Seat { origin: origin.clone(), probe });
+        self.seats.insert(instance.clone(), Seat { origin: origin.clone(), probe, doubtful });
     }
 
     /// Who was served longest ago comes first, then the oldest.
