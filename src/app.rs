@@ -106,7 +106,7 @@ async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runti
         key: EncryptionKey::new(key.0),
         runtime: runtime.clone(),
         clock,
-        retention: Retention::default(),
+        retention: Retention { dead_letters: settings.webhook.dead_letters, ..Retention::default() },
     };
     crate::store::open(options)
         .await

@@ -13,6 +13,7 @@ use std::time::Duration;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Policy;
 use holdfast_core::delivery::RetryPolicy;
+use holdfast_core::network::Networks;
 use holdfast_core::shutdown::Budgets;
 use holdfast_core::supervision::RestartPolicy;
 use secrecy::SecretString;
@@ -21,6 +22,7 @@ use url::Url;
 pub use self::problem::{Problem, Severity};
 use self::reader::Reader;
 pub use self::session_key::SessionKey;
+use crate::ports::signing_key::SigningKey;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -105,6 +107,12 @@ pub struct Shutdown {
 pub struct Webhook {
     pub timeout: Duration,
     pub retry: RetryPolicy,
+    /// Where webhooks may go besides public addresses.
+    pub networks: Networks,
+    /// Signs the deliveries of webhooks without a key of their own.
+    pub signing_key: Option<SigningKey>,
+    /// How long deliveries are kept that were given up.
+    pub dead_letters: Duration,
 }
 
 /// Logs.
@@ -225,8 +233,33 @@ fn webhook(r: &mut Reader<'_>) -> Webhook {
             exponential: r.flag("WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF", true),
             jitter_factor: r.fraction("WEBHOOK_RETRY_JITTER_FACTOR", usual.jitter_factor),
             non_retryable: r.numbers("WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES", usual.non_retryable),
+            max_age: r.seconds_of("WEBHOOK_RETRY_MAX_AGE_HOURS", 3600, 72, 1..=720),
         },
+        networks: networks(r),
+        signing_key: signing_key(r),
+        dead_letters: r.seconds_of("DEAD_LETTER_RETENTION_DAYS", 86_400, 30, 1..=3650),
     }
+}
+
+fn networks(r: &mut Reader<'_>) -> Networks {
+    let entries = r.list("WEBHOOK_ALLOWED_NETWORKS", "");
+    Networks::parse(entries.iter().map(String::as_str)).unwrap_or_else(|_entry| {
+        r.error(
+            "WEBHOOK_ALLOWED_NETWORKS",
+            "cfg-networks",
+            "an entry is no network",
+            "write addresses and networks like 10.1.0.0/16 with commas between them, or private, or *",
+        );
+        Networks::default()
+    })
+}
+
+fn signing_key(r: &mut Reader<'_>) -> Option<SigningKey> {
+    let key = SigningKey::parse(&r.optional("WEBHOOK_HMAC_KEY")?);
+    if let Err(why) = key {
+        r.error("WEBHOOK_HMAC_KEY", "cfg-hmac-key", why, "write whsec_ and base64 behind it, or any other text");
+    }
+    key.ok()
 }
 
 /// Rules between values.

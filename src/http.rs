@@ -1,4 +1,4 @@
-//! Evolution API's HTTP interface, and the two health routes of our own.
+//! Evolution API's HTTP interface, and the routes of our own: health, and `/engine` for what Evolution has no route for.
 //!
 //! One request's way: [`cors`] looks at its origin, [`body`] reads and parses what it carries, [`auth`] finds the instance that the
 //! path names and checks the key, [`schema`] checks the fields, a handler speaks to the actors or the store, and [`error`] turns
@@ -9,6 +9,7 @@ mod auth;
 mod body;
 pub mod code;
 mod cors;
+mod engine;
 mod error;
 mod instance_settings;
 mod instances;
@@ -58,6 +59,11 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/webhook/set/{name}", webhooks::set);
         table.get("/webhook/find/{name}", webhooks::find);
         table.get("/settings/find/{name}", instance_settings::find);
+
+        table.get("/engine/outbox", engine::outbox::outbox);
+        table.get("/engine/dead-letters", engine::dead_letters::list);
+        table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);
+        table.delete("/engine/dead-letters", engine::dead_letters::discard);
     }
 }
 

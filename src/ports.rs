@@ -2,11 +2,14 @@
 //!
 //! Drivers implement them, actors and HTTP use them, and nobody here knows who does which.
 
+pub mod address;
 pub mod board;
 pub mod chance;
 pub mod clock;
+pub mod dead_letters;
 pub mod link;
 pub mod outbox;
 pub mod session;
+pub mod signing_key;
 pub mod sink;
 pub mod store;

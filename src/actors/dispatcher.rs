@@ -1,38 +1,48 @@
 //! DispatcherActor: takes deliveries out of the outbox and hands them to the sink, in order for each instance.
 //!
-//! The outbox is the truth: what is under way here can be lost with the process and is delivered again, under the same event id.
+//! The outbox is the truth: what is under way here can be lost with the process and is delivered again, under the same event id. In
+//! memory there are the deliveries under way, and of everything else one line for each instance that waits, however much waits.
+//!
+//! A *look* reads those lines, and `core::delivery::lanes` chooses among them. A chosen instance has a *turn* ([`turn`]): its oldest row
+//! is read, sent and recorded ([`lane`]), and the next one follows as long as nobody waits for the lane.
 
+mod lane;
 pub mod protocol;
+mod quiet;
 #[cfg(test)]
 mod tests;
+mod turn;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, SpawnHandle, StreamHandler, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
+    StreamHandler, WrapFuture,
 };
 use futures_util::stream::unfold;
 use holdfast_core::backoff::Backoff;
-use holdfast_core::delivery::{Next, RetryPolicy};
-use holdfast_core::id::InstanceId;
+use holdfast_core::delivery::RetryPolicy;
+use holdfast_core::delivery::breaker::BreakerPolicy;
+use holdfast_core::delivery::lanes::{Head, Lanes, Shares};
+use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::{error, info};
 
-use self::protocol::Flush;
+use self::protocol::{Flush, GetSinkStatus, SinkStatus, TargetStatus};
+use self::quiet::Quiet;
 use crate::ports::chance;
 use crate::ports::clock::Clock;
-use crate::ports::outbox::{Delivery, Settlement};
 use crate::ports::sink::Sink;
 use crate::ports::store::{Store, StoreError};
 
-/// Deliveries under way at the same time, each of another instance.
-const LANES: usize = 64;
 /// The longest time between two looks into the outbox.
 const IDLE: Duration = Duration::from_secs(60);
+/// After a look, so many times as long as it took passes before the next: looking never takes more than a fifth of one reader.
+const PACE: u32 = 4;
+const LONGEST_PACE: Duration = Duration::from_secs(1);
 const STORE_RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
 /// What the dispatcher works with.
@@ -47,166 +57,143 @@ pub struct DispatcherParts {
 /// The dispatcher.
 pub struct DispatcherActor {
     parts: DispatcherParts,
-    /// Instances with a delivery under way; their next one has to wait for it.
-    under_way: HashSet<InstanceId>,
+    lanes: Lanes,
     looking: bool,
     look_again: bool,
-    /// Instances whose delivery was settled after the present look began: what it finds of them may be gone already.
-    settled_since: HashSet<InstanceId>,
+    /// The earliest moment of the next look.
+    not_before: Timestamp,
+    timer: Option<(Timestamp, SpawnHandle)>,
+    /// Reads that failed since the last try that was made.
     failures: u32,
     flushing: bool,
     idle: Vec<oneshot::Sender<()>>,
-    timer: Option<SpawnHandle>,
+    counters: Counters,
+    retried: Quiet,
+    given_up: Quiet,
+    spoilt: Quiet,
+    unread: Quiet,
+}
+
+/// What happened since the start.
+#[derive(Debug, Default)]
+struct Counters {
+    delivered: u64,
+    failed: u64,
+    given_up: u64,
 }
 
 /// Something was queued.
 struct Appended;
 
-/// What a look into the outbox found.
-struct Found {
-    due: Vec<Delivery>,
-    next_due_at: Option<i64>,
-}
-
 impl DispatcherActor {
     /// Makes the dispatcher; it begins to deliver when it is started.
     pub fn new(parts: DispatcherParts) -> Self {
+        let lanes = Lanes::new(Shares::default(), BreakerPolicy::of(&parts.policy));
         Self {
             parts,
-            under_way: HashSet::new(),
+            lanes,
             looking: false,
             look_again: false,
-            settled_since: HashSet::new(),
+            not_before: Timestamp::default(),
+            timer: None,
             failures: 0,
             flushing: false,
             idle: Vec::new(),
-            timer: None,
+            counters: Counters::default(),
+            retried: Quiet::default(),
+            given_up: Quiet::default(),
+            spoilt: Quiet::default(),
+            unread: Quiet::default(),
         }
     }
 
-    /// Looks into the outbox, one look at a time.
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        if self.flushing {
-            return;
-        }
+    /// Looks into the outbox as soon as the pace allows, one look at a time.
+    fn look_soon(&mut self, ctx: &mut Context<Self>) {
         if self.looking {
             self.look_again = true;
-            return;
-        }
-        self.looking = true;
-        self.settled_since.clear();
-        let store = Arc::clone(&self.parts.store);
-        let now_ms = self.parts.clock.wall().timestamp_millis();
-        let limit = u32::try_from(LANES + self.under_way.len()).unwrap_or(u32::MAX);
-        let look = self.parts.runtime.spawn(async move {
-            let due = store.due(now_ms, limit).await?;
-            Ok(Found { due, next_due_at: store.next_due_at().await? })
-        });
-        ctx.spawn(look.into_actor(self).map(|found, actor, ctx| {
-            actor.looking = false;
-            match found {
-                Ok(found) => actor.take(found, ctx),
-                Err(crash) => {
-                    error!(error = %crash, "Looking into the outbox ended in a crash");
-                    actor.look_in(IDLE, ctx);
-                }
-            }
-        }));
-    }
-
-    fn take(&mut self, found: Result<Found, StoreError>, ctx: &mut Context<Self>) {
-        match found {
-            Ok(Found { due, next_due_at }) => {
-                self.failures = 0;
-                for delivery in due {
-                    if self.settled_since.contains(&delivery.instance) {
-                        self.look_again = true;
-                    } else if self.under_way.len() < LANES
-                        && !self.flushing
-                        && self.under_way.insert(delivery.instance.clone())
-                    {
-                        self.deliver(delivery, ctx);
-                    }
-                }
-                let now_ms = self.parts.clock.wall().timestamp_millis();
-                let wait = next_due_at.map_or(IDLE, |at| {
-                    // A delivery that is due but under way is looked for again when it is settled.
-                    Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0))
-                        .clamp(Duration::from_millis(50), IDLE)
-                });
-                self.look_in(if self.under_way.is_empty() { wait } else { wait.max(Duration::from_secs(1)) }, ctx);
-            }
-            Err(cause) => {
-                self.failures += 1;
-                if self.failures == 1 {
-                    error!(error = &cause as &dyn std::error::Error, "The outbox could not be read; trying again");
-                }
-                self.look_in(STORE_RETRY.delay(self.failures, chance::unit()), ctx);
-            }
-        }
-        if std::mem::take(&mut self.look_again) {
+        } else if self.parts.clock.now() < self.not_before {
+            self.wake_by(self.not_before, ctx);
+        } else {
             self.look(ctx);
         }
     }
 
-    fn look_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.flushing {
+            return;
+        }
+        self.looking = true;
+        let store = Arc::clone(&self.parts.store);
+        let began = self.parts.clock.now();
+        let look = self.parts.runtime.spawn(async move { store.heads().await });
+        ctx.spawn(look.into_actor(self).map(move |found, actor, ctx| {
+            actor.looking = false;
+            let now = actor.parts.clock.now();
+            actor.not_before = now.after((now.since(began) * PACE).min(LONGEST_PACE));
+            match found {
+                Ok(Ok(heads)) => actor.take(heads, ctx),
+                Ok(Err(cause)) => actor.unread(&cause, ctx),
+                Err(crash) => {
+                    error!(error = %crash, "Looking into the outbox ended in a crash");
+                    actor.wake_by(now.after(IDLE), ctx);
+                }
+            }
+            if std::mem::take(&mut actor.look_again) {
+                actor.look_soon(ctx);
+            }
+        }));
+    }
+
+    fn take(&mut self, heads: Vec<Head>, ctx: &mut Context<Self>) {
+        if heads.is_empty() {
+            self.failures = 0;
+        }
+        let (now, now_ms) = (self.parts.clock.now(), self.now_ms());
+        if self.flushing {
+            return;
+        }
+        let choice = self.lanes.choose(heads, now, now_ms);
+        for instance in choice.picks {
+            self.start(instance, ctx);
+        }
+        let due = choice.due_ms.map(|due_ms| {
+            let wait = Duration::from_millis(u64::try_from(due_ms - now_ms).unwrap_or_default());
+            now.after(wait.clamp(Duration::from_millis(5), IDLE))
+        });
+        let idle = Some(now.after(IDLE));
+        if let Some(next) = [due, choice.probe_at, idle].into_iter().flatten().min() {
+            self.wake_by(next, ctx);
+        }
+    }
+
+    /// Waits until the store answers again.
+    fn unread(&mut self, cause: &StoreError, ctx: &mut Context<Self>) {
+        self.failures = self.failures.saturating_add(1);
+        let now = self.parts.clock.now();
+        if self.failures == 1 && self.unread.may_say(now).is_some() {
+            error!(error = cause as &dyn std::error::Error, "The outbox could not be read; trying again");
+        }
+        let wait = STORE_RETRY.delay(self.failures, chance::unit());
+        self.wake_by(now.after(wait), ctx);
+    }
+
+    /// Looks at this moment, or earlier if that was planned already.
+    fn wake_by(&mut self, at: Timestamp, ctx: &mut Context<Self>) {
+        if self.timer.as_ref().is_some_and(|(planned, _)| *planned <= at) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+        let timer = ctx.run_later(self.parts.clock.now().until(at), |actor, ctx| {
             actor.timer = None;
-            actor.look(ctx);
-        }));
-    }
-
-    fn deliver(&mut self, delivery: Delivery, ctx: &mut Context<Self>) {
-        let instance = delivery.instance.clone();
-        let sink = Arc::clone(&self.parts.sink);
-        let store = Arc::clone(&self.parts.store);
-        let policy = self.parts.policy.clone();
-        let clock = self.parts.clock;
-        let task = self.parts.runtime.spawn(async move {
-            let attempt = delivery.attempts + 1;
-            let outcome = sink.deliver(&delivery).await;
-            let settlement = match policy.decide(attempt, &outcome, chance::unit()) {
-                Next::Done => Settlement::Delivered,
-                Next::Retry { after, why } => {
-                    info!(instance.id = %delivery.instance, sink = sink.name(), event = delivery.event.name.dotted(), attempt, why, "A delivery is tried again");
-                    let at_ms = clock.wall().timestamp_millis() + i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 2);
-                    Settlement::RetryAt { at_ms, why }
-                }
-                Next::Dead { why } => {
-                    warn!(instance.id = %delivery.instance, sink = sink.name(), event = delivery.event.name.dotted(), attempt, why, "A delivery is given up");
-                    Settlement::Dead { why }
-                }
-            };
-            settle(&*store, delivery.seq, settlement).await;
+            actor.look_soon(ctx);
         });
-        ctx.spawn(task.into_actor(self).map(move |crashed, actor, ctx| {
-            if let Err(crash) = crashed {
-                error!(instance.id = %instance, error = %crash, "A delivery ended in a crash");
-            }
-            actor.under_way.remove(&instance);
-            actor.settled_since.insert(instance);
-            if actor.under_way.is_empty() {
-                for waiting in actor.idle.drain(..) {
-                    let _ = waiting.send(());
-                }
-            }
-            actor.look(ctx);
-        }));
+        self.timer = Some((at, timer));
     }
-}
 
-/// Records how a delivery went. Until that is durable nothing else of the instance goes out, since it would be sent again.
-async fn settle(store: &dyn Store, seq: i64, settlement: Settlement) {
-    let mut failures = 0;
-    while let Err(cause) = store.settle(vec![(seq, settlement.clone())]).await {
-        failures += 1;
-        if failures == 1 {
-            error!(error = &cause as &dyn std::error::Error, "A delivery could not be recorded; trying again");
-        }
-        sleep(STORE_RETRY.delay(failures, chance::unit())).await;
+    fn now_ms(&self) -> i64 {
+        self.parts.clock.wall().timestamp_millis()
     }
 }
 
@@ -219,16 +206,40 @@ impl Actor for DispatcherActor {
             appended.notified().await;
             Some((Appended, appended))
         }));
-        self.look(ctx);
+        self.look_soon(ctx);
     }
 }
 
 impl StreamHandler<Appended> for DispatcherActor {
     fn handle(&mut self, _: Appended, ctx: &mut Self::Context) {
-        self.look(ctx);
+        self.look_soon(ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<GetSinkStatus> for DispatcherActor {
+    type Result = MessageResult<GetSinkStatus>;
+
+    fn handle(&mut self, _: GetSinkStatus, _: &mut Self::Context) -> Self::Result {
+        let clock = self.parts.clock;
+        let targets = self.lanes.targets().map(|(origin, breaker, under_way)| TargetStatus {
+            origin: origin.clone(),
+            breaker: breaker.word(),
+            failures: breaker.failures(),
+            since: breaker.since().map(|since| clock.wall_at(since)),
+            next_try_at: breaker.until().map(|until| clock.wall_at(until)),
+            under_way,
+        });
+        MessageResult(SinkStatus {
+            sink: self.parts.sink.name(),
+            under_way: self.lanes.under_way(),
+            delivered: self.counters.delivered,
+            failed: self.counters.failed,
+            given_up: self.counters.given_up,
+            targets: targets.collect(),
+        })
+    }
 }
 
 impl Handler<Flush> for DispatcherActor {
@@ -236,8 +247,9 @@ impl Handler<Flush> for DispatcherActor {
 
     fn handle(&mut self, Flush { within }: Flush, _: &mut Self::Context) -> Self::Result {
         self.flushing = true;
+        self.lanes.stop();
         let (sender, idle) = oneshot::channel();
-        if self.under_way.is_empty() {
+        if self.lanes.under_way() == 0 {
             let _ = sender.send(());
         } else {
             self.idle.push(sender);
@@ -246,7 +258,7 @@ impl Handler<Flush> for DispatcherActor {
         Box::pin(finished.into_actor(self).map(|finished, actor, _| {
             if finished.is_err() {
                 // They are still in the outbox and go out again after the next start.
-                info!(under_way = actor.under_way.len(), "Deliveries under way were left for the next start");
+                info!(under_way = actor.lanes.under_way(), "Deliveries under way were left for the next start");
             }
             Vec::new()
         }))

@@ -35,6 +35,7 @@ const MOST_ARBITERS: usize = 4;
 pub(super) struct Parts {
     pub(super) supervisor: Addr<SupervisorActor>,
     pub(super) system: Addr<SystemActor>,
+    dispatcher: Addr<DispatcherActor>,
     /// Takes the shutdown report.
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
@@ -95,13 +96,13 @@ pub(super) fn build(
         clock,
         budgets: settings.shutdown.budgets,
         drain: supervisor.clone().recipient(),
-        flush: dispatcher.recipient(),
+        flush: dispatcher.clone().recipient(),
         store: Arc::clone(&store),
         runtime: runtime.clone(),
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, report, store, board, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, clock })
 }
 
 impl Parts {
@@ -117,6 +118,7 @@ impl Parts {
             delete: self.supervisor.clone().recipient(),
             where_is: self.supervisor.clone().recipient(),
             system: self.system.clone().recipient(),
+            sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
             board: Arc::clone(&self.board),
             clock: self.clock,
@@ -131,6 +133,7 @@ impl Parts {
                     credentials: cors.credentials,
                 },
                 qr_color: color(settings),
+                webhook_networks: settings.webhook.networks.clone(),
                 limits: Limits::default(),
             }),
         }
@@ -154,6 +157,8 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
         server_url: settings.server.url.clone(),
         expose_token: settings.expose_token,
         draw_qr: Arc::new(move |text| qr::data_url(text, dark)),
+        networks: settings.webhook.networks.clone(),
+        signing_key: settings.webhook.signing_key.clone(),
     };
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }

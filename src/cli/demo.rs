@@ -127,6 +127,8 @@ fn settings(port: u16, key: &SecretString, data: &Path, url: &str) -> Result<Set
         ("WHATSAPP_WEBSOCKET_URL", url.to_owned()),
         // Nothing is looked up elsewhere.
         ("WHATSAPP_WEB_VERSION", "2.3000.1029".to_owned()),
+        // The demo's own receiver is on this host.
+        ("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
         // Quicker than usual, so that there is something to see.
         ("RECONNECT_BASE_MS", "500".to_owned()),
         ("RECONNECT_MAX_SECONDS", "5".to_owned()),

@@ -109,6 +109,17 @@ impl<'a> Reader<'a> {
         Duration::from_millis(self.number(name, default, range))
     }
 
+    /// Reads a number of larger units, each of so many seconds.
+    pub(super) fn seconds_of(
+        &mut self,
+        name: &'static str,
+        unit: u64,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Duration {
+        Duration::from_secs(self.number(name, default, range).saturating_mul(unit))
+    }
+
     pub(super) fn fraction(&mut self, name: &'static str, default: f64) -> f64 {
         let Some(text) = self.optional(name) else { return default };
         match text.parse::<f64>() {

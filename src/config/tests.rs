@@ -9,7 +9,7 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 12] = [
+const ANY_TEXT: [&str; 13] = [
     "AUTHENTICATION_API_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
@@ -22,6 +22,7 @@ const ANY_TEXT: [&str; 12] = [
     "NODE_ID",
     "SERVER_HOST",
     "SERVER_URL",
+    "WEBHOOK_HMAC_KEY",
 ];
 
 #[test]
@@ -92,6 +93,15 @@ fn a_database_of_another_kind_is_refused_without_its_password() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(!found.iter().any(|problem| problem.to_string().contains("s3cret")), "{found:?}");
     }
+}
+
+#[test]
+fn a_key_for_webhooks_is_never_shown() {
+    let found = problems(|name| (name == "WEBHOOK_HMAC_KEY").then(|| "whsec_s3cret!".to_owned()));
+    assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["cfg-hmac-key"]);
+    assert!(!format!("{found:?}").contains("s3cret"));
+    let (settings, _) = Settings::read(|name| (name == "WEBHOOK_HMAC_KEY").then(|| "s3cret".to_owned())).unwrap();
+    assert!(settings.webhook.signing_key.is_some() && !format!("{settings:?}").contains("s3cret"));
 }
 
 #[test]

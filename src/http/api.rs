@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::error::ApiError;
 use super::settings::HttpSettings;
+use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
     CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance, WhereIs,
 };
@@ -33,6 +34,7 @@ pub struct Api {
     pub delete: Recipient<DeleteInstance>,
     pub where_is: Recipient<WhereIs>,
     pub system: Recipient<GetSystemStatus>,
+    pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,
     pub board: Arc<Board>,
     pub clock: Clock,
@@ -43,6 +45,11 @@ impl Api {
     /// Returns where the service is in its life, `None` if the system actor does not say.
     pub(super) async fn system_status(&self) -> Option<SystemStatus> {
         self.system.send(GetSystemStatus).timeout(STATUS_WITHIN).await.ok()
+    }
+
+    /// Returns how the sink is doing, `None` if the dispatcher does not say.
+    pub(super) async fn sink_status(&self) -> Option<SinkStatus> {
+        self.sink.send(GetSinkStatus).timeout(STATUS_WITHIN).await.ok()
     }
 
     /// Fails while the service starts or stops: an answer about instances would then be wrong, or what it promises not kept.

@@ -51,6 +51,8 @@ codes! {
         "CORS_ORIGIN does not list the origin of the page that calls.",
     IntegrationInvalid "integration-invalid" "fix_request"
         "The integration is missing or unknown.",
+    WebhookRefused "webhook-address-refused" "allow_network"
+        "The webhook's address is none that this service calls: it is not public, and WEBHOOK_ALLOWED_NETWORKS does not have it.",
     Unsupported "not-supported" "fix_request"
         "Evolution API can do this, this engine cannot, or not yet.",
     NotConnected "instance-not-connected" "wait"

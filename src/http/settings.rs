@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_core::network::Networks;
 use secrecy::SecretString;
 
 use super::qr::Color;
@@ -21,6 +22,8 @@ pub struct HttpSettings {
     pub cors: CorsSettings,
     /// The colour of QR codes (`QRCODE_COLOR`).
     pub qr_color: Color,
+    /// Where webhooks may go besides public addresses (`WEBHOOK_ALLOWED_NETWORKS`).
+    pub webhook_networks: Networks,
     /// Sizes and times.
     pub limits: Limits,
 }

@@ -3,14 +3,18 @@
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, web};
 use holdfast_core::event::EventName;
+use holdfast_core::network::Networks;
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
 use super::auth;
 use super::body::Body;
+use super::code::ErrorCode;
 use super::error::{Answer, ApiError};
 use super::reply;
 use super::schema::{Rule, Schema};
+use crate::ports::address;
+use crate::ports::signing_key::SigningKey;
 use crate::ports::store::{WebhookRow, WebhookSpec};
 
 const EVENTS: Rule = Rule::List { items: &Rule::OneOf(event_keys), min: 0, unique: false };
@@ -53,7 +57,7 @@ pub(super) async fn set(api: web::Data<Api>, request: HttpRequest, Body(body): B
         return Err(ApiError::invalid(vec!["instance requires property \"webhook\"".to_owned()]));
     };
     let enabled = webhook.get("enabled") == Some(&Value::Bool(true));
-    let spec = spec(webhook, enabled)?;
+    let spec = spec(webhook, enabled, &api.settings.webhook_networks)?;
     let row = api.store.set_webhook(&known.id, spec).await.map_err(|error| ApiError::of_store(error, &known.name))?;
     Ok(reply::created(&row_value(&row)))
 }
@@ -66,7 +70,7 @@ pub(super) async fn find(api: web::Data<Api>, request: HttpRequest) -> Answer {
 }
 
 /// Reads a checked block. No list of events, like an empty one, means all of them; a disabled webhook has none.
-pub(super) fn spec(webhook: &Map<String, Value>, enabled: bool) -> Result<WebhookSpec, ApiError> {
+pub(super) fn spec(webhook: &Map<String, Value>, enabled: bool, networks: &Networks) -> Result<WebhookSpec, ApiError> {
     let flag = |names: [&str; 3]| names.iter().any(|name| webhook.get(*name) == Some(&Value::Bool(true)));
     let listed = webhook.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut events = Vec::new();
@@ -80,13 +84,29 @@ pub(super) fn spec(webhook: &Map<String, Value>, enabled: bool) -> Result<Webhoo
     }
     let headers = webhook.get("headers").filter(|headers| headers.is_object()).cloned();
     check_headers(headers.as_ref())?;
+    let url = webhook.get("url").and_then(Value::as_str).unwrap_or_default();
+    if enabled {
+        check_address(url, networks)?;
+    }
     Ok(WebhookSpec {
         enabled,
-        url: webhook.get("url").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        url: url.to_owned(),
         headers,
         by_events: flag(["byEvents", "webhookByEvents", "webhook_by_events"]),
         base64: flag(["base64", "webhookBase64", "webhook_base64"]),
         events: if enabled { events } else { Vec::new() },
+    })
+}
+
+/// Refuses an address that would never be called. What a name means is seen at each delivery.
+fn check_address(url: &str, networks: &Networks) -> Result<(), ApiError> {
+    let Some(address) = address::parse(url).ok().as_ref().and_then(address::literal) else { return Ok(()) };
+    networks.permit(address).map_err(|class| {
+        let text = format!(
+            "The webhook's address {address} is a {class} address, which is not called; \
+             set WEBHOOK_ALLOWED_NETWORKS to allow its network"
+        );
+        ApiError::bad_request(ErrorCode::WebhookRefused, text)
     })
 }
 
@@ -98,6 +118,9 @@ fn check_headers(headers: Option<&Value>) -> Result<(), ApiError> {
         Value::Number(_) | Value::Bool(_) => true,
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
+    if let Some(Err(why)) = headers.get("hmac_key").map(|key| SigningKey::parse(key.as_str().unwrap_or_default())) {
+        return Err(ApiError::invalid(vec![format!("webhook.headers.hmac_key cannot be used: {why}")]));
+    }
     match headers.iter().find(|(name, value)| HeaderName::from_bytes(name.as_bytes()).is_err() || !carried(value)) {
         None => Ok(()),
         Some((name, _)) => {

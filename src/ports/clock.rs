@@ -9,13 +9,19 @@ use tokio::time::Instant;
 pub struct Clock {
     origin: Instant,
     origin_wall: DateTime<Utc>,
+    steady: bool,
 }
 
 impl Clock {
     /// Starts a clock at zero.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn start() -> Self {
-        Self { origin: Instant::now(), origin_wall: Utc::now() }
+        Self { origin: Instant::now(), origin_wall: Utc::now(), steady: false }
+    }
+
+    /// Starts a clock whose wall time never jumps but follows the monotonic one, also where that one stands still or leaps.
+    pub fn steady() -> Self {
+        Self { steady: true, ..Self::start() }
     }
 
     /// Returns the milliseconds since the process began; never goes back.
@@ -29,7 +35,7 @@ impl Clock {
     /// Returns the wall clock's time, which may jump.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn wall(&self) -> DateTime<Utc> {
-        Utc::now()
+        if self.steady { self.wall_at(self.now()) } else { Utc::now() }
     }
 
     /// Returns a moment of this clock as people write it. The same moment is always the same text, however the wall clock is set.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdfast_core::delivery::lanes::Head;
+use holdfast_core::delivery::origin::Origin;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::InstanceId;
 use serde_json::Value;
@@ -15,7 +17,7 @@ use super::store::StoreError;
 pub struct Target {
     /// The URL as it was set.
     pub url: String,
-    /// Extra headers, a JSON object.
+    /// Extra headers, a JSON object. Anything else, such as the `null` of headers that could not be read, cannot be sent.
     pub headers: Option<Value>,
     /// Whether the event's suffix is appended to the URL.
     pub by_events: bool,
@@ -40,10 +42,25 @@ pub struct Delivery {
     pub event: EngineEvent,
     /// When it happened, in Unix milliseconds.
     pub at_ms: i64,
+    /// Since when it waits: since it happened, or since it was taken back from the dead letters.
+    pub waiting_ms: i64,
     /// Tries before this one.
+    pub tries: u32,
+    /// Those of them that count against the policy's limit.
     pub attempts: u32,
     /// Where it goes: the instance's present webhook, or, when the instance is gone, the one at the time of the event.
     pub target: Target,
+}
+
+/// The oldest waiting row of an instance, read.
+#[derive(Debug, Clone)]
+pub enum Loaded {
+    /// Nothing waits, or not yet.
+    Nothing,
+    /// It can be tried.
+    Ready(Box<Delivery>),
+    /// The row cannot be understood.
+    Unreadable { seq: i64, why: String },
 }
 
 /// How a delivery went.
@@ -51,10 +68,13 @@ pub struct Delivery {
 pub enum Settlement {
     /// It arrived; the row goes.
     Delivered,
-    /// It is tried again at this Unix millisecond; nothing later of its instance goes before.
-    RetryAt { at_ms: i64, why: String },
-    /// It is kept aside.
-    Dead { why: String },
+    /// It is tried again at this Unix millisecond; nothing later of its instance goes before. `counts` tells whether the try counts
+    /// against the policy's limit.
+    RetryAt { at_ms: i64, counts: bool, why: String },
+    /// It is kept aside, and with it whatever else of its instance has been waiting since before `and_before_ms`.
+    Dead { counts: bool, and_before_ms: Option<i64>, why: String },
+    /// It was never tried, because it cannot be read; it is kept aside.
+    Unreadable { why: String },
 }
 
 /// How far the sinks are behind.
@@ -68,23 +88,36 @@ pub struct Lag {
     pub dead: u64,
 }
 
+/// How far the sinks are behind with one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceLag {
+    pub instance: InstanceId,
+    pub name: String,
+    /// Where its deliveries go.
+    pub origin: Origin,
+    pub lag: Lag,
+}
+
 /// The outbox.
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Queues events for those sinks of the instance that asked for them, and returns how many rows that made.
     async fn append(&self, id: &InstanceId, events: Vec<EngineEvent>) -> Result<usize, StoreError>;
 
-    /// Returns, for each instance, its oldest waiting delivery if that is due at `now_ms`; at most `limit`, the longest waiting first.
-    async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+    /// Returns the oldest waiting row of each instance, due or not, without its payload.
+    async fn heads(&self) -> Result<Vec<Head>, StoreError>;
 
-    /// Returns the Unix millisecond at which the next delivery becomes due.
-    async fn next_due_at(&self) -> Result<Option<i64>, StoreError>;
+    /// Reads the oldest waiting row of an instance, if it is due at `now_ms`.
+    async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError>;
 
-    /// Records how deliveries went, by row.
+    /// Records how deliveries went, by row. Of what `and_before_ms` takes along at most a thousand rows go at once.
     async fn settle(&self, settlements: Vec<(i64, Settlement)>) -> Result<(), StoreError>;
 
     /// Returns how far the sinks are behind.
     async fn lag(&self) -> Result<Lag, StoreError>;
+
+    /// Returns how far they are behind with each instance for which something waits or was given up, by name.
+    async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError>;
 
     /// Is notified after each commit that queued something.
     fn appended(&self) -> Arc<Notify>;

@@ -11,6 +11,7 @@ use holdfast_core::id::InstanceId;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::dead_letters::DeadLetters;
 use super::outbox::Outbox;
 use super::session::Sessions;
 
@@ -215,7 +216,7 @@ pub trait Instances: Send + Sync {
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.
 #[async_trait]
-pub trait Store: Instances + Sessions + Outbox {
+pub trait Store: Instances + Sessions + Outbox + DeadLetters {
     /// Reads and writes one row, to see whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

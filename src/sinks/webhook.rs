@@ -2,8 +2,10 @@
 
 mod envelope;
 mod failure;
+mod guard;
 mod headers;
 mod jwt;
+mod signature;
 mod tls;
 
 use std::fmt;
@@ -12,16 +14,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::delivery::Outcome;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use holdfast_core::network::Networks;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
+use tokio::time::timeout;
 
+use self::guard::Guard;
+use crate::ports::address;
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{Delivery, Target};
+use crate::ports::signing_key::SigningKey;
 use crate::ports::sink::Sink;
 
 /// How much of an answer is read, so that its connection can be used again; nothing in it is looked at.
 const LONGEST_ANSWER: usize = 4 * 1024;
+/// And for how long: whoever has answered has no reason to keep a lane.
+const LONGEST_READ: Duration = Duration::from_secs(1);
 /// How many idle connections are kept for one receiver.
 const IDLE_PER_HOST: usize = 8;
 
@@ -39,6 +48,10 @@ pub struct WebhookSettings {
     pub expose_token: bool,
     /// Draws the picture that `qrcode.updated` carries; it is not kept in the outbox.
     pub draw_qr: DrawQr,
+    /// Where webhooks may go besides public addresses (`WEBHOOK_ALLOWED_NETWORKS`).
+    pub networks: Networks,
+    /// Signs the deliveries of webhooks without a key of their own (`WEBHOOK_HMAC_KEY`).
+    pub signing_key: Option<SigningKey>,
 }
 
 impl fmt::Debug for WebhookSettings {
@@ -47,6 +60,7 @@ impl fmt::Debug for WebhookSettings {
             .field("timeout", &self.timeout)
             .field("server_url", &self.server_url)
             .field("expose_token", &self.expose_token)
+            .field("networks", &self.networks)
             .finish_non_exhaustive()
     }
 }
@@ -65,39 +79,52 @@ pub enum WebhookError {
 /// Delivers events to the webhooks of the instances.
 pub struct WebhookSink {
     client: Client,
+    guard: Arc<Guard>,
     settings: WebhookSettings,
     clock: Clock,
 }
 
 impl WebhookSink {
-    /// Makes the sink. It follows no redirect and uses no proxy of the environment.
+    /// Makes the sink. It follows no redirect, uses no proxy of the environment, and calls no address that is not allowed.
     pub fn new(settings: WebhookSettings, clock: Clock) -> Result<Self, WebhookError> {
+        let guard = Arc::new(Guard::new(settings.networks.clone()));
         let client = Client::builder()
             .tls_backend_preconfigured(tls::client().map_err(WebhookError::Tls)?)
             .redirect(Policy::none())
             .no_proxy()
+            .dns_resolver(Arc::clone(&guard))
             .timeout(settings.timeout)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .user_agent(concat!("Holdfast/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(WebhookError::Client)?;
-        Ok(Self { client, settings, clock })
+        Ok(Self { client, guard, settings, clock })
     }
 
     async fn post(&self, url: Url, delivery: &Delivery) -> Outcome {
-        let headers = match headers::of(delivery, self.clock.wall().timestamp()) {
-            Ok(headers) => headers,
-            Err(why) => return Outcome::Unreachable(why),
-        };
+        if let Err(refused) = self.guard.check(&url) {
+            return Outcome::Unreachable(format!("the receiver is not called: {refused}"));
+        }
         let body = envelope::of(delivery, &self.settings).to_string();
+        let now = self.clock.wall().timestamp();
+        let headers = match headers::of(delivery, self.settings.signing_key.as_ref(), &body, now) {
+            Ok(headers) => headers,
+            Err(why) => return Outcome::Unsendable(why),
+        };
         let request =
             self.client.post(url).header(CONTENT_TYPE, HeaderValue::from_static("application/json")).headers(headers);
         match request.body(body).send().await {
             Ok(response) => {
                 let status = response.status();
-                read_some(response).await;
-                if status.is_success() { Outcome::Delivered } else { Outcome::Status(status.as_u16()) }
+                let retry_after = retry_after(response.headers());
+                let _unread = timeout(LONGEST_READ, read_some(response)).await;
+                if status.is_success() {
+                    Outcome::Delivered
+                } else {
+                    Outcome::Status { code: status.as_u16(), retry_after }
+                }
             }
+            Err(error) if error.is_builder() => Outcome::Unsendable(failure::sentence(&error, self.settings.timeout)),
             Err(error) => Outcome::Unreachable(failure::sentence(&error, self.settings.timeout)),
         }
     }
@@ -112,23 +139,25 @@ impl Sink for WebhookSink {
     async fn deliver(&self, delivery: &Delivery) -> Outcome {
         match address(&delivery.target, &delivery.event.name.suffix()) {
             Ok(url) => self.post(url, delivery).await,
-            Err(why) => Outcome::Unreachable(why),
+            Err(why) => Outcome::Unsendable(why),
         }
     }
 }
 
 /// Returns where to post: the URL as it was set, with the event's suffix behind its path if the webhook wants one URL per event.
 fn address(target: &Target, suffix: &str) -> Result<Url, String> {
-    let mut url = Url::parse(target.url.trim()).map_err(|cause| format!("the webhook's URL is none: {cause}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("the webhook's URL has the scheme {}, only http and https are called", url.scheme()));
-    }
+    let mut url = address::parse(&target.url)?;
     if target.by_events
         && let Ok(mut path) = url.path_segments_mut()
     {
         path.pop_if_empty().push(suffix);
     }
     Ok(url)
+}
+
+/// Returns for how many seconds the receiver asks to be left alone; a date instead of a number is not looked at.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Reads the beginning of the answer. The status has decided already; what fails here changes nothing.
@@ -162,14 +191,5 @@ mod tests {
             assert_eq!(address(&target(url, true), "messages-upsert").unwrap().as_str(), expected);
         }
         assert_eq!(address(&target("http://x/y", false), "messages-upsert").unwrap().as_str(), "http://x/y");
-    }
-
-    #[test]
-    fn only_http_is_called() {
-        for url in
-            ["", "vazio", "ftp://x/y", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "http://", "//x/y"]
-        {
-            assert!(address(&target(url, true), "call").is_err(), "{url}");
-        }
     }
 }

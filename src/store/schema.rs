@@ -221,6 +221,8 @@ diesel::table! {
         url -> Text,
         headers -> Nullable<Text>,
         by_events -> Bool,
+        tries -> Integer,
+        waiting_ms -> BigInt,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod connection;
+mod dead_letters;
 mod housekeeping;
 mod instances;
 mod losses;

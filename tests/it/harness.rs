@@ -5,4 +5,5 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod eventually;
 pub(crate) mod faulty_store;
+pub(crate) mod misbehaving;
 pub(crate) mod receiver;

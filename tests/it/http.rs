@@ -8,6 +8,7 @@ mod clients;
 mod codes;
 mod connect;
 mod create;
+mod engine;
 mod errors;
 mod fetch;
 mod lifecycle;

@@ -1,6 +1,7 @@
 //! The conformance suite of the store: every case runs against every kind of database.
 
 pub(crate) mod bench;
+mod dead_letters;
 mod deliveries;
 mod faults;
 mod foreign;
@@ -81,11 +82,22 @@ macro_rules! conformance {
                 a_retry_holds_up_what_follows_it,
                 a_dead_letter_lets_the_next_one_go,
                 the_target_is_the_present_webhook,
-                the_longest_waiting_come_first_up_to_the_limit,
                 queued_events_survive_a_restart_with_their_ids,
                 appending_wakes_the_dispatcher,
-                a_row_that_cannot_be_read_holds_up_its_own_instance_only,
+                what_is_as_old_as_a_dead_letter_goes_along,
+                it_is_told_for_each_instance_how_much_waits,
+                a_row_that_cannot_be_read_is_named_and_can_be_put_aside,
+                headers_that_cannot_be_read_are_the_webhooks_fault,
                 old_dead_letters_are_forgotten,
+            }
+            dead_letters {
+                letters_are_shown_in_pages_the_oldest_first,
+                a_redriven_letter_goes_before_what_came_later,
+                letters_of_a_disabled_webhook_stay,
+                letters_of_an_instance_that_is_gone_go_where_they_were_to_go,
+                only_what_was_chosen_is_redriven_or_discarded,
+                more_letters_than_one_step_takes_are_all_redriven,
+                redriving_wakes_the_dispatcher,
             }
             load {
                 twenty_instances_write_and_read_at_once,

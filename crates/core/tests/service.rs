@@ -1,9 +1,8 @@
-//! Supervision, shutdown and deliveries.
+//! Supervision and shutdown.
 
 use std::time::Duration;
 
 use holdfast_core::backoff::Backoff;
-use holdfast_core::delivery::{Next, Outcome, RetryPolicy};
 use holdfast_core::event::EventName;
 use holdfast_core::shutdown::{Budgets, Effect, Event, Phase, Shutdown, ShutdownReport};
 use holdfast_core::supervision::{CrashRecord, Decision, ExitReason, RestartPolicy};
@@ -112,21 +111,6 @@ fn a_second_signal_forces() {
 }
 
 #[test]
-fn deliveries_follow_the_retry_policy() {
-    let policy = RetryPolicy::default();
-    assert_eq!(policy.decide(1, &Outcome::Delivered, 0.5), Next::Done);
-    assert!(matches!(policy.decide(1, &Outcome::Status(404), 0.5), Next::Dead { .. }));
-    let waits: Vec<u64> = (1..10)
-        .filter_map(|attempt| match policy.decide(attempt, &Outcome::Status(500), 0.5) {
-            Next::Retry { after, .. } => Some(after.as_secs()),
-            Next::Done | Next::Dead { .. } => None,
-        })
-        .collect();
-    assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
-    assert!(matches!(policy.decide(10, &Outcome::Unreachable("refused".into()), 0.5), Next::Dead { .. }));
-}
-
-#[test]
 fn every_event_is_found_again_by_its_names() {
     for name in EventName::ALL {
         assert_eq!(EventName::from_key(name.key()), Some(*name));
@@ -141,12 +125,5 @@ proptest! {
     fn budgets_leave_a_margin(seconds in 3_u64..600) {
         let total = Duration::from_secs(seconds);
         prop_assert!(Budgets::within(total).total() <= total * 5 / 6);
-    }
-
-    #[test]
-    fn a_retry_never_comes_early(attempt in 1_u32..50, jitter in 0.0_f64..=1.0) {
-        let policy = RetryPolicy::default();
-        prop_assert!(policy.wait(attempt, jitter) >= policy.initial);
-        prop_assert!(policy.wait(attempt, jitter) <= policy.max.mul_f64(1.0 + policy.jitter_factor));
     }
 }

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use holdfast_core::connection::Desired;
+use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::ports::outbox::{Delivery, Lag, Outbox, Settlement, Target};
+use crate::ports::address;
+use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
+use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -30,23 +33,22 @@ struct Inner {
     written: Vec<String>,
     deliveries: VecDeque<(i64, Delivery)>,
     seq: i64,
-    dead: u64,
+    unreadable: Vec<i64>,
+    dead: Vec<String>,
 }
 
 impl Inner {
-    fn due(&self, now_ms: i64, limit: u32) -> Vec<Delivery> {
+    /// The oldest of each instance.
+    fn heads(&self) -> Vec<&(i64, Delivery)> {
         let mut seen = Vec::new();
-        let mut due = Vec::new();
-        for (at, delivery) in &self.deliveries {
-            if seen.contains(&delivery.instance) {
-                continue;
-            }
-            seen.push(delivery.instance.clone());
-            if *at <= now_ms && due.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-                due.push(delivery.clone());
+        let mut heads = Vec::new();
+        for row in &self.deliveries {
+            if !seen.contains(&&row.1.instance) {
+                seen.push(&row.1.instance);
+                heads.push(row);
             }
         }
-        due
+        heads
     }
 }
 
@@ -73,8 +75,39 @@ impl MemoryStore {
         self.appended.notify_one();
     }
 
-    pub(crate) fn dead(&self) -> u64 {
-        self.inner().dead
+    /// Queues a delivery to this target, whose wait began at this Unix millisecond.
+    pub(crate) fn queue_to(&self, url: &str, instance: &str, text: &str, waiting_ms: i64) {
+        let event = EngineEvent { name: EventName::MessagesUpsert, data: json!({ "text": text }) };
+        self.push(&InstanceId::new(instance), event);
+        if let Some((_, delivery)) = self.inner().deliveries.back_mut() {
+            url.clone_into(&mut delivery.target.url);
+            delivery.waiting_ms = waiting_ms;
+        }
+        self.appended.notify_one();
+    }
+
+    /// Gives everything that waits another target.
+    pub(crate) fn move_to(&self, url: &str) {
+        for (_, delivery) in &mut self.inner().deliveries {
+            url.clone_into(&mut delivery.target.url);
+        }
+    }
+
+    /// Makes what was queued last unreadable.
+    pub(crate) fn spoil(&self) {
+        let mut inner = self.inner();
+        let seq = inner.seq;
+        inner.unreadable.push(seq);
+    }
+
+    /// Why each dead letter was given up, with its text.
+    pub(crate) fn dead(&self) -> Vec<String> {
+        self.inner().dead.clone()
+    }
+
+    /// How many tries and attempts the deliveries have that wait.
+    pub(crate) fn tries(&self) -> Vec<(u32, u32)> {
+        self.inner().deliveries.iter().map(|(_, delivery)| (delivery.tries, delivery.attempts)).collect()
     }
 
     fn push(&self, id: &InstanceId, event: EngineEvent) {
@@ -89,6 +122,8 @@ impl MemoryStore {
             owner_jid: None,
             event,
             at_ms: 0,
+            waiting_ms: i64::MAX,
+            tries: 0,
             attempts: 0,
             target: Target { url: "http://127.0.0.1:1/".to_owned(), headers: None, by_events: false },
         };
@@ -212,36 +247,60 @@ impl Outbox for MemoryStore {
         Ok(events.len())
     }
 
-    async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+    async fn heads(&self) -> Result<Vec<Head>, StoreError> {
         self.note("looked".to_owned())?;
-        let due = self.inner().due(now_ms, limit);
+        let view = |(at, delivery): &(i64, Delivery)| Head {
+            seq: delivery.seq,
+            instance: delivery.instance.clone(),
+            origin: address::origin(&delivery.target.url),
+            due_ms: *at,
+            tries: delivery.tries,
+        };
+        let heads = self.inner().heads().into_iter().map(view).collect();
         if self.slow_looks.load(Ordering::Relaxed) {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
-        Ok(due)
+        Ok(heads)
     }
 
-    async fn next_due_at(&self) -> Result<Option<i64>, StoreError> {
-        Ok(self.inner().deliveries.iter().map(|(at, _)| *at).min())
+    async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError> {
+        self.note(format!("{id} read"))?;
+        let inner = self.inner();
+        let head = inner.heads().into_iter().find(|(at, delivery)| delivery.instance == *id && *at <= now_ms);
+        Ok(match head {
+            Some((_, delivery)) if inner.unreadable.contains(&delivery.seq) => {
+                Loaded::Unreadable { seq: delivery.seq, why: "planned".to_owned() }
+            }
+            Some((_, delivery)) => Loaded::Ready(Box::new(delivery.clone())),
+            None => Loaded::Nothing,
+        })
     }
 
     async fn settle(&self, settlements: Vec<(i64, Settlement)>) -> Result<(), StoreError> {
         self.note("settled".to_owned())?;
         let mut inner = self.inner();
         for (seq, settlement) in settlements {
+            let Some(place) = inner.deliveries.iter().position(|(_, delivery)| delivery.seq == seq) else { continue };
+            let label = inner.deliveries[place].1.event.data["text"].as_str().unwrap_or_default().to_owned();
             match settlement {
-                Settlement::Delivered => inner.deliveries.retain(|(_, delivery)| delivery.seq != seq),
-                Settlement::Dead { .. } => {
-                    inner.deliveries.retain(|(_, delivery)| delivery.seq != seq);
-                    inner.dead += 1;
+                Settlement::Delivered => drop(inner.deliveries.remove(place)),
+                Settlement::Dead { why, and_before_ms, .. } => {
+                    let instance = inner.deliveries.remove(place).map(|(_, delivery)| delivery.instance);
+                    inner.dead.push(format!("{label}: {why}"));
+                    let before_ms = and_before_ms.unwrap_or(i64::MIN);
+                    inner.deliveries.retain(|(_, delivery)| {
+                        Some(&delivery.instance) != instance.as_ref() || delivery.waiting_ms >= before_ms
+                    });
                 }
-                Settlement::RetryAt { at_ms, .. } => {
-                    for (at, delivery) in &mut inner.deliveries {
-                        if delivery.seq == seq {
-                            *at = at_ms;
-                            delivery.attempts += 1;
-                        }
-                    }
+                Settlement::Unreadable { why } => {
+                    inner.deliveries.remove(place);
+                    inner.dead.push(format!("{label}: {why}"));
+                }
+                Settlement::RetryAt { at_ms, counts, .. } => {
+                    let (at, delivery) = &mut inner.deliveries[place];
+                    *at = at_ms;
+                    delivery.tries += 1;
+                    delivery.attempts += u32::from(counts);
                 }
             }
         }
@@ -252,8 +311,27 @@ impl Outbox for MemoryStore {
         Ok(Lag::default())
     }
 
+    async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn appended(&self) -> Arc<Notify> {
         Arc::clone(&self.appended)
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryStore {
+    async fn dead_letters(&self, _: Page) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn redrive(&self, _: Selection) -> Result<Redriven, StoreError> {
+        Ok(Redriven::default())
+    }
+
+    async fn discard(&self, _: Selection) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }
 

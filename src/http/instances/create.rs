@@ -25,7 +25,7 @@ pub(in crate::http) async fn create(api: web::Data<Api>, request: HttpRequest, B
         return Err(ApiError::name_taken(name));
     }
     auth::global(&api, &request)?;
-    let form = form::read(&body)?;
+    let form = form::read(&body, &api.settings.webhook_networks)?;
     api.require_running().await?;
     to_the_end(async move { build(&api, form, &body).await }).await
 }

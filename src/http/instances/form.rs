@@ -1,6 +1,7 @@
 //! The body of `POST /instance/create`: its rules, and what is made of it.
 
 use holdfast_core::id::InstanceId;
+use holdfast_core::network::Networks;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -65,8 +66,8 @@ pub(super) fn name(body: &Value) -> Option<&str> {
     body.get("instanceName")?.as_str()
 }
 
-/// Reads the body.
-pub(super) fn read(body: &Value) -> Result<Form, ApiError> {
+/// Reads the body; `networks` are those where a webhook may go.
+pub(super) fn read(body: &Value, networks: &Networks) -> Result<Form, ApiError> {
     let fields = FIELDS.check(body)?;
     let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
     let name = text("instanceName");
@@ -85,7 +86,7 @@ pub(super) fn read(body: &Value) -> Result<Form, ApiError> {
         Some(Value::Object(webhook))
             if webhook.get("url").and_then(Value::as_str).is_some_and(|url| !url.is_empty()) =>
         {
-            Some(webhooks::spec(webhook, true)?)
+            Some(webhooks::spec(webhook, true, networks)?)
         }
         _ => None,
     };

@@ -51,6 +51,7 @@ mod tests {
 
     use holdfast_core::event::{EngineEvent, EventName};
     use holdfast_core::id::InstanceId;
+    use holdfast_core::network::Networks;
     use serde_json::{Value, json};
 
     use super::super::WebhookSettings;
@@ -67,6 +68,8 @@ mod tests {
             owner_jid: Some("5511999999999@s.whatsapp.net".into()),
             event,
             at_ms: 1_761_037_200_000,
+            waiting_ms: 0,
+            tries: 0,
             attempts: 0,
             target: Target { url: "https://x/y".into(), headers: None, by_events: true },
         }
@@ -78,6 +81,8 @@ mod tests {
             server_url: server_url.map(str::to_owned),
             expose_token,
             draw_qr: Arc::new(|text| Some(format!("data:{text}"))),
+            networks: Networks::default(),
+            signing_key: None,
         }
     }
 

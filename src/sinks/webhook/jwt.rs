@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
-use sha2::Sha256;
+
+use super::signature::hmac;
 
 /// How long a token is valid, in seconds.
 const VALID: i64 = 600;
@@ -14,15 +14,8 @@ pub(super) fn signed(key: &str, now: i64) -> String {
     let header = json!({ "alg": "HS256", "typ": "JWT" }).to_string();
     let claims = json!({ "iat": now, "exp": now + VALID, "app": "evolution", "action": "webhook" }).to_string();
     let token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let signature = sign(key.as_bytes(), token.as_bytes());
+    let signature = hmac(key.as_bytes(), &[&token]);
     format!("{token}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-fn sign(key: &[u8], text: &[u8]) -> Vec<u8> {
-    // HMAC takes keys of every length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]
@@ -31,14 +24,14 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
-    use super::{sign, signed};
+    use super::{hmac, signed};
 
     #[test]
     fn the_signature_is_that_of_the_published_example() {
         // RFC 7515, appendix A.1.
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
         let text = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-        let signature = sign(&URL_SAFE_NO_PAD.decode(key).unwrap(), text.as_bytes());
+        let signature = hmac(&URL_SAFE_NO_PAD.decode(key).unwrap(), &[text]);
         assert_eq!(URL_SAFE_NO_PAD.encode(signature), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }
 

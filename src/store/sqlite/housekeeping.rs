@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
+use super::queue;
 use super::writer::Tx;
 use crate::store::Retention;
 use crate::store::failure::Failure;
@@ -23,7 +24,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, retention: &Retention) -> Result<(), Failur
     let archived = holdfast_archive::table.filter(holdfast_archive::archived_at.lt(before(retention.archive)));
     diesel::delete(archived).execute(tx.conn)?;
     let dead = holdfast_outbox::table
-        .filter(holdfast_outbox::state.eq("dead"))
+        .filter(queue::dead())
         .filter(holdfast_outbox::dead_ms.lt(before(retention.dead_letters)));
     diesel::delete(dead).execute(tx.conn)?;
     let lost = holdfast_unrecovered::table.filter(holdfast_unrecovered::since_ms.lt(before(retention.dead_letters)));

@@ -49,4 +49,20 @@ mod tests {
         let names: Vec<String> = diesel::dsl::sql::<Text>(r#"SELECT "name" FROM "Instance""#).load(&mut conn).unwrap();
         assert_eq!(names, ["shop"]);
     }
+
+    #[test]
+    fn deliveries_that_waited_before_an_update_keep_their_tries_and_their_age() {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        for _ in 0..2 {
+            conn.run_next_migration(MIGRATIONS).unwrap();
+        }
+        let queued = "INSERT INTO holdfast_outbox \
+            (event_id, instance_id, instance_name, sink, event, data, at_ms, attempts, due_ms, url, by_events) \
+            VALUES ('e', 'i', 'shop', 'webhook', 'call', '{}', 17, 3, 18, 'http://receiver.test', FALSE)";
+        diesel::sql_query(queued).execute(&mut conn).unwrap();
+        migrate(&mut conn).unwrap();
+        let told =
+            diesel::dsl::sql::<Text>("SELECT tries || ' ' || attempts || ' ' || waiting_ms FROM holdfast_outbox");
+        assert_eq!(told.load::<String>(&mut conn).unwrap(), ["3 3 17"]);
+    }
 }

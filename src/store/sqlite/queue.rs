@@ -1,6 +1,8 @@
 //! Adding to the outbox: one row for each sink that asked for the event.
 
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 use uuid::Uuid;
@@ -12,6 +14,16 @@ use crate::store::schema::{holdfast_outbox, instance, webhook};
 
 /// The only sink so far.
 pub(super) const WEBHOOK: &str = "webhook";
+
+/// Rows that wait, written out: an index over these rows alone is not used for a value that comes later.
+pub(super) fn pending() -> SqlLiteral<Bool> {
+    diesel::dsl::sql("state = 'pending'")
+}
+
+/// Rows that were given up.
+pub(super) fn dead() -> SqlLiteral<Bool> {
+    diesel::dsl::sql("state = 'dead'")
+}
 
 /// What a webhook's rows have in common.
 #[derive(Queryable)]
@@ -69,6 +81,7 @@ pub(super) fn add<'e>(
             holdfast_outbox::data.eq(event.data.to_string()),
             holdfast_outbox::at_ms.eq(at_ms),
             holdfast_outbox::due_ms.eq(at_ms),
+            holdfast_outbox::waiting_ms.eq(at_ms),
             holdfast_outbox::url.eq(&subscriber.url),
             holdfast_outbox::headers.eq(&subscriber.headers),
             holdfast_outbox::by_events.eq(subscriber.by_events.unwrap_or(false)),
@@ -82,9 +95,9 @@ pub(super) fn add<'e>(
 /// Forgets what waits for the instance's webhook.
 pub(super) fn drop_pending(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
     let waiting = holdfast_outbox::table
+        .filter(pending())
         .filter(holdfast_outbox::sink.eq(WEBHOOK))
-        .filter(holdfast_outbox::instance_id.eq(id.as_str()))
-        .filter(holdfast_outbox::state.eq("pending"));
+        .filter(holdfast_outbox::instance_id.eq(id.as_str()));
     diesel::delete(waiting).execute(tx.conn)?;
     Ok(())
 }

@@ -50,6 +50,7 @@ impl Home {
             ("HEALTH_CHECK_INTERVAL_SECONDS", "2"),
             ("HEALTH_PING_TIMEOUT_SECONDS", "1"),
             ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+            ("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8"),
             ("LOG_FORMAT", "json"),
             ("RUST_LOG", "warn,holdfast=debug"),
         ];
@@ -146,6 +147,14 @@ impl Engine<'_> {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("a running engine");
         kill_process(pid, signal).expect("the signal arrives");
+    }
+
+    /// Returns how much memory the process has resident, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let id = self.child.id().expect("a running engine");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the status of a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Waits for the end of the process and returns its exit code, `None` if a signal has ended it.

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
+use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
+use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
 };
 use holdfast_core::connection::Desired;
+use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use tokio::sync::{Notify, watch};
@@ -231,12 +233,12 @@ impl Outbox for FaultyStore {
         self.pass(Op::Append, Some(id), self.inner.append(id, events)).await
     }
 
-    async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        self.pass(Op::Due, None, self.inner.due(now_ms, limit)).await
+    async fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        self.pass(Op::Heads, None, self.inner.heads()).await
     }
 
-    async fn next_due_at(&self) -> Result<Option<i64>, StoreError> {
-        self.pass(Op::NextDueAt, None, self.inner.next_due_at()).await
+    async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError> {
+        self.pass(Op::Next, Some(id), self.inner.next(id, now_ms)).await
     }
 
     async fn settle(&self, settlements: Vec<(i64, Settlement)>) -> Result<(), StoreError> {
@@ -247,8 +249,27 @@ impl Outbox for FaultyStore {
         self.pass(Op::Lag, None, self.inner.lag()).await
     }
 
+    async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError> {
+        self.pass(Op::Lags, None, self.inner.lags()).await
+    }
+
     fn appended(&self) -> Arc<Notify> {
         self.inner.appended()
+    }
+}
+
+#[async_trait]
+impl DeadLetters for FaultyStore {
+    async fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, StoreError> {
+        self.pass(Op::DeadLetters, None, self.inner.dead_letters(page)).await
+    }
+
+    async fn redrive(&self, selection: Selection) -> Result<Redriven, StoreError> {
+        self.pass(Op::Redrive, None, self.inner.redrive(selection)).await
+    }
+
+    async fn discard(&self, selection: Selection) -> Result<u64, StoreError> {
+        self.pass(Op::Discard, None, self.inner.discard(selection)).await
     }
 }
 

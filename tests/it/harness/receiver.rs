@@ -1,9 +1,10 @@
 //! A receiver of webhooks: a real HTTP server that remembers what it was sent, and refuses when told to.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ impl Received {
 struct Desk {
     received: Vec<Received>,
     refusals: u32,
+    /// The status of a refusal.
+    refuses_with: u16,
 }
 
 pub(crate) struct Receiver {
@@ -43,7 +46,15 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::over(TcpListener::bind("127.0.0.1:0").expect("a free port"))
+    }
+
+    /// Starts where nobody has listened so far.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self::over(TcpListener::bind(address).expect("a port that is still free"))
+    }
+
+    fn over(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("its address");
         let desk = Arc::new(Mutex::new(Desk::default()));
         let shared = web::Data::from(Arc::clone(&desk));
@@ -66,7 +77,13 @@ impl Receiver {
 
     /// Refuses the next `times` requests with 503.
     pub(crate) fn refuse(&self, times: u32) {
-        self.desk.lock().expect("a desk that no panic has left").refusals = times;
+        self.refuse_with(times, 503);
+    }
+
+    /// Refuses the next `times` requests with this status.
+    pub(crate) fn refuse_with(&self, times: u32, status: u16) {
+        let mut desk = self.desk.lock().expect("a desk that no panic has left");
+        (desk.refusals, desk.refuses_with) = (times, status);
     }
 
     pub(crate) fn all(&self) -> Vec<Received> {
@@ -119,5 +136,6 @@ async fn take(request: HttpRequest, body: web::Bytes, desk: web::Data<Mutex<Desk
         body: serde_json::from_slice(&body).unwrap_or_default(),
         taken,
     });
-    if taken { HttpResponse::Ok().finish() } else { HttpResponse::ServiceUnavailable().finish() }
+    let refusal = StatusCode::from_u16(desk.refuses_with).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    HttpResponse::build(if taken { StatusCode::OK } else { refusal }).finish()
 }

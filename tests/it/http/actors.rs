@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
+use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
 use holdfast::actors::instance::protocol::SendText;
 use holdfast::actors::supervisor::protocol::{
     CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance,
@@ -33,6 +34,8 @@ pub(super) struct Script {
     pub(super) send: Option<Result<SentMessage, SendError>>,
     pub(super) phase: Phase,
     pub(super) ready: bool,
+    /// What the dispatcher knows of its targets.
+    pub(super) targets: Vec<TargetStatus>,
 }
 
 /// What a dial brings.
@@ -58,6 +61,7 @@ impl Scripted {
             send: Some(Err(SendError::NotConnected)),
             phase: Phase::Running,
             ready: true,
+            targets: Vec::new(),
         })))
     }
 
@@ -66,7 +70,7 @@ impl Scripted {
     }
 }
 
-/// Stands in for SupervisorActor and SystemActor.
+/// Stands in for SupervisorActor, SystemActor and DispatcherActor.
 pub(super) struct Supervisor {
     pub(super) board: Arc<Board>,
     pub(super) clock: Clock,
@@ -218,6 +222,22 @@ impl Handler<GetSystemStatus> for Supervisor {
     fn handle(&mut self, _: GetSystemStatus, _: &mut Self::Context) -> Self::Result {
         let script = self.script.lock();
         actix::MessageResult(SystemStatus { phase: script.phase, ready: script.ready })
+    }
+}
+
+impl Handler<GetSinkStatus> for Supervisor {
+    type Result = actix::MessageResult<GetSinkStatus>;
+
+    fn handle(&mut self, _: GetSinkStatus, _: &mut Self::Context) -> Self::Result {
+        let targets = self.script.lock().targets.clone();
+        actix::MessageResult(SinkStatus {
+            sink: "webhook",
+            under_way: 1,
+            delivered: 7,
+            failed: 3,
+            given_up: 2,
+            targets,
+        })
     }
 }
 

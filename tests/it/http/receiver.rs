@@ -1,5 +1,6 @@
 //! A webhook receiver that answers as a test says, byte by byte, and keeps what it was sent.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub(super) struct Received {
     /// Names in lower case.
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Value,
+    /// The body as it came.
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Received {
@@ -34,11 +37,16 @@ pub(super) enum Answer {
     Silence,
     /// By closing.
     Close,
+    /// With a head that comes byte by byte.
+    Crumbs,
+    /// With a head, and a body that comes byte by byte.
+    SlowBody,
 }
 
 pub(super) struct Receiver {
     pub(super) url: String,
     received: Arc<Mutex<Vec<Received>>>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -48,12 +56,15 @@ impl Receiver {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&received);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(serve(socket, answer.clone(), Arc::clone(&kept)));
             }
         });
-        Self { url, received, task }
+        Self { url, received, connections, task }
     }
 
     pub(super) async fn status(line: &str) -> Self {
@@ -62,6 +73,13 @@ impl Receiver {
 
     pub(super) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
+    }
+}
+
+impl Receiver {
+    /// How many connections were made to it.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 }
 
@@ -85,9 +103,20 @@ async fn serve(mut socket: TcpStream, answer: Answer, kept: Arc<Mutex<Vec<Receiv
                 while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
                 return;
             }
+            Answer::Crumbs => return crumble(&mut socket).await,
+            Answer::SlowBody => {
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999999999\r\n\r\n").await;
+                return crumble(&mut socket).await;
+            }
             Answer::Silence => std::future::pending().await,
             Answer::Close => return,
         }
+    }
+}
+
+async fn crumble(socket: &mut TcpStream) {
+    while socket.write_all(b"H").await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 
@@ -116,5 +145,5 @@ async fn read(socket: &mut TcpStream) -> Option<Received> {
             return None;
         }
     }
-    Some(Received { line, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Some(Received { line, headers, body: serde_json::from_slice(&body).unwrap_or_default(), bytes: body })
 }

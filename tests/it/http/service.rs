@@ -15,6 +15,7 @@ use holdfast::store::{EncryptionKey, Retention, StoreOptions, open};
 use holdfast_core::connection::Phase;
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
+use holdfast_core::network::Networks;
 use holdfast_core::status::InstanceStatus;
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
@@ -68,6 +69,7 @@ impl Service {
             whatsapp_web_version: None,
             cors,
             qr_color: holdfast::http::qr::Color::default(),
+            webhook_networks: Networks::parse(["10.1.0.0/16"]).unwrap(),
             limits,
         };
         let api = Api {
@@ -77,7 +79,8 @@ impl Service {
             log_out: supervisor.clone().recipient(),
             delete: supervisor.clone().recipient(),
             where_is: supervisor.clone().recipient(),
-            system: supervisor.recipient(),
+            system: supervisor.clone().recipient(),
+            sink: supervisor.recipient(),
             store: Arc::clone(&store),
             board: Arc::clone(&board),
             clock,

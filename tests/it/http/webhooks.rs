@@ -86,3 +86,62 @@ async fn an_instance_without_webhook_has_null_and_default_settings() {
     let (status, settings) = service.get("/settings/find/demo").await;
     assert_eq!((status, settings.as_object().unwrap().len()), (200, 8));
 }
+
+#[actix_web::test]
+async fn an_address_that_is_not_called_is_refused_before_anything_changes() {
+    let service = Service::start().await;
+    let (id, _) = service.instance("demo").await;
+    let set = |url: &str, enabled: bool| json!({ "webhook": { "enabled": enabled, "url": url, "events": ["CALL"] } });
+    service.asked();
+    for url in [
+        "http://127.0.0.1/x",
+        "http://localhost:3000/x",
+        "http://2130706433/x",
+        "http://[::1]/x",
+        "http://[::ffff:192.168.0.1]/x",
+        "http://169.254.169.254/latest/meta-data",
+        "https://10.2.0.1/x",
+        "http://0.0.0.0/x",
+        "http://user:s3cret@192.168.1.1/x",
+    ] {
+        let (status, body) = service.post("/webhook/set/demo", set(url, true)).await;
+        let response = &body["response"];
+        assert_eq!(
+            (status, &response["code"], &response["userAction"]),
+            (400, &json!("webhook-address-refused"), &json!("allow_network")),
+            "{url}"
+        );
+        let text = response["message"][0].as_str().unwrap();
+        assert!(text.contains("WEBHOOK_ALLOWED_NETWORKS") && !text.contains("s3cret"), "{text}");
+        let create = json!({ "instanceName": "new", "integration": "WHATSAPP-BAILEYS", "webhook": { "url": url } });
+        assert_eq!(
+            service.post("/instance/create", create).await.1["response"]["code"],
+            "webhook-address-refused",
+            "{url}"
+        );
+    }
+    assert!(service.store.webhook(&id).await.unwrap().is_none());
+    assert_eq!((service.names().await, service.asked()), (vec!["demo".to_owned()], vec![]));
+    // Switching one off is never refused; names and what the operator allows are taken.
+    for (url, enabled) in [
+        ("http://127.0.0.1/x", false),
+        ("http://10.1.2.3/x", true),
+        ("http://n8n:5678/x", true),
+        ("https://1.1.1.1/x", true),
+    ] {
+        assert_eq!(service.post("/webhook/set/demo", set(url, enabled)).await.0, 201, "{url}");
+    }
+}
+
+#[actix_web::test]
+async fn a_key_that_cannot_sign_is_refused_without_repeating_it() {
+    let service = Service::start().await;
+    service.instance("demo").await;
+    for key in [json!("whsec_s3cret!"), json!(""), json!(7), json!(null)] {
+        let headers = json!({ "hmac_key": key });
+        let body = json!({ "webhook": { "enabled": true, "url": "http://x.test", "headers": headers } });
+        let (status, body) = service.post("/webhook/set/demo", body).await;
+        assert_eq!((status, &body["response"]["code"]), (400, &json!("request-invalid")));
+        assert!(body.to_string().contains("hmac_key") && !body.to_string().contains("s3cret"), "{body}");
+    }
+}

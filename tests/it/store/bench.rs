@@ -10,7 +10,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use holdfast::ports::clock::Clock;
-use holdfast::ports::outbox::Delivery;
+use holdfast::ports::outbox::{Delivery, Loaded};
 use holdfast::ports::session::{SessionBatch, Write};
 use holdfast::ports::store::{InstanceRecord, NewInstance, Settings, Store, StoreError, WebhookSpec};
 use holdfast::store::sqlite::SqliteStore;
@@ -98,9 +98,32 @@ impl Bench {
         self.store.get(id).await?.with_context(|| format!("instance {id} is gone"))
     }
 
+    /// Reads, for each instance, its oldest delivery if that is due at `now_ms` and can be read; the longest waiting first.
+    pub(crate) async fn deliveries(&self, now_ms: i64) -> anyhow::Result<Vec<Delivery>> {
+        let mut heads = self.store.heads().await?;
+        heads.sort_by_key(|head| head.seq);
+        let mut deliveries = Vec::new();
+        for head in heads {
+            match self.store.next(&head.instance, now_ms).await? {
+                Loaded::Ready(delivery) => {
+                    anyhow::ensure!(delivery.seq == head.seq && head.due_ms <= now_ms && delivery.tries == head.tries);
+                    deliveries.push(*delivery);
+                }
+                Loaded::Unreadable { seq, .. } => anyhow::ensure!(seq == head.seq),
+                Loaded::Nothing => anyhow::ensure!(head.due_ms > now_ms),
+            }
+        }
+        Ok(deliveries)
+    }
+
+    /// Reads the one of them that waits longest.
+    pub(crate) async fn first(&self, now_ms: i64) -> anyhow::Result<Delivery> {
+        self.deliveries(now_ms).await?.into_iter().next().context("nothing is due")
+    }
+
     /// Returns the names of the deliveries that are due at `now_ms`, with their instances.
     pub(crate) async fn due(&self, now_ms: i64) -> anyhow::Result<Vec<String>> {
-        let due = self.store.due(now_ms, 100).await?;
+        let due = self.deliveries(now_ms).await?;
         Ok(due.iter().map(|delivery| format!("{} {}", delivery.instance, label(delivery))).collect())
     }
 }

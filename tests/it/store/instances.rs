@@ -39,7 +39,7 @@ pub(super) async fn an_inserted_instance_is_read_back(bench: Bench) -> Outcome {
     let listed = bench.store.list().await?;
     assert_eq!(format!("{listed:?}"), format!("{:?}", [record]));
 
-    let due = bench.store.due(LATE, 10).await?;
+    let due = bench.deliveries(LATE).await?;
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].event.name, EventName::InstanceCreate);
     assert_eq!(due[0].event.data, json!({ "instanceName": "shop", "instanceId": "shop" }));
@@ -200,7 +200,7 @@ pub(super) async fn deleting_removes_everything_but_what_is_queued(bench: Bench)
     assert!(bench.store.get(&id).await?.is_none());
 
     let mut told = Vec::new();
-    while let Some(delivery) = bench.store.due(LATE, 10).await?.into_iter().find(|delivery| delivery.instance == id) {
+    while let Some(delivery) = bench.deliveries(LATE).await?.into_iter().find(|delivery| delivery.instance == id) {
         assert_eq!(delivery.target.url, webhook(&[]).url, "the instance is gone, its target is remembered");
         assert_eq!(delivery.target.headers, webhook(&[]).headers);
         told.push(delivery.event.name);

@@ -34,7 +34,7 @@ pub(super) async fn twenty_instances_write_and_read_at_once(bench: Bench) -> Out
     };
     try_join_all(sessions.iter().map(|(id, epoch)| one(Arc::clone(&bench.store), id.clone(), *epoch))).await?;
     assert_eq!(bench.store.lag().await?.pending, 20 * ROUNDS);
-    assert_eq!(bench.store.due(LATE, 100).await?.len(), 20);
+    assert_eq!(bench.deliveries(LATE).await?.len(), 20);
     Ok(())
 }
 

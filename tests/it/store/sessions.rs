@@ -178,7 +178,7 @@ pub(super) async fn a_message_is_accepted_once_and_its_event_queued_once(bench: 
     bench.store.commit(&id, epoch, SessionBatch { accepted: vec![silent], ..SessionBatch::default() }).await?;
 
     let mut queued = Vec::new();
-    while let Some(delivery) = bench.store.due(LATE, 1).await?.pop() {
+    while let Some(delivery) = bench.deliveries(LATE).await?.pop() {
         queued.push(label(&delivery));
         bench.store.settle(vec![(delivery.seq, Settlement::Delivered)]).await?;
     }
@@ -224,7 +224,7 @@ pub(super) async fn a_message_without_its_content_is_told_until_it_comes(bench: 
     bench.store.commit(&id, epoch, accept(accepted("ana@lid", "2", "two again"))).await?;
     assert!(bench.store.unrecovered(Some(&id), 10).await?.is_empty());
     let mut labels = Vec::new();
-    while let Some(delivery) = bench.store.due(LATE, 1).await?.pop() {
+    while let Some(delivery) = bench.deliveries(LATE).await?.pop() {
         labels.push(label(&delivery));
         bench.store.settle(vec![(delivery.seq, Settlement::Delivered)]).await?;
     }

@@ -1,6 +1,5 @@
 //! Webhooks: one for each instance.
 
-use holdfast::ports::outbox::Settlement;
 use holdfast::ports::store::{StoreError, WebhookSpec};
 use holdfast_core::event::EventName;
 use serde_json::json;
@@ -39,8 +38,8 @@ pub(super) async fn disabling_a_webhook_drops_what_waits_for_it(bench: Bench) ->
     let other = bench.subscriber("other", &[EventName::Call]).await?;
     bench.store.append(&id, vec![event(EventName::Call, "dead"), event(EventName::Call, "waiting")]).await?;
     bench.store.append(&other, vec![event(EventName::Call, "theirs")]).await?;
-    let seq = bench.store.due(LATE, 1).await?[0].seq;
-    bench.store.settle(vec![(seq, Settlement::Dead { why: "gone".to_owned() })]).await?;
+    let seq = bench.first(LATE).await?.seq;
+    bench.store.settle(vec![(seq, super::deliveries::dead("gone"))]).await?;
 
     bench.store.set_webhook(&id, WebhookSpec { enabled: false, ..webhook(&[EventName::Call]) }).await?;
     assert_eq!(bench.due(LATE).await?, ["other theirs"]);
