@@ -10,6 +10,7 @@ mod body;
 pub mod code;
 mod cors;
 mod error;
+mod idempotency;
 mod instance_settings;
 mod instances;
 mod messages;
@@ -31,6 +32,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, FromRequest, HttpServer, Responder, Route, guard};
 
 pub use self::api::Api;
+pub use self::idempotency::KeysInUse;
 use self::settings::Limits;
 
 /// Returns the routing table, to be given to `App::configure`.

@@ -7,6 +7,7 @@ pub mod chance;
 pub mod clock;
 pub mod link;
 pub mod outbox;
+pub mod sends;
 pub mod session;
 pub mod sink;
 pub mod store;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::outbox::Outbox;
+use super::sends::Sends;
 use super::session::Sessions;
 
 /// Why the store did not do what it was asked.
@@ -215,7 +216,7 @@ pub trait Instances: Send + Sync {
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.
 #[async_trait]
-pub trait Store: Instances + Sessions + Outbox {
+pub trait Store: Instances + Sessions + Outbox + Sends {
     /// Reads and writes one row, to see whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

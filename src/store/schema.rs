@@ -224,6 +224,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    holdfast_send (instance_id, key) {
+        instance_id -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        message_id -> Text,
+        status -> Nullable<Integer>,
+        answer -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     holdfast_meta (key) {
         key -> Text,
         value -> Binary,

@@ -10,6 +10,7 @@ mod connect;
 mod create;
 mod errors;
 mod fetch;
+mod idempotency;
 mod lifecycle;
 mod receiver;
 mod send;

@@ -8,4 +8,5 @@ mod first_light;
 mod pairing_code;
 mod races;
 mod safety;
+mod sending;
 mod shutdown;

@@ -7,6 +7,7 @@ mod foreign;
 mod instances;
 mod load;
 mod secrets;
+mod sends;
 mod sessions;
 mod sqlite;
 mod webhooks;
@@ -85,6 +86,15 @@ macro_rules! conformance {
                 appending_wakes_the_dispatcher,
                 a_row_that_cannot_be_read_holds_up_its_own_instance_only,
                 old_dead_letters_are_forgotten,
+            }
+            sends {
+                a_key_is_kept_with_its_first_request,
+                a_final_answer_is_kept_and_not_replaced,
+                requests_with_keys_survive_a_restart,
+                of_many_requests_with_one_key_one_is_the_first,
+                an_answer_that_cannot_be_read_is_an_error,
+                deleting_an_instance_forgets_its_keys,
+                old_keys_are_forgotten,
             }
             load {
                 twenty_instances_write_and_read_at_once,

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::sending::key::Key;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::outbox::{Delivery, Lag, Outbox, Settlement, Target};
+use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -246,6 +248,17 @@ impl Outbox for MemoryStore {
 
     fn appended(&self) -> Arc<Notify> {
         Arc::clone(&self.appended)
+    }
+}
+
+#[async_trait]
+impl Sends for MemoryStore {
+    async fn begin_send(&self, _: &InstanceId, _: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
+        Ok(KeptSend { first: new, is_new: true, answer: None })
+    }
+
+    async fn finish_send(&self, _: &InstanceId, _: &Key, _: KeptAnswer) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
+use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -13,6 +14,7 @@ use holdfast::ports::store::{
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::sending::key::Key;
 use tokio::sync::{Notify, watch};
 
 /// A method of the ports.
@@ -41,6 +43,8 @@ pub(crate) enum Op {
     NextDueAt,
     Settle,
     Lag,
+    BeginSend,
+    FinishSend,
     Ping,
     Close,
 }
@@ -292,6 +296,17 @@ impl Outbox for FaultyStore {
 
     fn appended(&self) -> Arc<Notify> {
         self.inner.appended()
+    }
+}
+
+#[async_trait]
+impl Sends for FaultyStore {
+    async fn begin_send(&self, id: &InstanceId, key: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
+        self.pass(Op::BeginSend, Some(id), self.inner.begin_send(id, key, new)).await
+    }
+
+    async fn finish_send(&self, id: &InstanceId, key: &Key, answer: KeptAnswer) -> Result<(), StoreError> {
+        self.pass(Op::FinishSend, Some(id), self.inner.finish_send(id, key, answer)).await
     }
 }
 

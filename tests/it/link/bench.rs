@@ -8,6 +8,7 @@ use holdfast::ports::clock::Clock;
 use holdfast::ports::link::{Link, LinkSpec, Links, OutgoingText, Report};
 use holdfast::whatsapp::{LinkSettings, WhatsApp};
 use holdfast_core::connection::{DownReason, Event, Method};
+use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_sim::{Action, FaultRequest, MessageRequest, Options, ScanRequest, Simulator};
 use tokio::runtime::Handle;
@@ -38,15 +39,15 @@ impl Bench {
     pub(crate) async fn start() -> Result<Self> {
         let sim = Simulator::start(Options::default()).await?;
         let url = sim.ws_url().to_owned();
-        Self::with(sim, url)
+        Self::with(sim, url, LinkSettings::default().ack_within)
     }
 
     /// A bench that dials another address than the simulator's.
     pub(crate) async fn at(url: String) -> Result<Self> {
-        Self::with(Simulator::start(Options::default()).await?, url)
+        Self::with(Simulator::start(Options::default()).await?, url, LinkSettings::default().ack_within)
     }
 
-    fn with(sim: Simulator, url: String) -> Result<Self> {
+    fn with(sim: Simulator, url: String, ack_within: Duration) -> Result<Self> {
         // Silent unless RUST_LOG says otherwise.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_log::LogTracer::init();
@@ -56,6 +57,7 @@ impl Bench {
             url,
             store_grace: Duration::from_millis(300),
             connect_timeout: Duration::from_secs(5),
+            ack_within,
             ..LinkSettings::default()
         };
         let links = WhatsApp::new(settings, Arc::new(store.clone()), Handle::current(), Clock::start())?;
@@ -66,7 +68,18 @@ impl Bench {
 
     /// A bench whose instance is paired, logged in and ready.
     pub(crate) async fn online() -> Result<(Self, LinkId)> {
-        let mut bench = Self::start().await?;
+        Self::start().await?.pair().await
+    }
+
+    /// The same, whose link waits so long for acknowledgements.
+    pub(crate) async fn patient_for(ack_within: Duration) -> Result<(Self, LinkId)> {
+        let sim = Simulator::start(Options::default()).await?;
+        let url = sim.ws_url().to_owned();
+        Self::with(sim, url, ack_within)?.pair().await
+    }
+
+    async fn pair(mut self) -> Result<(Self, LinkId)> {
+        let bench = &mut self;
         let link = bench.dial(Some(Method::Qr), false);
         let Event::QrShown { text, .. } = bench.until(|event| matches!(event, Event::QrShown { .. })).await? else {
             bail!("no QR")
@@ -76,7 +89,7 @@ impl Bench {
         assert_eq!(bench.down(link).await?, DownReason::RestartRequired);
         let link = bench.dial(None, false);
         bench.ready(link).await?;
-        Ok((bench, link))
+        Ok((self, link))
     }
 
     pub(crate) async fn scan(&mut self, qr: String) -> Result<()> {
@@ -113,6 +126,17 @@ impl Bench {
         loop {
             if let Report::Fact(event) = self.report().await?
                 && wanted(&event)
+            {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Waits for an event of this name.
+    pub(crate) async fn event(&mut self, name: EventName) -> Result<EngineEvent> {
+        loop {
+            if let Report::Event { event, .. } = self.report().await?
+                && event.name == name
             {
                 return Ok(event);
             }
@@ -190,6 +214,7 @@ pub(crate) fn spec() -> LinkSpec {
 
 pub(crate) fn text(number: &str, text: &str) -> OutgoingText {
     OutgoingText {
+        id: None,
         number: number.to_owned(),
         text: text.to_owned(),
         delay: Duration::ZERO,

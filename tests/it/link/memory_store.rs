@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use holdfast::ports::outbox::{Delivery, Lag, Outbox, Settlement};
+use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -13,6 +14,7 @@ use holdfast::ports::store::{
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::sending::key::Key;
 use tokio::sync::Notify;
 
 /// What goes wrong at present.
@@ -332,6 +334,17 @@ impl Outbox for MemoryStore {
 
     fn appended(&self) -> Arc<Notify> {
         Arc::new(Notify::new())
+    }
+}
+
+#[async_trait]
+impl Sends for MemoryStore {
+    async fn begin_send(&self, _: &InstanceId, _: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
+        Ok(KeptSend { first: new, is_new: true, answer: None })
+    }
+
+    async fn finish_send(&self, _: &InstanceId, _: &Key, _: KeptAnswer) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
