@@ -12,7 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use holdfast_core::id::InstanceId;
-use holdfast_core::sending::key::{Earlier, Key, Repeat};
+use holdfast_core::sending::key::{Earlier, Keep, Key, Repeat};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -51,8 +51,8 @@ pub(super) fn fingerprint(kind: &str, body: &Value) -> Vec<u8> {
 
 /// A request that may be carried out now.
 pub(super) enum Begun {
-    /// Its message is to be sent under this id.
-    Send { message_id: String },
+    /// Its message is to be sent under this id. It may have left in an earlier request, or not.
+    Send { message_id: String, left_before: bool },
     /// It was answered earlier.
     Answered(HttpResponse),
 }
@@ -73,17 +73,32 @@ pub(super) async fn begin(
     match (Repeat::of(earlier), kept.answer) {
         (Repeat::Mismatch, _) => Err(ApiError::idempotency_key_reused()),
         (Repeat::Replay, Some(answer)) => Ok(Begun::Answered(again(&answer))),
-        (Repeat::Send | Repeat::Replay, _) => Ok(Begun::Send { message_id: kept.first.message_id }),
+        (Repeat::Send | Repeat::Replay, _) => {
+            Ok(Begun::Send { message_id: kept.first.message_id, left_before: kept.may_have_left })
+        }
     }
 }
 
-/// Keeps a final answer. Without it the same message would be sent again under the same id, which does no harm.
-pub(super) async fn finish(sends: &dyn Sends, id: &InstanceId, key: &Key, status: StatusCode, body: &Value) {
-    let answer = KeptAnswer { status: status.as_u16(), body: body.clone() };
-    match sends.finish_send(id, key, answer).await {
+/// Keeps what became of a request. Without it the same message would be sent again under the same id, which does no harm.
+pub(super) async fn finish(
+    sends: &dyn Sends,
+    id: &InstanceId,
+    key: &Key,
+    keep: Keep,
+    answer: impl FnOnce() -> (StatusCode, Value),
+) {
+    let kept = match keep {
+        Keep::Answer => {
+            let (status, body) = answer();
+            sends.finish_send(id, key, KeptAnswer { status: status.as_u16(), body }).await
+        }
+        Keep::NotLeft => sends.unsent(id, key).await,
+        Keep::Nothing => Ok(()),
+    };
+    match kept {
         Ok(()) | Err(StoreError::NoSuchInstance(_)) => {}
         Err(cause) => {
-            warn!(instance.id = %id, error = &cause as &dyn std::error::Error, "The answer to a request with a key was not kept");
+            warn!(instance.id = %id, error = &cause as &dyn std::error::Error, "What became of a request with a key was not kept");
         }
     }
 }

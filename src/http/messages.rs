@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::MailboxError;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, ResponseError, web};
-use holdfast_core::sending::key::Key;
+use holdfast_core::sending::key::{Fate, Key};
 use holdfast_core::sending::nack::Nack;
 use serde_json::{Map, Value, json};
 
@@ -70,27 +70,31 @@ async fn send_once(
 ) -> Answer {
     let in_use = || ApiError::idempotency_key_in_use();
     let _turn = api.keys.take(&known.id, &key, api.settings.limits.send_wait).await.ok_or_else(in_use)?;
-    let message_id = match idempotency::begin(&*api.store, &known.id, &known.name, &key, fingerprint).await? {
-        Begun::Send { message_id } => message_id,
+    let begun = idempotency::begin(&*api.store, &known.id, &known.name, &key, fingerprint).await?;
+    let (message_id, left_before) = match begun {
+        Begun::Send { message_id, left_before } => (message_id, left_before),
         Begun::Answered(answer) => return Ok(answer),
     };
-    message.id = Some(message_id);
+    message.id = Some(message_id.clone());
     let sent = send(&api, &known, message).await;
-    let answer = match &sent {
-        Ok(body) => Some((StatusCode::CREATED, body.clone())),
-        Err(failed) if failed.is_final => Some((failed.error.status_code(), failed.error.body())),
-        Err(_) => None,
+    let fate = sent.as_ref().map_or_else(|failed| failed.fate, |_body| Fate::Final);
+    let answer = || match &sent {
+        Ok(body) => (StatusCode::CREATED, body.clone()),
+        Err(failed) => (failed.error.status_code(), failed.error.body()),
     };
-    if let Some((status, body)) = answer {
-        idempotency::finish(&*api.store, &known.id, &key, status, &body).await;
+    idempotency::finish(&*api.store, &known.id, &key, fate.keep(left_before), answer).await;
+    match sent {
+        Ok(body) => Ok(reply::created(&body)),
+        // Clients take another answer for certain, and it is not.
+        Err(_) if fate.is_unconfirmed(left_before) => Err(unconfirmed(Some(&message_id))),
+        Err(failed) => Err(failed.error),
     }
-    Ok(reply::created(&sent.map_err(|failed| failed.error)?))
 }
 
-/// Why a message was not sent, and whether the same request would be answered the same at any later time.
+/// Why a message was not sent, and what is known of it.
 struct Failed {
     error: ApiError,
-    is_final: bool,
+    fate: Fate,
 }
 
 async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, Failed> {
@@ -103,7 +107,7 @@ async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, 
                 ApiError::of_command(error, &known.name)
             }
         };
-        Failed { error, is_final: false }
+        Failed { error, fate: Fate::NotSent }
     })?;
     let id = message.id.clone();
     let within = limits.send_wait + message.delay + limits.ack_within;
@@ -113,7 +117,7 @@ async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, 
         Ok(Err(error)) => Err(refused(api, known, error)),
         // The actor may have handed it on before it fell silent.
         Err(MailboxError::Closed | MailboxError::Timeout) => {
-            Err(Failed { error: unconfirmed(id.as_deref()), is_final: false })
+            Err(Failed { error: unconfirmed(id.as_deref()), fate: Fate::Unknown })
         }
     }
 }
@@ -146,22 +150,23 @@ fn read(fields: &Map<String, Value>) -> Result<OutgoingText, ApiError> {
 
 fn refused(api: &Api, known: &Known, error: SendError) -> Failed {
     let told = error.to_string();
-    let (is_final, error) = match error {
-        SendError::NotConnected => (false, not_connected(api, known)),
+    let (fate, error) = match error {
+        SendError::NotConnected => (Fate::NotSent, not_connected(api, known)),
         SendError::NotOnWhatsApp { jid, number } => {
             let item = json!({ "jid": jid, "exists": false, "number": number });
-            (true, ApiError::bad_request_with(ErrorCode::NumberUnknown, item))
+            (Fate::Final, ApiError::bad_request_with(ErrorCode::NumberUnknown, item))
         }
-        SendError::Invalid(_) => (true, ApiError::bad_request(ErrorCode::MessageInvalid, certain(&told))),
+        SendError::Invalid(_) => (Fate::Final, ApiError::bad_request(ErrorCode::MessageInvalid, certain(&told))),
         SendError::Refused { code } => {
             let nack = Nack::of(code);
-            (!nack.may_pass(), ApiError::nacked(nack, certain(&told)).with("whatsappCode", json!(code)))
+            let fate = if nack.may_pass() { Fate::Refused } else { Fate::Final };
+            (fate, ApiError::nacked(nack, certain(&told)).with("whatsappCode", json!(code)))
         }
-        SendError::Limited { retry_after } => (false, ApiError::send_limited(retry_after)),
-        SendError::Unconfirmed { id } => (false, unconfirmed(Some(&id))),
-        SendError::Failed(_) => (false, ApiError::bad_request(ErrorCode::MessageFailed, certain(&told))),
+        SendError::Limited { retry_after } => (Fate::NotSent, ApiError::send_limited(retry_after)),
+        SendError::Unconfirmed { id } => (Fate::Unknown, unconfirmed(Some(&id))),
+        SendError::Failed(_) => (Fate::NotSent, ApiError::bad_request(ErrorCode::MessageFailed, certain(&told))),
     };
-    Failed { error, is_final }
+    Failed { error, fate }
 }
 
 fn not_connected(api: &Api, known: &Known) -> ApiError {

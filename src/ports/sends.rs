@@ -23,6 +23,8 @@ pub struct KeptSend {
     pub first: NewSend,
     /// Whether it was kept just now.
     pub is_new: bool,
+    /// Whether the message may have left in an earlier request.
+    pub may_have_left: bool,
     /// The answer, once it is final.
     pub answer: Option<KeptAnswer>,
 }
@@ -39,8 +41,8 @@ pub struct KeptAnswer {
 /// The requests with keys.
 #[async_trait]
 pub trait Sends: Send + Sync {
-    /// Returns what is kept under a key of the instance; if nothing is, keeps `new`. Durable when it returns: whatever leaves afterwards
-    /// has an id that a crash does not forget.
+    /// Returns what is kept under a key of the instance; if nothing is, keeps `new`. From here on the message may have left. Durable when
+    /// it returns: whatever leaves afterwards has an id that a crash does not forget.
     ///
     /// # Errors
     /// [`StoreError::NoSuchInstance`] if there is no such instance.
@@ -48,4 +50,7 @@ pub trait Sends: Send + Sync {
 
     /// Keeps the final answer. Does nothing if the key is not known any more, or has an answer.
     async fn finish_send(&self, id: &InstanceId, key: &Key, answer: KeptAnswer) -> Result<(), StoreError>;
+
+    /// Notes that the message has not left, in no request so far.
+    async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError>;
 }

@@ -229,6 +229,7 @@ diesel::table! {
         key -> Text,
         fingerprint -> Binary,
         message_id -> Text,
+        may_have_left -> Bool,
         status -> Nullable<Integer>,
         answer -> Nullable<Text>,
         created_at -> BigInt,

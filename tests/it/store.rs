@@ -90,6 +90,7 @@ macro_rules! conformance {
             sends {
                 a_key_is_kept_with_its_first_request,
                 a_final_answer_is_kept_and_not_replaced,
+                a_message_may_have_left_from_each_beginning_until_it_is_known_not_to,
                 requests_with_keys_survive_a_restart,
                 of_many_requests_with_one_key_one_is_the_first,
                 an_answer_that_cannot_be_read_is_an_error,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast_core::sending::allowance::{Allowance, Rate};
-use holdfast_core::sending::key::{Earlier, InvalidKey, Key, Repeat};
+use holdfast_core::sending::key::{Earlier, Fate, InvalidKey, Keep, Key, Repeat};
 use holdfast_core::sending::nack::Nack;
 use holdfast_core::sending::tries::{MOST, Next, Outcome, Tries};
 use holdfast_core::time::Timestamp;
@@ -56,6 +56,26 @@ fn a_key_that_comes_again_never_makes_a_second_message() {
         (earlier(false, true), Repeat::Mismatch),
     ] {
         assert_eq!(Repeat::of(known), repeat, "{known:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_and_said_of_an_outcome_depends_on_what_may_have_left_before() {
+    for (fate, left_before, keep, unconfirmed) in [
+        (Fate::Final, false, Keep::Answer, false),
+        (Fate::Final, true, Keep::Answer, false),
+        (Fate::Refused, false, Keep::NotLeft, false),
+        (Fate::Refused, true, Keep::Nothing, false),
+        (Fate::NotSent, false, Keep::NotLeft, false),
+        (Fate::NotSent, true, Keep::Nothing, true),
+        (Fate::Unknown, false, Keep::Nothing, true),
+        (Fate::Unknown, true, Keep::Nothing, true),
+    ] {
+        assert_eq!(
+            (fate.keep(left_before), fate.is_unconfirmed(left_before)),
+            (keep, unconfirmed),
+            "{fate:?} {left_before}"
+        );
     }
 }
 

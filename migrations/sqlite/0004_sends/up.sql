@@ -4,6 +4,8 @@ CREATE TABLE holdfast_send (
   key TEXT NOT NULL,
   fingerprint BLOB NOT NULL,
   message_id TEXT NOT NULL,
+  -- Whether the message may have left: from the beginning of a request until it is known that it has not.
+  may_have_left BOOLEAN NOT NULL DEFAULT TRUE,
   -- The answer, once it is final: HTTP status and JSON.
   status INTEGER,
   answer TEXT,

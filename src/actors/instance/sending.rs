@@ -55,9 +55,9 @@ struct Sending {
 impl Sending {
     async fn send(self, request: SendText) -> Result<SentMessage, SendError> {
         let SendText { mut message, wait, within } = request;
+        let deadline = self.clock.now().after(within);
         let mut link = self.online(wait, None).await?;
         self.take()?;
-        let deadline = self.clock.now().after(within);
         let left = || self.clock.now().until(deadline);
         let mut tries = Tries::new(message.id.is_some());
         let mut outcome = self.attempt(link, &message, left()).await;

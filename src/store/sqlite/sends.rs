@@ -18,6 +18,7 @@ use crate::store::schema::holdfast_send;
 struct Row {
     fingerprint: Vec<u8>,
     message_id: String,
+    may_have_left: bool,
     status: Option<i32>,
     answer: Option<String>,
 }
@@ -40,6 +41,16 @@ impl Sends for SqliteStore {
         };
         self.writer.submit("keeping the answer to a request to send", finish).await
     }
+
+    async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError> {
+        let (id, key) = (id.clone(), key.clone());
+        let note = move |tx: &mut Tx<'_>| {
+            let kept = holdfast_send::table.find((id.as_str(), key.as_str()));
+            diesel::update(kept).set(holdfast_send::may_have_left.eq(false)).execute(tx.conn)?;
+            Ok(())
+        };
+        self.writer.submit("noting that a message has not left", note).await
+    }
 }
 
 fn begin(tx: &mut Tx<'_>, id: &InstanceId, key: &Key, new: &NewSend) -> Result<KeptSend, Failure> {
@@ -52,7 +63,11 @@ fn begin(tx: &mut Tx<'_>, id: &InstanceId, key: &Key, new: &NewSend) -> Result<K
         holdfast_send::created_at.eq(tx.now_ms()),
     );
     let is_new = diesel::insert_or_ignore_into(holdfast_send::table).values(row).execute(tx.conn)? > 0;
-    let row: Row = holdfast_send::table.find((id.as_str(), key.as_str())).select(Row::as_select()).first(tx.conn)?;
+    let kept = holdfast_send::table.find((id.as_str(), key.as_str()));
+    let row: Row = kept.select(Row::as_select()).first(tx.conn)?;
+    if row.status.is_none() && !row.may_have_left {
+        diesel::update(kept).set(holdfast_send::may_have_left.eq(true)).execute(tx.conn)?;
+    }
     let what = || format!("the answer to a request to send of instance {id}");
     let answer = match (row.status, row.answer) {
         (None, _) => None,
@@ -61,5 +76,6 @@ fn begin(tx: &mut Tx<'_>, id: &InstanceId, key: &Key, new: &NewSend) -> Result<K
             body: serde_json::from_str(&text.unwrap_or_default()).map_err(|error| unreadable(what(), error))?,
         }),
     };
-    Ok(KeptSend { first: NewSend { fingerprint: row.fingerprint, message_id: row.message_id }, is_new, answer })
+    let first = NewSend { fingerprint: row.fingerprint, message_id: row.message_id };
+    Ok(KeptSend { first, is_new, may_have_left: !is_new && row.may_have_left, answer })
 }

@@ -45,6 +45,7 @@ pub(crate) enum Op {
     Lag,
     BeginSend,
     FinishSend,
+    Unsent,
     Ping,
     Close,
 }
@@ -307,6 +308,10 @@ impl Sends for FaultyStore {
 
     async fn finish_send(&self, id: &InstanceId, key: &Key, answer: KeptAnswer) -> Result<(), StoreError> {
         self.pass(Op::FinishSend, Some(id), self.inner.finish_send(id, key, answer)).await
+    }
+
+    async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError> {
+        self.pass(Op::Unsent, Some(id), self.inner.unsent(id, key)).await
     }
 }
 

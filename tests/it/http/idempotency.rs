@@ -137,6 +137,36 @@ async fn an_outcome_that_is_not_final_is_tried_again_under_the_same_id() {
 }
 
 #[actix_web::test]
+async fn what_may_have_left_in_an_earlier_request_is_not_called_unsent_in_a_later_one() {
+    let service = online().await;
+    let unsent = [
+        SendError::NotConnected,
+        SendError::Failed("no".into()),
+        SendError::Limited { retry_after: Duration::from_secs(3) },
+    ];
+    for (number, error) in unsent.into_iter().enumerate() {
+        let key = format!("k{number}");
+        service.script.lock().send = Some(Err(error.clone()));
+        for _ in 0..2 {
+            let (_, body, _) = send(&service, &key, "hi").await;
+            assert_ne!(body["response"]["code"], "message-unconfirmed", "{error}: it has never left");
+        }
+        service.script.lock().send = Some(Err(SendError::Unconfirmed { id: "3EB0".into() }));
+        send(&service, &key, "hi").await;
+        service.script.lock().send = Some(Err(error.clone()));
+        for _ in 0..2 {
+            let (status, body, _) = send(&service, &key, "hi").await;
+            let said = &body["response"];
+            assert_eq!((status, &said["code"]), (400, &json!("message-unconfirmed")), "{error}");
+            assert_eq!(said["messageId"], ids(&service).pop().unwrap());
+        }
+        // WhatsApp has the last word.
+        service.script.lock().send = Some(Err(SendError::Refused { code: 463 }));
+        assert_eq!(send(&service, &key, "hi").await.1["response"]["code"], "message-account-restricted");
+    }
+}
+
+#[actix_web::test]
 async fn a_final_refusal_is_given_again() {
     let service = online().await;
     let (jid, number) = ("5511@s.whatsapp.net".to_owned(), "5511".to_owned());

@@ -340,10 +340,14 @@ impl Outbox for MemoryStore {
 #[async_trait]
 impl Sends for MemoryStore {
     async fn begin_send(&self, _: &InstanceId, _: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
-        Ok(KeptSend { first: new, is_new: true, answer: None })
+        Ok(KeptSend { first: new, is_new: true, may_have_left: false, answer: None })
     }
 
     async fn finish_send(&self, _: &InstanceId, _: &Key, _: KeptAnswer) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn unsent(&self, _: &InstanceId, _: &Key) -> Result<(), StoreError> {
         Ok(())
     }
 }

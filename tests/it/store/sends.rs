@@ -16,9 +16,9 @@ use super::sessions::forget_at_once;
 pub(super) async fn a_key_is_kept_with_its_first_request(bench: Bench) -> Outcome {
     let (shop, other) = (bench.instance("shop").await?, bench.instance("other").await?);
     let kept = bench.store.begin_send(&shop, &key("k"), new("A")).await?;
-    assert_eq!(kept, KeptSend { first: new("A"), is_new: true, answer: None });
+    assert_eq!(kept, KeptSend { first: new("A"), is_new: true, may_have_left: false, answer: None });
     let again = bench.store.begin_send(&shop, &key("k"), new("B")).await?;
-    assert_eq!(again, KeptSend { first: new("A"), is_new: false, answer: None });
+    assert_eq!(again, KeptSend { first: new("A"), is_new: false, may_have_left: true, answer: None });
     for (id, name) in [(&shop, "K"), (&shop, "k "), (&other, "k")] {
         assert!(bench.store.begin_send(id, &key(&format!("\"{name}\"")), new("C")).await?.is_new, "{id} {name:?}");
     }
@@ -34,7 +34,21 @@ pub(super) async fn a_final_answer_is_kept_and_not_replaced(bench: Bench) -> Out
     bench.store.finish_send(&id, &key("k"), answer(201)).await?;
     bench.store.finish_send(&id, &key("k"), answer(400)).await?;
     let again = bench.store.begin_send(&id, &key("k"), new("B")).await?;
-    assert_eq!(again, KeptSend { first: new("A"), is_new: false, answer: Some(answer(201)) });
+    assert_eq!(again, KeptSend { first: new("A"), is_new: false, may_have_left: true, answer: Some(answer(201)) });
+    Ok(())
+}
+
+pub(super) async fn a_message_may_have_left_from_each_beginning_until_it_is_known_not_to(mut bench: Bench) -> Outcome {
+    let id = bench.instance("shop").await?;
+    for _ in 0..3 {
+        let kept = bench.store.begin_send(&id, &key("k"), new("A")).await?;
+        assert!(!kept.may_have_left, "{kept:?}");
+        bench.store.unsent(&id, &key("k")).await?;
+    }
+    bench.reopen(Opening::default()).await?;
+    assert!(!bench.store.begin_send(&id, &key("k"), new("A")).await?.may_have_left);
+    bench.reopen(Opening::default()).await?;
+    assert!(bench.store.begin_send(&id, &key("k"), new("A")).await?.may_have_left, "nobody has said that it has not");
     Ok(())
 }
 

@@ -104,3 +104,48 @@ impl Repeat {
         }
     }
 }
+
+/// What is known of a message after a request with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its answer would be the same at any later time.
+    Final,
+    /// WhatsApp has refused it for now.
+    Refused,
+    /// It has not left in this request.
+    NotSent,
+    /// It may have left, or not.
+    Unknown,
+}
+
+/// What is kept of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The answer, to be given again.
+    Answer,
+    /// That the message has not left.
+    NotLeft,
+    /// Nothing more than there is.
+    Nothing,
+}
+
+impl Fate {
+    /// Decides what is kept; `left_before` says whether the message may have left in an earlier request.
+    pub fn keep(self, left_before: bool) -> Keep {
+        match self {
+            Self::Final => Keep::Answer,
+            Self::Refused | Self::NotSent if !left_before => Keep::NotLeft,
+            Self::Refused | Self::NotSent | Self::Unknown => Keep::Nothing,
+        }
+    }
+
+    /// Tells whether nobody knows if the message arrives, over all requests with its key.
+    pub fn is_unconfirmed(self, left_before: bool) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::NotSent => left_before,
+            // WhatsApp has the last word.
+            Self::Final | Self::Refused => false,
+        }
+    }
+}
