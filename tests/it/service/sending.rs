@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use holdfast_sim::{
     Action, EventKind, EventQuery, FaultRequest, MessageFailure, Options, Rules, SentMessage, Simulator,
 };
@@ -93,6 +94,38 @@ async fn a_text_whose_engine_is_killed_round_about_the_acknowledgement_arrives_u
         assert_eq!(once(&engine, &text, &request).await, sent);
     }
     assert_eq!(sim.messages().len(), ROUNDS);
+    assert_harmless(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_texts_with_keys_under_way_at_a_kill_are_one_message_each() {
+    const TEXTS: usize = 40;
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    // Some to one person, some to people who were never written to.
+    let request = |number: usize| {
+        let to = if number.is_multiple_of(2) { ANA.to_owned() } else { format!("55218888{number:05}") };
+        json!({ "number": to, "text": format!("text {number}") })
+    };
+    let sending: Vec<_> = (0..TEXTS).map(|number| under_way(&engine, &number.to_string(), &request(number))).collect();
+    arrived(&sim, "text 7").await;
+    engine.kill_9().await;
+    let before = join_all(sending).await;
+
+    let engine = home.start().await;
+    engine.reaches("shop", "open").await;
+    let again: Vec<_> = (0..TEXTS).map(|number| under_way(&engine, &number.to_string(), &request(number))).collect();
+    for (number, (before, after)) in before.into_iter().zip(join_all(again).await).enumerate() {
+        let after = after.unwrap().expect("an answer");
+        assert_eq!(after.status, 201, "{after:?}");
+        if let Ok(before) = before.unwrap() {
+            assert_eq!(before, after, "what was answered once is answered so again");
+        }
+        assert_one_message(&sim, &format!("text {number}"), &after.body).await;
+    }
+    assert_eq!(sim.messages().len(), TEXTS);
     assert_harmless(&sim);
 }
 
