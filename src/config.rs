@@ -14,6 +14,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Policy;
 use holdfast_core::delivery::RetryPolicy;
 use holdfast_core::network::Networks;
+use holdfast_core::sending::allowance::Rate;
 use holdfast_core::shutdown::Budgets;
 use holdfast_core::supervision::RestartPolicy;
 use secrecy::SecretString;
@@ -213,6 +214,7 @@ fn policy(r: &mut Reader<'_>) -> Policy {
         health_interval: r.seconds("HEALTH_CHECK_INTERVAL_SECONDS", 30, 1..=3_600),
         ping_timeout: r.seconds("HEALTH_PING_TIMEOUT_SECONDS", 10, 1..=300),
         qr_limit: r.number("QRCODE_LIMIT", 30_u32, 1..=1000),
+        send_rate: Rate::per_minute(r.number("SEND_RATE_PER_MINUTE", 0_u32, 0..=100_000)),
         ..Policy::default()
     }
 }

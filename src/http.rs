@@ -11,6 +11,7 @@ pub mod code;
 mod cors;
 mod engine;
 mod error;
+mod idempotency;
 mod instance_settings;
 mod instances;
 mod messages;
@@ -32,6 +33,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, FromRequest, HttpServer, Responder, Route, guard};
 
 pub use self::api::Api;
+pub use self::idempotency::KeysInUse;
 use self::settings::Limits;
 
 /// Returns the routing table, to be given to `App::configure`.

@@ -55,11 +55,13 @@ pub struct Retention {
     pub dead_letters: Duration,
     /// Ids of accepted messages; longer than WhatsApp keeps messages for a device that is away.
     pub accepted: Duration,
+    /// Requests to send that have a key, and their answers.
+    pub sends: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { archive: 30 * DAY, dead_letters: 30 * DAY, accepted: 90 * DAY }
+        Self { archive: 30 * DAY, dead_letters: 30 * DAY, accepted: 90 * DAY, sends: DAY }
     }
 }
 

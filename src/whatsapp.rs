@@ -10,6 +10,7 @@
 //!
 //! Reading order: [`seal`], [`transport`], [`backend`], [`link`].
 
+mod answers;
 mod backend;
 mod backlog;
 mod debts;

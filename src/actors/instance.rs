@@ -10,7 +10,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix::prelude::{
     Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler,
@@ -19,6 +19,7 @@ use futures_util::stream::unfold;
 use holdfast_core::connection::{Desired, Env, Event, Machine, Policy, Refusal};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::sending::allowance::Allowance;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
 use holdfast_core::time::Timestamp;
@@ -84,6 +85,8 @@ pub struct InstanceActor {
     owner: Owner,
     timer: Option<SpawnHandle>,
     refusal: Option<Refusal>,
+    /// What is used of the rate at which it may send; shared with the messages under way.
+    allowance: Arc<Mutex<Allowance>>,
     exit: ExitGuard,
 }
 
@@ -109,6 +112,7 @@ impl InstanceActor {
             owner: birth.owner,
             timer: None,
             refusal: None,
+            allowance: Arc::default(),
             exit,
         }
     }

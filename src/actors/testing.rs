@@ -34,12 +34,17 @@ pub(super) struct World {
 impl World {
     /// Stops the clock and starts a supervisor and a watchdog over it.
     pub(super) fn start() -> Self {
+        Self::under(Policy::default())
+    }
+
+    /// The same, where instances live by these rules.
+    pub(super) fn under(policy: Policy) -> Self {
         tokio::time::pause();
         let clock = Clock::start();
         let links = Arc::new(ScriptedLinks::new(clock));
         let store = Arc::new(MemoryStore::default());
         let board = Arc::new(Board::default());
-        let policy = Arc::new(Policy::default());
+        let policy = Arc::new(policy);
         let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
         let parts = {
             let (links, store, board, health) =

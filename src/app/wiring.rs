@@ -122,6 +122,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             board: Arc::clone(&self.board),
             clock: self.clock,
+            keys: Arc::default(),
             settings: Arc::new(HttpSettings {
                 api_key,
                 client_name: settings.database.client_name.clone(),

@@ -11,6 +11,7 @@ use holdfast_core::status::InstanceStatus;
 use tracing::error;
 
 use super::error::ApiError;
+use super::idempotency::KeysInUse;
 use super::settings::HttpSettings;
 use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
@@ -38,6 +39,7 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     pub board: Arc<Board>,
     pub clock: Clock,
+    pub keys: Arc<KeysInUse>,
     pub settings: Arc<HttpSettings>,
 }
 

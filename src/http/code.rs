@@ -61,12 +61,18 @@ codes! {
         "The recipient has no WhatsApp account.",
     MessageInvalid "message-invalid" "fix_request"
         "The message cannot be sent as it is.",
-    MessageRefused "message-refused" "check_recipient"
-        "WhatsApp has refused the message.",
     MessageFailed "message-failed" "read_log"
         "The message could not be sent.",
     MessageUnconfirmed "message-unconfirmed" "check_chat"
         "The message has left, but WhatsApp has not confirmed it: look into the chat before it is sent again.",
+    SendLimited "send-rate-limited" "wait"
+        "The instance has sent as many messages as SEND_RATE_PER_MINUTE allows; nothing was sent.",
+    KeyInvalid "idempotency-key-invalid" "fix_request"
+        "The header Idempotency-Key is there, but is no key.",
+    KeyInUse "idempotency-key-in-use" "retry"
+        "A request with this Idempotency-Key is under way.",
+    KeyReused "idempotency-key-reused" "fix_request"
+        "An earlier request with this Idempotency-Key asked for something else.",
     Overloaded "overloaded" "retry"
         "Too much waits already, or the instance does not answer in its time; nothing was lost.",
     Starting "service-starting" "retry"

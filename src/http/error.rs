@@ -1,10 +1,12 @@
 //! Every failure to status, body and code: the only place that makes an error answer.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use holdfast_core::connection::Refusal;
+use holdfast_core::sending::nack::Nack;
 use serde_json::{Map, Value, json};
 use tracing::{error, warn};
 
@@ -27,14 +29,19 @@ pub(super) struct ApiError {
     title: Option<&'static str>,
     /// A string, an array, or an array in an array: clients know which to expect where.
     message: Value,
-    code: ErrorCode,
+    code: &'static str,
+    user_action: &'static str,
+    /// After how many seconds the request may come again, where that is known to make sense.
+    retry_after: Option<u32>,
     /// Keys beside the message; they may replace `userAction`.
     more: Map<String, Value>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: ErrorCode, message: Value) -> Self {
-        Self { status, title: None, message, code, more: Map::new() }
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        let (code, user_action) = (code.code(), code.user_action());
+        Self { status, title: None, message, code, user_action, retry_after, more: Map::new() }
     }
 
     /// Adds a key beside the message.
@@ -100,6 +107,36 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, json!([item]))
     }
 
+    /// WhatsApp has refused a message.
+    pub(super) fn nacked(nack: Nack, text: impl Into<String>) -> Self {
+        let (code, user_action) = (nack.code(), nack.user_action());
+        let refused = Self::bad_request(ErrorCode::MessageFailed, text);
+        Self { code, user_action, ..refused }.with("explanation", json!(nack.sentence()))
+    }
+
+    /// The instance may send again after `wait`. A message that this is answered to has not left.
+    pub(super) fn send_limited(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        let code = ErrorCode::SendLimited;
+        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, code, json!([code.sentence()]));
+        Self { retry_after: Some(seconds), ..refused }
+    }
+
+    pub(super) fn idempotency_key_invalid(why: &str) -> Self {
+        Self::bad_request(ErrorCode::KeyInvalid, format!("The header Idempotency-Key cannot be used: {why}"))
+    }
+
+    pub(super) fn idempotency_key_in_use() -> Self {
+        let code = ErrorCode::KeyInUse;
+        let refused = Self::new(StatusCode::CONFLICT, code, json!([code.sentence()]));
+        Self { retry_after: Some(RETRY_AFTER), ..refused }
+    }
+
+    pub(super) fn idempotency_key_reused() -> Self {
+        let code = ErrorCode::KeyReused;
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, json!([code.sentence()]))
+    }
+
     pub(super) fn overloaded() -> Self {
         Self::unavailable(ErrorCode::Overloaded)
     }
@@ -149,6 +186,19 @@ impl ApiError {
         }
     }
 
+    /// Returns the body in the contract's shape.
+    pub(super) fn body(&self) -> Value {
+        let mut response = json!({
+            "message": self.message,
+            "code": self.code,
+            "userAction": self.user_action,
+        });
+        for (key, value) in &self.more {
+            response[key] = value.clone();
+        }
+        json!({ "status": self.status.as_u16(), "error": self.title(), "response": response })
+    }
+
     fn title(&self) -> &'static str {
         self.title.or_else(|| self.status.canonical_reason()).unwrap_or("Error")
     }
@@ -156,7 +206,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.code.code())
+        write!(f, "{} {}", self.status.as_u16(), self.code)
     }
 }
 
@@ -166,18 +216,9 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = json!({
-            "message": self.message,
-            "code": self.code.code(),
-            "userAction": self.code.user_action(),
-        });
-        for (key, value) in &self.more {
-            response[key] = value.clone();
-        }
-        let body = json!({ "status": self.status.as_u16(), "error": self.title(), "response": response });
-        let mut answer = reply::json(self.status, &body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(RETRY_AFTER));
+        let mut answer = reply::json(self.status, &self.body());
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
         }
         answer
     }

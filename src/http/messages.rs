@@ -6,14 +6,18 @@
 use std::time::Duration;
 
 use actix::prelude::MailboxError;
-use actix_web::{HttpRequest, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, ResponseError, web};
+use holdfast_core::sending::key::{Fate, Key};
+use holdfast_core::sending::nack::Nack;
 use serde_json::{Map, Value, json};
 
-use super::api::{Api, ask};
+use super::api::{Api, ask, to_the_end};
 use super::auth::{self, Known};
 use super::body::Body;
 use super::code::ErrorCode;
 use super::error::{Answer, ApiError};
+use super::idempotency::{self, Begun};
 use super::reply;
 use super::schema::{DIGITS, Rule, Schema};
 use crate::actors::instance::protocol::SendText;
@@ -22,6 +26,8 @@ use crate::ports::link::{OutgoingText, SendError};
 
 /// The longest that "composing" may be shown first.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// How much longer than the sending itself its answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 const QUOTED_KEY: Schema = Schema { fields: &[("id", Rule::Text)], required: &["id"] };
 const QUOTED: Schema =
@@ -45,23 +51,74 @@ const TEXT: Schema = Schema {
 pub(super) async fn send_text(api: web::Data<Api>, request: HttpRequest, Body(body): Body) -> Answer {
     let known = auth::instance(&api, &request).await?;
     let message = read(TEXT.check(&body)?)?;
+    match idempotency::key(&request)? {
+        None => Ok(reply::created(&send(&api, &known, message).await.map_err(|failed| failed.error)?)),
+        Some(key) => {
+            let fingerprint = idempotency::fingerprint("sendText", &body);
+            to_the_end(send_once(api, known, message, key, fingerprint)).await
+        }
+    }
+}
+
+/// Sends what was not sent under this key before.
+async fn send_once(
+    api: web::Data<Api>,
+    known: Known,
+    mut message: OutgoingText,
+    key: Key,
+    fingerprint: Vec<u8>,
+) -> Answer {
+    let in_use = || ApiError::idempotency_key_in_use();
+    let _turn = api.keys.take(&known.id, &key, api.settings.limits.send_wait).await.ok_or_else(in_use)?;
+    let begun = idempotency::begin(&*api.store, &known.id, &known.name, &key, fingerprint).await?;
+    let (message_id, left_before) = match begun {
+        Begun::Send { message_id, left_before } => (message_id, left_before),
+        Begun::Answered(answer) => return Ok(answer),
+    };
+    message.id = Some(message_id.clone());
+    let sent = send(&api, &known, message).await;
+    let fate = sent.as_ref().map_or_else(|failed| failed.fate, |_body| Fate::Final);
+    let answer = || match &sent {
+        Ok(body) => (StatusCode::CREATED, body.clone()),
+        Err(failed) => (failed.error.status_code(), failed.error.body()),
+    };
+    idempotency::finish(&*api.store, &known.id, &key, fate.keep(left_before), answer).await;
+    match sent {
+        Ok(body) => Ok(reply::created(&body)),
+        // Clients take another answer for certain, and it is not.
+        Err(_) if fate.is_unconfirmed(left_before) => Err(unconfirmed(Some(&message_id))),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+/// Why a message was not sent, and what is known of it.
+struct Failed {
+    error: ApiError,
+    fate: Fate,
+}
+
+async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, Failed> {
     let limits = &api.settings.limits;
-    let ports =
-        ask(&api.where_is, WhereIs { id: known.id.clone() }, limits.command_within).await.map_err(
-            |error| match error {
-                CommandError::Refused(_) => not_connected(&api, &known),
-                CommandError::Unknown | CommandError::Overloaded | CommandError::Stopping => {
-                    ApiError::of_command(error, &known.name)
-                }
-            },
-        )?;
+    let ports = ask(&api.where_is, WhereIs { id: known.id.clone() }, limits.command_within).await;
+    let ports = ports.map_err(|error| {
+        let error = match error {
+            CommandError::Refused(_) => not_connected(api, known),
+            CommandError::Unknown | CommandError::Overloaded | CommandError::Stopping => {
+                ApiError::of_command(error, &known.name)
+            }
+        };
+        Failed { error, fate: Fate::NotSent }
+    })?;
+    let id = message.id.clone();
     let within = limits.send_wait + message.delay + limits.ack_within;
-    let text = SendText { message, wait: limits.send_wait };
-    match ports.send_text.send(text).timeout(within).await {
-        Ok(Ok(sent)) => Ok(reply::created(&sent.body)),
-        Ok(Err(error)) => Err(refused(&api, &known, error)),
+    let text = SendText { message, wait: limits.send_wait, within };
+    match ports.send_text.send(text).timeout(within + ANSWER_WITHIN).await {
+        Ok(Ok(sent)) => Ok(sent.body),
+        Ok(Err(error)) => Err(refused(api, known, error)),
         // The actor may have handed it on before it fell silent.
-        Err(MailboxError::Closed | MailboxError::Timeout) => Err(unconfirmed(None)),
+        Err(MailboxError::Closed | MailboxError::Timeout) => {
+            Err(Failed { error: unconfirmed(id.as_deref()), fate: Fate::Unknown })
+        }
     }
 }
 
@@ -81,6 +138,7 @@ fn read(fields: &Map<String, Value>) -> Result<OutgoingText, ApiError> {
     }
     let mentioned = fields.get("mentioned").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     Ok(OutgoingText {
+        id: None,
         number,
         text: text("text"),
         delay: Duration::from_millis(millis as u64),
@@ -90,21 +148,25 @@ fn read(fields: &Map<String, Value>) -> Result<OutgoingText, ApiError> {
     })
 }
 
-fn refused(api: &Api, known: &Known, error: SendError) -> ApiError {
+fn refused(api: &Api, known: &Known, error: SendError) -> Failed {
     let told = error.to_string();
-    match error {
-        SendError::NotConnected => not_connected(api, known),
+    let (fate, error) = match error {
+        SendError::NotConnected => (Fate::NotSent, not_connected(api, known)),
         SendError::NotOnWhatsApp { jid, number } => {
             let item = json!({ "jid": jid, "exists": false, "number": number });
-            ApiError::bad_request_with(ErrorCode::NumberUnknown, item)
+            (Fate::Final, ApiError::bad_request_with(ErrorCode::NumberUnknown, item))
         }
-        SendError::Invalid(_) => ApiError::bad_request(ErrorCode::MessageInvalid, certain(&told)),
+        SendError::Invalid(_) => (Fate::Final, ApiError::bad_request(ErrorCode::MessageInvalid, certain(&told))),
         SendError::Refused { code } => {
-            ApiError::bad_request(ErrorCode::MessageRefused, certain(&told)).with("whatsappCode", json!(code))
+            let nack = Nack::of(code);
+            let fate = if nack.may_pass() { Fate::Refused } else { Fate::Final };
+            (fate, ApiError::nacked(nack, certain(&told)).with("whatsappCode", json!(code)))
         }
-        SendError::Unconfirmed { id } => unconfirmed(Some(&id)),
-        SendError::Failed(_) => ApiError::bad_request(ErrorCode::MessageFailed, certain(&told)),
-    }
+        SendError::Limited { retry_after } => (Fate::NotSent, ApiError::send_limited(retry_after)),
+        SendError::Unconfirmed { id } => (Fate::Unknown, unconfirmed(Some(&id))),
+        SendError::Failed(_) => (Fate::NotSent, ApiError::bad_request(ErrorCode::MessageFailed, certain(&told))),
+    };
+    Failed { error, fate }
 }
 
 fn not_connected(api: &Api, known: &Known) -> ApiError {

@@ -41,6 +41,8 @@ pub enum SealReason {
 /// A text to send.
 #[derive(Debug, Clone)]
 pub struct OutgoingText {
+    /// The id under which it is sent, if it has one already: a message that is sent again keeps it. Otherwise it is given a new one.
+    pub id: Option<String>,
     /// The recipient as the client wrote it.
     pub number: String,
     /// The text.
@@ -84,6 +86,12 @@ pub enum SendError {
     Refused {
         /// The code in the acknowledgement.
         code: u16,
+    },
+    /// The instance has sent as much as it may; nothing has left.
+    #[error("the instance has sent as many messages as SEND_RATE_PER_MINUTE allows")]
+    Limited {
+        /// How long until it may send again.
+        retry_after: Duration,
     },
     /// It was sent, but no acknowledgement came in time: it may or may not arrive.
     #[error("WhatsApp has not confirmed message {id}; it may still arrive")]

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::dead_letters::DeadLetters;
 use super::outbox::Outbox;
+use super::sends::Sends;
 use super::session::Sessions;
 
 /// Why the store did not do what it was asked.
@@ -216,7 +217,7 @@ pub trait Instances: Send + Sync {
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.
 #[async_trait]
-pub trait Store: Instances + Sessions + Outbox + DeadLetters {
+pub trait Store: Instances + Sessions + Outbox + DeadLetters + Sends {
     /// Reads and writes one row, to see whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -239,6 +239,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    holdfast_send (instance_id, key) {
+        instance_id -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        message_id -> Text,
+        may_have_left -> Bool,
+        status -> Nullable<Integer>,
+        answer -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     holdfast_meta (key) {
         key -> Text,
         value -> Binary,

@@ -10,6 +10,7 @@ mod migrations;
 mod outbox;
 mod queue;
 mod readers;
+mod sends;
 mod sessions;
 mod values;
 mod webhooks;

@@ -2,7 +2,6 @@
 //!
 //! The library's events are an open set; this is the one file with arms that catch the rest, and they are counted.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use holdfast_core::connection::{DownReason, Event as Fact};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{InstanceId, LinkId};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use wacore::types::events::{
@@ -20,6 +19,7 @@ use wacore::types::events::{
 use wacore::xml::DisplayableNodeRef;
 use whatsapp_rust::{Client, OwnedNodeRef};
 
+use super::answers::Answers;
 use super::backend::Backend;
 use super::backlog::Backlog;
 use super::debts::Debts;
@@ -33,9 +33,6 @@ use crate::ports::session::{Loss, LossReason, MessageKey};
 
 /// How often a decoded stanza is reported as proof of life.
 const PROOF_EVERY: Duration = Duration::from_secs(1);
-
-/// How WhatsApp has answered a sent message: the code with which it was refused, or none.
-pub(super) type Answer = Option<String>;
 
 /// The dial that events belong to at present.
 pub(super) struct Dial {
@@ -62,7 +59,8 @@ pub(super) struct Listener {
     clock: Clock,
     client: Mutex<Weak<Client>>,
     dial: Mutex<Option<Arc<Dial>>>,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    /// What is still to be answered by WhatsApp.
+    pub(super) answers: Answers,
     /// The millisecond of the clock at which the last proof was reported.
     proven_at: AtomicU64,
     undecryptable: AtomicU64,
@@ -89,7 +87,7 @@ impl Listener {
             clock,
             client: Mutex::default(),
             dial: Mutex::default(),
-            waiting: Mutex::default(),
+            answers: Answers::default(),
             proven_at: AtomicU64::new(0),
             undecryptable: AtomicU64::new(0),
             unmapped: AtomicU64::new(0),
@@ -104,18 +102,7 @@ impl Listener {
     pub(super) fn belong_to(&self, dial: Option<Arc<Dial>>) {
         *self.dial.lock().unwrap_or_else(PoisonError::into_inner) = dial;
         self.proven_at.store(0, Ordering::Release);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Waits for WhatsApp's answer to the message with this id.
-    pub(super) fn answer_to(&self, id: &str) -> oneshot::Receiver<Answer> {
-        let (answer, answered) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), answer);
-        answered
-    }
-
-    pub(super) fn forget(&self, id: &str) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.answers.end();
     }
 
     fn dial(&self) -> Option<Arc<Dial>> {
@@ -278,13 +265,14 @@ impl Listener {
             let event = message::refusal_update(&ack.id, chat.as_deref(), self.instance.as_str());
             self.reports.tell(Report::Event { link, event });
         }
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ack.id);
-        match waiting {
-            Some(waiting) => {
-                let _ = waiting.send(ack.error.clone());
-            }
+        if !self.answers.awaits(&ack.id) {
             // Not its first acknowledgement: it was sent again.
-            None => self.debts.paid(&ack.id),
+            self.debts.paid(&ack.id);
+        }
+        let late = self.answers.came(&ack.id, ack.error.clone());
+        if let Some(chat) = late.filter(|_| ack.error.is_none()) {
+            let event = message::late_ack_update(&ack.id, &chat, self.instance.as_str());
+            self.reports.tell(Report::Event { link, event });
         }
     }
 

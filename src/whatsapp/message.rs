@@ -10,5 +10,5 @@ mod recipient;
 
 pub(super) use inbound::accepted;
 pub(super) use outbound::{Sent, compose, sent_body};
-pub(super) use receipt::{refusal_update, updates};
+pub(super) use receipt::{late_ack_update, refusal_update, updates};
 pub(super) use recipient::{Recipient, recipient};

@@ -17,6 +17,8 @@ pub struct LinkSettings {
     pub browser: String,
     /// Socket to upgraded connection.
     pub connect_timeout: Duration,
+    /// How long WhatsApp's acknowledgement of a message is waited for.
+    pub ack_within: Duration,
     /// How long a store operation may fail or hang before the link is sealed.
     pub store_grace: Duration,
     /// Who claims the sessions.
@@ -32,6 +34,7 @@ impl Default for LinkSettings {
             client_name: "Evolution API".to_owned(),
             browser: "Chrome".to_owned(),
             connect_timeout: Duration::from_secs(20),
+            ack_within: Duration::from_secs(30),
             store_grace: Duration::from_secs(5),
             node: "local".to_owned(),
         }

@@ -11,6 +11,7 @@ mod create;
 mod engine;
 mod errors;
 mod fetch;
+mod idempotency;
 mod lifecycle;
 mod receiver;
 mod send;

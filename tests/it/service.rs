@@ -9,4 +9,5 @@ mod outbox;
 mod pairing_code;
 mod races;
 mod safety;
+mod sending;
 mod shutdown;

@@ -8,6 +8,7 @@ mod foreign;
 mod instances;
 mod load;
 mod secrets;
+mod sends;
 mod sessions;
 mod sqlite;
 mod webhooks;
@@ -98,6 +99,16 @@ macro_rules! conformance {
                 only_what_was_chosen_is_redriven_or_discarded,
                 more_letters_than_one_step_takes_are_all_redriven,
                 redriving_wakes_the_dispatcher,
+            }
+            sends {
+                a_key_is_kept_with_its_first_request,
+                a_final_answer_is_kept_and_not_replaced,
+                a_message_may_have_left_from_each_beginning_until_it_is_known_not_to,
+                requests_with_keys_survive_a_restart,
+                of_many_requests_with_one_key_one_is_the_first,
+                an_answer_that_cannot_be_read_is_an_error,
+                deleting_an_instance_forgets_its_keys,
+                old_keys_are_forgotten,
             }
             load {
                 twenty_instances_write_and_read_at_once,

@@ -25,7 +25,7 @@ struct Written<'n> {
 }
 
 impl World {
-    /// A device sends a message to a group.
+    /// A device sends a message to a group, which is acknowledged if it is to be.
     pub(crate) fn group_message_from_device(
         &mut self,
         link: LinkId,
@@ -33,6 +33,7 @@ impl World {
         group: GroupId,
         id: String,
         node: &Node,
+        acked: bool,
     ) {
         let refusal = match self.groups.get(&group) {
             None => Some(404_u16),
@@ -52,7 +53,9 @@ impl World {
         if attr(node, "phash").is_some_and(|theirs| theirs != hash) {
             ack = ack.attr("phash", hash);
         }
-        self.send(link, ack.build());
+        if acked {
+            self.send(link, ack.build());
+        }
 
         let written = Written { group, id, from, node };
         if jid_attr(node, "participant").is_some() {

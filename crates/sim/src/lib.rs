@@ -88,6 +88,6 @@ pub use messages::SentMessage;
 pub use operator::Operator;
 pub use presence::State;
 pub use reading::Reading;
-pub use rules::{LoginFailure, Rules, Slow};
+pub use rules::{LoginFailure, MessageFailure, Rules, Slow};
 pub use simulator::{Options, Simulator, StartError};
 pub use traffic::{TrafficRequest, TrafficView};

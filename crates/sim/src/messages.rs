@@ -111,16 +111,23 @@ impl World {
         let (Some(id), Some(to)) = (attr(node, "id"), jid_attr(node, "to")) else {
             return;
         };
-        if let Some(group) = GroupId::of(&to) {
-            return self.group_message_from_device(link, address, group, id, node);
-        }
+        let peer = attr(node, "category").as_deref() == Some("peer");
+        let failure = if peer { None } else { self.ruled_message(address) };
+        let acked = failure.is_none();
         let ack = NodeBuilder::new("ack")
             .attr("class", "message")
             .attr("id", id.as_str())
             .attr("from", &to)
             .attr("t", self.seconds());
-        self.send(link, ack.build());
-        let peer = attr(node, "category").as_deref() == Some("peer");
+        if let Some(code) = failure.and_then(|failure| failure.code) {
+            return self.send(link, ack.attr("error", code).build());
+        }
+        if let Some(group) = GroupId::of(&to) {
+            return self.group_message_from_device(link, address, group, id, node, acked);
+        }
+        if acked {
+            self.send(link, ack.build());
+        }
         for target in targets(node, &to) {
             let Some(recipient) = self.resolve(&target.jid) else {
                 continue;

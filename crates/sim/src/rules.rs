@@ -33,6 +33,8 @@ pub struct Rules {
     pub send_offline: bool,
     /// Logins are refused.
     pub login_failure: Option<LoginFailure>,
+    /// Messages that devices send are refused, or not acknowledged.
+    pub message_failure: Option<MessageFailure>,
     /// How many references a client without an account is given, each for one QR code.
     pub refs: u8,
 }
@@ -66,6 +68,21 @@ pub struct LoginFailure {
     pub attrs: BTreeMap<String, String>,
 }
 
+/// What goes wrong with messages that devices send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MessageFailure {
+    /// The code with which a message is refused; nobody gets it then. When absent the message arrives, but is never acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// How many messages it happens to; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Whose: a phone number or JID; everybody's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jid: Option<String>,
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self {
@@ -76,6 +93,7 @@ impl Default for Rules {
             resend: true,
             send_offline: true,
             login_failure: None,
+            message_failure: None,
             refs: REFERENCES,
         }
     }
@@ -119,8 +137,10 @@ impl World {
     /// When a rule names nobody.
     pub fn set_rules(&mut self, rules: Rules) -> Result<(), Problem> {
         rules.check()?;
-        let whose = rules.login_failure.as_ref().and_then(|failure| failure.jid.as_deref());
-        self.filter(whose)?;
+        let logins = rules.login_failure.as_ref().and_then(|failure| failure.jid.as_deref());
+        let messages = rules.message_failure.as_ref().and_then(|failure| failure.jid.as_deref());
+        self.filter(logins)?;
+        self.filter(messages)?;
         self.rules = rules;
         Ok(())
     }
@@ -128,17 +148,34 @@ impl World {
     /// The refusal that a rule has for this login; uses it up if it is for a number of logins only.
     pub(crate) fn ruled_failure(&mut self, address: &Address) -> Option<LoginFailure> {
         let failure = self.rules.login_failure.clone()?;
-        let meant = self.filter(failure.jid.as_deref()).ok()?.is_none_or(|filter| filter.matches(address));
-        if !meant {
+        if !self.is_meant(failure.jid.as_deref(), address) {
             return None;
         }
-        if let Some(left) = self.rules.login_failure.as_mut().and_then(|failure| failure.count.as_mut()) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.rules.login_failure = None;
-            }
-        }
+        use_up(&mut self.rules.login_failure, |failure| &mut failure.count);
         (failure.count != Some(0)).then_some(failure)
+    }
+
+    /// What a rule does to this message of a device; uses it up if it is for a number of messages only.
+    pub(crate) fn ruled_message(&mut self, address: &Address) -> Option<MessageFailure> {
+        let failure = self.rules.message_failure.clone()?;
+        if !self.is_meant(failure.jid.as_deref(), address) {
+            return None;
+        }
+        use_up(&mut self.rules.message_failure, |failure| &mut failure.count);
+        (failure.count != Some(0)).then_some(failure)
+    }
+
+    fn is_meant(&self, jid: Option<&str>, address: &Address) -> bool {
+        self.filter(jid).is_ok_and(|filter| filter.is_none_or(|filter| filter.matches(address)))
+    }
+}
+
+/// Counts one use of a rule, and takes the rule away after the last.
+fn use_up<R>(rule: &mut Option<R>, count: impl Fn(&mut R) -> &mut Option<u32>) {
+    let Some(left) = rule.as_mut().and_then(|rule| count(rule).as_mut()) else { return };
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        *rule = None;
     }
 }
 
@@ -165,6 +202,8 @@ mod tests {
             (json!({ "refs": 0 }), "at least one"),
             (json!({ "refs": "two" }), "two"),
             (json!({ "loginFailure": {} }), "reason"),
+            (json!({ "messageFailure": { "code": "x" } }), "invalid type"),
+            (json!({ "messageFailure": { "reason": 1 } }), "reason"),
             (json!({ "slow": { "upgradeMs": 700_000 } }), "at most"),
             (json!([]), "JSON object"),
         ] {

@@ -16,11 +16,14 @@ use crate::ports::link::{OutgoingText, SendError, SentMessage};
 pub struct Command(pub Event);
 
 /// Sends a text; waits up to `wait` for the instance to be online, then for WhatsApp's acknowledgement. Sent by the HTTP API.
+///
+/// A message that has its id already is sent again under it if its connection is lost before the acknowledgement, within `within`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<SentMessage, SendError>")]
 pub struct SendText {
     pub message: OutgoingText,
     pub wait: Duration,
+    pub within: Duration,
 }
 
 /// Asks for fresh proof of life. Sent by HealthActor when the last proof is one interval old. Safe to repeat.

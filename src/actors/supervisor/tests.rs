@@ -184,7 +184,11 @@ async fn a_message_waits_for_the_link_and_is_refused_when_there_is_none() {
     let world = World::start();
     world.links.next([Dial::Hang]);
     let id = world.add("shop").await;
-    let text = |text: &str| SendText { message: outgoing(text), wait: Duration::from_secs(10) };
+    let text = |text: &str| SendText {
+        message: outgoing(text),
+        wait: Duration::from_secs(10),
+        within: Duration::from_secs(70),
+    };
     let ports = world.supervisor.send(WhereIs { id: id.clone() }).await.unwrap().unwrap();
     let refused = ports.send_text.send(text("lost")).await.unwrap();
     assert!(matches!(refused, Err(SendError::NotConnected)), "{refused:?}");
@@ -208,6 +212,7 @@ async fn boot_is_paced() {
 
 fn outgoing(text: &str) -> OutgoingText {
     OutgoingText {
+        id: None,
         number: "5511999999999".to_owned(),
         text: text.to_owned(),
         delay: Duration::ZERO,

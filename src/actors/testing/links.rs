@@ -36,6 +36,18 @@ pub(crate) enum Answer {
     Panic,
 }
 
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Acknowledged,
+    /// Refused with this code.
+    Refused(u16),
+    /// The connection is lost before anybody says anything about it.
+    Lost,
+    /// Nobody ever says anything about it, and the connection stays.
+    Silence,
+}
+
 pub(crate) struct ScriptedLinks {
     inner: Arc<Mutex<Script>>,
     clock: Clock,
@@ -47,6 +59,7 @@ struct Script {
     pings: Answer,
     saves: Answer,
     closes: Answer,
+    fates: VecDeque<Fate>,
     story: Vec<String>,
     reports: Vec<(InstanceId, mpsc::Sender<Report>)>,
 }
@@ -59,6 +72,7 @@ impl ScriptedLinks {
             pings: Answer::Well,
             saves: Answer::Well,
             closes: Answer::Well,
+            fates: VecDeque::new(),
             story: Vec::new(),
             reports: Vec::new(),
         };
@@ -84,6 +98,11 @@ impl ScriptedLinks {
 
     pub(crate) fn answer_closes(&self, answer: Answer) {
         self.script(|script| script.closes = answer);
+    }
+
+    /// Says what becomes of the next messages; later ones are acknowledged.
+    pub(crate) fn fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.script(|script| script.fates.extend(fates));
     }
 
     /// Returns what was asked of all links so far, with the seconds at which it was, and forgets it.
@@ -200,7 +219,20 @@ impl Link for ScriptedLink {
     }
 
     async fn send_text(&self, link: LinkId, message: OutgoingText) -> Result<SentMessage, SendError> {
-        self.note(&format!("send {link} {}", message.text));
-        Ok(SentMessage { body: json!({ "text": message.text }) })
+        let named = message.id.as_deref().map(|id| format!(" as {id}")).unwrap_or_default();
+        self.note(&format!("send {link} {}{named}", message.text));
+        let unconfirmed = SendError::Unconfirmed { id: message.id.clone().unwrap_or_else(|| "fresh".to_owned()) };
+        match self.read(|script| script.fates.pop_front().unwrap_or(Fate::Acknowledged)) {
+            Fate::Acknowledged => Ok(SentMessage { body: json!({ "text": message.text }) }),
+            Fate::Refused(code) => Err(SendError::Refused { code }),
+            Fate::Lost => {
+                self.tell(vec![Event::LinkDown { link, why: DownReason::SocketLost { code: None } }]);
+                Err(unconfirmed)
+            }
+            Fate::Silence => {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                Err(unconfirmed)
+            }
+        }
     }
 }

@@ -9,12 +9,14 @@ use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::sending::key::Key;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::address;
 use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
+use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -332,6 +334,21 @@ impl DeadLetters for MemoryStore {
 
     async fn discard(&self, _: Selection) -> Result<u64, StoreError> {
         Ok(0)
+    }
+}
+
+#[async_trait]
+impl Sends for MemoryStore {
+    async fn begin_send(&self, _: &InstanceId, _: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
+        Ok(KeptSend { first: new, is_new: true, may_have_left: false, answer: None })
+    }
+
+    async fn finish_send(&self, _: &InstanceId, _: &Key, _: KeptAnswer) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn unsent(&self, _: &InstanceId, _: &Key) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

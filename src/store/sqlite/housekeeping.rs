@@ -9,7 +9,7 @@ use super::queue;
 use super::writer::Tx;
 use crate::store::Retention;
 use crate::store::failure::Failure;
-use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox, holdfast_unrecovered};
+use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox, holdfast_send, holdfast_unrecovered};
 
 /// How often it is done; it is done at the start, too.
 pub(super) const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -31,5 +31,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, retention: &Retention) -> Result<(), Failur
     diesel::delete(lost).execute(tx.conn)?;
     let accepted = holdfast_accepted::table.filter(holdfast_accepted::accepted_at.lt(before(retention.accepted)));
     diesel::delete(accepted).execute(tx.conn)?;
+    let sends = holdfast_send::table.filter(holdfast_send::created_at.lt(before(retention.sends)));
+    diesel::delete(sends).execute(tx.conn)?;
     Ok(())
 }

@@ -17,9 +17,6 @@ use crate::ports::clock::Clock;
 use crate::ports::link::{OutgoingText, Report, SendError, SentMessage};
 use crate::whatsapp::message::{self, Recipient, Sent};
 
-/// How long WhatsApp's acknowledgement is waited for.
-const ACK_WITHIN: Duration = Duration::from_secs(30);
-
 /// How long the question may take whether an account exists.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -36,8 +33,9 @@ impl Driver {
         let reports = self.reports().clone();
         let instance = self.spec().instance.clone();
         let clock = self.shared().clock;
+        let ack_within = self.shared().settings.ack_within;
         self.shared().handle.spawn(async move {
-            let sent = Box::pin(send(&live, &text, &instance, clock)).await?;
+            let sent = Box::pin(send(&live, &text, &instance, clock, ack_within)).await?;
             let event = EngineEvent { name: EventName::SendMessage, data: sent.body.clone() };
             reports.tell(Report::Event { link, event });
             Ok(sent)
@@ -45,7 +43,13 @@ impl Driver {
     }
 }
 
-async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Clock) -> Result<SentMessage, SendError> {
+async fn send(
+    live: &Live,
+    text: &OutgoingText,
+    instance: &InstanceId,
+    clock: Clock,
+    ack_within: Duration,
+) -> Result<SentMessage, SendError> {
     let client = &live.client;
     let to = unless_over(live, resolve(live, text, clock)).await.ok_or(SendError::NotConnected)??;
     unless_over(live, compose_for(client, &to, text.delay)).await.ok_or(SendError::NotConnected)?;
@@ -59,23 +63,24 @@ async fn send(live: &Live, text: &OutgoingText, instance: &InstanceId, clock: Cl
     if saved.is_err() {
         return Err(SendError::NotConnected);
     }
-    let id = client.generate_message_id();
-    let answered = live.listener.answer_to(&id);
+    let id = text.id.clone().unwrap_or_else(|| client.generate_message_id());
+    let answered = live.listener.answers.to(&id, &chat);
     let options = SendOptions::default().with_message_id(id.as_str());
     match unless_over(live, client.send_message_with_options(to, message.clone(), options)).await {
         Some(Ok(_)) => {}
         Some(Err(error)) => {
-            live.listener.forget(&id);
-            return Err(failed(error));
+            live.listener.answers.forget(&id);
+            return Err(failed(error, id));
         }
         None => return Err(SendError::Unconfirmed { id }),
     }
-    match timeout(ACK_WITHIN, answered).await {
+    match timeout(ack_within, answered).await {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(code))) => return Err(SendError::Refused { code: code.parse().unwrap_or(0) }),
-        // The time is over, or the link is.
-        Ok(Err(_)) | Err(_) => {
-            live.listener.forget(&id);
+        // The link is over: no answer comes on another one.
+        Ok(Err(_)) => return Err(SendError::Unconfirmed { id }),
+        Err(_) => {
+            live.listener.answers.is_late(&id);
             return Err(SendError::Unconfirmed { id });
         }
     }
@@ -161,7 +166,12 @@ async fn compose_for(client: &Client, to: &Jid, delay: Duration) {
     }
 }
 
-fn failed(error: LibraryError) -> SendError {
+fn failed(error: LibraryError, id: String) -> SendError {
+    // The message goes last, so whatever else failed has failed before it. Of a frame that the socket did not take whole nobody knows
+    // how much has left.
+    if matches!(error, LibraryError::Client(ClientError::EncryptSend(_) | ClientError::Socket(_))) {
+        return SendError::Unconfirmed { id };
+    }
     let offline = matches!(
         error,
         LibraryError::NotLoggedIn

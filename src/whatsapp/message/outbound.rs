@@ -84,6 +84,7 @@ mod tests {
 
     fn text() -> OutgoingText {
         OutgoingText {
+            id: None,
             number: "5511999999999".to_owned(),
             text: "hi".to_owned(),
             delay: Duration::ZERO,

@@ -27,6 +27,13 @@ pub(in crate::whatsapp) fn refusal_update(id: &str, chat: Option<&str>, instance
     EngineEvent { name: EventName::MessagesUpdate, data }
 }
 
+/// Returns the event of a message that WhatsApp has acknowledged after its sender was told that it had not.
+pub(in crate::whatsapp) fn late_ack_update(id: &str, chat: &str, instance: &str) -> EngineEvent {
+    let data =
+        json!({ "keyId": id, "remoteJid": chat, "fromMe": true, "status": "SERVER_ACK", "instanceId": instance });
+    EngineEvent { name: EventName::MessagesUpdate, data }
+}
+
 /// Returns the status that a receipt brings, and whether it is about a message of ours.
 #[expect(
     clippy::wildcard_enum_match_arm,

@@ -3,7 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 static PROVIDER: Once = Once::new();
@@ -70,10 +70,23 @@ impl Api {
     }
 
     pub(crate) async fn try_call(&self, method: Method, path: &str, body: Option<String>) -> reqwest::Result<Answer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).header("apikey", &self.key);
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+        Self::read(self.request(method, path, body)).await
+    }
+
+    /// Posts with an `Idempotency-Key`.
+    pub(crate) async fn try_once(&self, key: &str, path: &str, body: &Value) -> reqwest::Result<Answer> {
+        Self::read(self.request(Method::POST, path, Some(body.to_string())).header("idempotency-key", key)).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base)).header("apikey", &self.key);
+        match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
         }
+    }
+
+    async fn read(request: RequestBuilder) -> reqwest::Result<Answer> {
         let answer = request.send().await?;
         let status = answer.status().as_u16();
         let text = answer.text().await?;

@@ -144,8 +144,13 @@ impl Engine<'_> {
         Api::new(format!("http://127.0.0.1:{}", self.home.port), KEY)
     }
 
+    /// The process, for those who look at what it uses.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("a running engine")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("a running engine");
+        let pid = Pid::from_raw(self.id().cast_signed()).expect("a process id");
         kill_process(pid, signal).expect("the signal arrives");
     }
 

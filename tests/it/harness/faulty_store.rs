@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
+use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
@@ -17,6 +18,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::sending::key::Key;
 use tokio::sync::{Notify, watch};
 
 use self::plan::Call;
@@ -270,6 +272,21 @@ impl DeadLetters for FaultyStore {
 
     async fn discard(&self, selection: Selection) -> Result<u64, StoreError> {
         self.pass(Op::Discard, None, self.inner.discard(selection)).await
+    }
+}
+
+#[async_trait]
+impl Sends for FaultyStore {
+    async fn begin_send(&self, id: &InstanceId, key: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
+        self.pass(Op::BeginSend, Some(id), self.inner.begin_send(id, key, new)).await
+    }
+
+    async fn finish_send(&self, id: &InstanceId, key: &Key, answer: KeptAnswer) -> Result<(), StoreError> {
+        self.pass(Op::FinishSend, Some(id), self.inner.finish_send(id, key, answer)).await
+    }
+
+    async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError> {
+        self.pass(Op::Unsent, Some(id), self.inner.unsent(id, key)).await
     }
 }
 

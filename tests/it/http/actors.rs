@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) dial_takes: Duration,
     /// The answer to a message; `None` never answers.
     pub(super) send: Option<Result<SentMessage, SendError>>,
+    /// How long it takes until it comes.
+    pub(super) send_takes: Duration,
     pub(super) phase: Phase,
     pub(super) ready: bool,
     /// What the dispatcher knows of its targets.
@@ -59,6 +61,7 @@ impl Scripted {
             dial: Dial::Codes,
             dial_takes: Duration::from_millis(20),
             send: Some(Err(SendError::NotConnected)),
+            send_takes: Duration::ZERO,
             phase: Phase::Running,
             ready: true,
             targets: Vec::new(),
@@ -256,8 +259,9 @@ impl Handler<SendText> for Instance {
     fn handle(&mut self, request: SendText, _: &mut Self::Context) -> Self::Result {
         let mut script = self.script.lock();
         script.sent.push(request.message);
-        let answer = script.send.clone();
+        let (answer, takes) = (script.send.clone(), script.send_takes);
         Box::pin(async move {
+            tokio::time::sleep(takes).await;
             match answer {
                 Some(answer) => answer,
                 None => std::future::pending().await,

@@ -2,6 +2,7 @@
 
 use holdfast::http::code::ErrorCode;
 use holdfast_core::connection::{DownReason, Phase};
+use holdfast_core::sending::nack::Nack;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 use serde_json::json;
@@ -98,4 +99,13 @@ fn the_codes_of_requests_are_documented() {
         .map(|code| (code.code().to_owned(), code.user_action().to_owned(), code.sentence().to_owned()))
         .collect();
     assert_eq!(documented("Why a request was refused"), expected);
+}
+
+#[test]
+fn the_codes_of_refused_messages_are_documented() {
+    let expected: Vec<_> = Nack::ALL
+        .iter()
+        .map(|nack| (nack.code().to_owned(), nack.user_action().to_owned(), nack.sentence().to_owned()))
+        .collect();
+    assert_eq!(documented("Why WhatsApp refused a message"), expected);
 }

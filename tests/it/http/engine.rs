@@ -1,7 +1,7 @@
 //! `/engine/outbox` and `/engine/dead-letters`.
 
 use holdfast::actors::dispatcher::protocol::TargetStatus;
-use holdfast::ports::outbox::{Loaded, Settlement};
+use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
 use holdfast_core::delivery::origin::Origin;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;

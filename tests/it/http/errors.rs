@@ -1,6 +1,7 @@
 //! Every failure has the contract's status, body and headers, and changes nothing.
 
 use holdfast::actors::supervisor::protocol::CommandError;
+use holdfast::ports::store::Store as _;
 use holdfast_core::connection::Phase as InstancePhase;
 use holdfast_core::shutdown::Phase;
 use reqwest::Method;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use holdfast::ports::link::{SendError, SentMessage};
 use holdfast_core::connection::{DownReason, Phase, Trouble};
+use holdfast_core::sending::nack::Nack;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::service::Service;
+use super::service::{Service, header};
 
 async fn online() -> Service {
     let service = Service::start().await;
@@ -52,7 +54,12 @@ async fn failures_are_400_in_the_contracts_shape_and_sound_certain_when_they_are
             json!([{ "jid": jid, "exists": false, "number": number }]),
         ),
         (SendError::Invalid("bad jid".into()), "message-invalid", json!(["bad jid"])),
-        (SendError::Refused { code: 463 }, "message-refused", json!(["WhatsApp refused the message with code 463"])),
+        (
+            SendError::Refused { code: 463 },
+            "message-account-restricted",
+            json!(["WhatsApp refused the message with code 463"]),
+        ),
+        (SendError::Refused { code: 999 }, "message-refused", json!(["WhatsApp refused the message with code 999"])),
         (
             SendError::Failed("IQ timed out: ETIMEDOUT".into()),
             "message-failed",
@@ -118,4 +125,34 @@ async fn a_delay_beyond_reason_is_refused() {
     }
     service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi", "delay": -5 })).await;
     assert_eq!(service.script.lock().sent.pop().unwrap().delay, Duration::ZERO);
+}
+
+#[actix_web::test]
+async fn a_refusal_of_whatsapp_says_what_it_means() {
+    let service = online().await;
+    for nack in Nack::ALL {
+        let code = (1..600).find(|code| Nack::of(*code) == nack).unwrap();
+        service.script.lock().send = Some(Err(SendError::Refused { code }));
+        let (status, body) = service.post("/message/sendText/demo", json!({ "number": "5511", "text": "hi" })).await;
+        let response = &body["response"];
+        let said = (status, &response["code"], &response["userAction"], &response["explanation"]);
+        assert_eq!(said, (400, &json!(nack.code()), &json!(nack.user_action()), &json!(nack.sentence())), "{body}");
+        assert_eq!(response["whatsappCode"], code);
+    }
+}
+
+#[actix_web::test]
+async fn an_instance_that_has_sent_enough_is_a_429_with_the_time_to_wait() {
+    let service = online().await;
+    for (wait, seconds) in [(Duration::from_millis(1), "1"), (Duration::from_millis(12_001), "13")] {
+        service.script.lock().send = Some(Err(SendError::Limited { retry_after: wait }));
+        let request = service.request(Method::POST, "/message/sendText/demo");
+        let response = request.json(&json!({ "number": "5511", "text": "hi" })).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (429, seconds));
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(
+            (&body["error"], &body["response"]["code"]),
+            (&json!("Too Many Requests"), &json!("send-rate-limited"))
+        );
+    }
 }

@@ -10,7 +10,7 @@ use holdfast::http::settings::{CorsSettings, HttpSettings, Limits};
 use holdfast::http::{Api, serve};
 use holdfast::ports::board::{Board, Entry};
 use holdfast::ports::clock::Clock;
-use holdfast::ports::store::Store;
+use holdfast::ports::store::{Instances as _, Store};
 use holdfast::store::{EncryptionKey, Retention, StoreOptions, open};
 use holdfast_core::connection::Phase;
 use holdfast_core::event::Owner;
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::actors::{Scripted, Supervisor};
+use crate::harness::faulty_store::{Faults, FaultyStore};
 
 /// The global key.
 pub(super) const KEY: &str = "a-global-key";
@@ -33,7 +34,7 @@ pub(super) struct Service {
     pub(super) client: reqwest::Client,
     pub(super) board: Arc<Board>,
     pub(super) clock: Clock,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<FaultyStore>,
     pub(super) script: Scripted,
     server: ServerHandle,
     _dir: TempDir,
@@ -50,6 +51,7 @@ impl Service {
         let clock = Clock::start();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let store = open_store(&dir, runtime.handle().clone(), clock).await;
+        let store = FaultyStore::new(store, Faults::none());
         let board = Arc::new(Board::default());
         let script = Scripted::new();
         let supervisor = Supervisor { board: Arc::clone(&board), clock, script: script.clone(), dials: 0 }.start();
@@ -81,9 +83,10 @@ impl Service {
             where_is: supervisor.clone().recipient(),
             system: supervisor.clone().recipient(),
             sink: supervisor.recipient(),
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Store>,
             board: Arc::clone(&board),
             clock,
+            keys: Arc::default(),
             settings: Arc::new(settings),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,6 @@
 //! `POST /webhook/set/{name}` and `GET /webhook/find/{name}`.
 
+use holdfast::ports::store::Instances as _;
 use holdfast_core::event::EventName;
 use serde_json::{Value, json};
 

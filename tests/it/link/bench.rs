@@ -8,6 +8,7 @@ use holdfast::ports::clock::Clock;
 use holdfast::ports::link::{Link, LinkSpec, Links, OutgoingText, Report};
 use holdfast::whatsapp::{LinkSettings, WhatsApp};
 use holdfast_core::connection::{DownReason, Event, Method};
+use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_sim::{Action, FaultRequest, MessageRequest, Options, ScanRequest, Simulator};
 use tokio::runtime::Handle;
@@ -43,22 +44,20 @@ impl Bench {
     pub(crate) async fn start() -> Result<Self> {
         let sim = Simulator::start(Options::default()).await?;
         let url = sim.ws_url().to_owned();
-        Self::with(sim, url, GRACE).await
+        Self::with(sim, timings(url, GRACE)).await
     }
 
     /// A bench that dials another address than the simulator's.
     pub(crate) async fn at(url: String) -> Result<Self> {
-        Self::with(Simulator::start(Options::default()).await?, url, GRACE).await
+        Self::with(Simulator::start(Options::default()).await?, timings(url, GRACE)).await
     }
 
-    async fn with(sim: Simulator, url: String, store_grace: Duration) -> Result<Self> {
+    async fn with(sim: Simulator, settings: LinkSettings) -> Result<Self> {
         // Silent unless RUST_LOG says otherwise.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_log::LogTracer::init();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let store = Stored::open().await?;
-        let settings =
-            LinkSettings { url, store_grace, connect_timeout: Duration::from_secs(5), ..LinkSettings::default() };
         let links = WhatsApp::new(settings, Arc::clone(&store.faulty) as _, Handle::current(), Clock::start())?;
         let (reports, heard) = mpsc::channel(8);
         let link = links.make(spec(), reports);
@@ -73,8 +72,15 @@ impl Bench {
     /// The same, and its link does not bear with a failing store for long.
     pub(crate) async fn impatient() -> Result<(Self, LinkId)> {
         let sim = Simulator::start(Options::default()).await?;
-        let url = sim.ws_url().to_owned();
-        Self::with(sim, url, SHORT_GRACE).await?.go_online().await
+        let settings = timings(sim.ws_url().to_owned(), SHORT_GRACE);
+        Self::with(sim, settings).await?.go_online().await
+    }
+
+    /// The same, whose link waits so long for acknowledgements.
+    pub(crate) async fn patient_for(ack_within: Duration) -> Result<(Self, LinkId)> {
+        let sim = Simulator::start(Options::default()).await?;
+        let settings = LinkSettings { ack_within, ..timings(sim.ws_url().to_owned(), GRACE) };
+        Self::with(sim, settings).await?.go_online().await
     }
 
     async fn go_online(self) -> Result<(Self, LinkId)> {
@@ -125,6 +131,17 @@ impl Bench {
         loop {
             if let Report::Fact(event) = self.report().await?
                 && wanted(&event)
+            {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Waits for an event of this name.
+    pub(crate) async fn event(&mut self, name: EventName) -> Result<EngineEvent> {
+        loop {
+            if let Report::Event { event, .. } = self.report().await?
+                && event.name == name
             {
                 return Ok(event);
             }
@@ -196,12 +213,17 @@ impl Bench {
     }
 }
 
+fn timings(url: String, store_grace: Duration) -> LinkSettings {
+    LinkSettings { url, store_grace, connect_timeout: Duration::from_secs(5), ..LinkSettings::default() }
+}
+
 pub(crate) fn spec() -> LinkSpec {
     LinkSpec { instance: InstanceId::new("i-1"), name: "shop".to_owned(), generation: Generation(1) }
 }
 
 pub(crate) fn text(number: &str, text: &str) -> OutgoingText {
     OutgoingText {
+        id: None,
         number: number.to_owned(),
         text: text.to_owned(),
         delay: Duration::ZERO,

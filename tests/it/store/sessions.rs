@@ -282,7 +282,12 @@ pub(super) async fn old_ids_of_messages_are_forgotten(mut bench: Bench) -> Outco
 /// Opens the store with retentions that have passed already.
 pub(super) async fn forget_at_once(bench: &mut Bench) -> Outcome {
     tokio::time::sleep(Duration::from_millis(3)).await;
-    let none = Retention { archive: Duration::ZERO, dead_letters: Duration::ZERO, accepted: Duration::ZERO };
+    let none = Retention {
+        archive: Duration::ZERO,
+        dead_letters: Duration::ZERO,
+        accepted: Duration::ZERO,
+        sends: Duration::ZERO,
+    };
     bench.reopen(Opening { retention: none, ..Opening::default() }).await
 }
 

@@ -7,6 +7,7 @@ use super::effect::{Effect, Notice, Refusal};
 use super::event::{Desired, Event, Method};
 use super::state::{Machine, ParkReason, PublicState, State};
 use crate::backoff::Backoff;
+use crate::sending::allowance::Rate;
 use crate::time::Timestamp;
 
 /// The rules an instance lives by; one for the whole service.
@@ -36,6 +37,8 @@ pub struct Policy {
     pub logout_timeout: Duration,
     /// How long the close of a socket may take before it is cut.
     pub close_timeout: Duration,
+    /// How many messages may be sent; as many as come unless set.
+    pub send_rate: Option<Rate>,
 }
 
 impl Default for Policy {
@@ -53,6 +56,7 @@ impl Default for Policy {
             wait_retry: Duration::from_secs(2),
             logout_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
+            send_rate: None,
         }
     }
 }

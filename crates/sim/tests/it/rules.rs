@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use holdfast_sim::codec::stanza::attr;
-use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, LoginFailure, Options, Rules, Simulator};
+use holdfast_sim::{
+    Action, EventKind, EventQuery, FaultRequest, LoginFailure, MessageFailure, Options, Rules, Simulator,
+};
+use rand::rngs::StdRng;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::client::{Client, Link, PHONE, linked, static_key_in};
+use crate::writing::{message, session_with, text};
 
 fn rule(simulator: &Simulator, change: impl FnOnce(&mut Rules)) {
     let mut rules = simulator.rules();
@@ -120,4 +124,41 @@ async fn a_client_that_remembers_the_key_of_the_server_has_to_begin_again_when_t
     assert_eq!(first_word(&simulator, &client).await.0, "success");
     let rotated = EventQuery { kind: Some(EventKind::StaticRotated), ..EventQuery::default() };
     simulator.wait(&rotated).await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_of_devices_are_refused_or_left_without_a_word_as_a_rule_says() {
+    let (simulator, client) = linked().await;
+    let mut link = client.log_in(&simulator).await;
+    let (mut signal, contact) = session_with(&mut link, "5511888880001").await;
+    let mut sealed = async |link: &mut Link, id: &str| {
+        let sealed = signal.seal(&contact, &text(id), &mut rand::make_rng::<StdRng>()).unwrap();
+        link.send(&message(id, &contact, sealed.kind, &sealed.bytes)).await;
+    };
+    let failure =
+        |code, jid: Option<&str>| Some(MessageFailure { code, count: Some(1), jid: jid.map(ToOwned::to_owned) });
+
+    rule(&simulator, |rules| rules.message_failure = failure(Some(463), Some(PHONE)));
+    sealed(&mut link, "refused").await;
+    let ack = link.next_tagged("ack").await;
+    let said = ["class", "id", "error"].map(|name| attr(&ack, name).unwrap_or_default());
+    assert_eq!(said, ["message", "refused", "463"]);
+    assert!(simulator.messages().is_empty(), "nobody got it");
+    assert_eq!(simulator.rules(), Rules::default(), "used up");
+
+    rule(&simulator, |rules| rules.message_failure = failure(None, None));
+    sealed(&mut link, "read").await;
+    let receipt = link.next_tagged("receipt").await;
+    assert_eq!(attr(&receipt, "id").as_deref(), Some("read"), "it has arrived");
+    sealed(&mut link, "acknowledged").await;
+    let ack = link.next_tagged("ack").await;
+    assert_eq!((attr(&ack, "id").as_deref(), attr(&ack, "error")), (Some("acknowledged"), None));
+    let texts: Vec<_> = simulator.messages().into_iter().filter_map(|message| message.text).collect();
+    assert_eq!(texts, ["read", "acknowledged"]);
+
+    rule(&simulator, |rules| rules.message_failure = failure(Some(403), Some("5511777770001")));
+    sealed(&mut link, "mine").await;
+    assert_eq!(attr(&link.next_tagged("ack").await, "error"), None, "the rule is about somebody else");
+    let nobody = Rules { message_failure: failure(None, Some("nobody")), ..Rules::default() };
+    assert_eq!(simulator.set_rules(nobody).unwrap_err().status, 400);
 }

@@ -36,6 +36,9 @@ pub(crate) enum Op {
     DeadLetters,
     Redrive,
     Discard,
+    BeginSend,
+    FinishSend,
+    Unsent,
     Ping,
     Close,
 }
