@@ -21,6 +21,7 @@ mod http;
 mod link;
 mod message;
 mod pairing_code;
+mod renewal;
 mod reports;
 mod runtime;
 mod seal;
@@ -29,4 +30,5 @@ mod transport;
 mod version;
 
 pub use link::WhatsApp;
+pub use renewal::DeviceRenewal;
 pub use settings::LinkSettings;

@@ -67,6 +67,10 @@ codes! {
         "The message could not be sent.",
     MessageUnconfirmed "message-unconfirmed" "check_chat"
         "The message has left, but WhatsApp has not confirmed it: look into the chat before it is sent again.",
+    RestoreNotPrepared "restore-not-prepared" "run_restore"
+        "No backup with this id lies prepared beside the database.",
+    RestoreUnfit "restore-unfit" "check_settings"
+        "What was prepared does not fit this engine; nothing was changed.",
     Overloaded "overloaded" "retry"
         "Too much waits already, or the instance does not answer in its time; nothing was lost.",
     Starting "service-starting" "retry"

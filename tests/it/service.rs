@@ -1,5 +1,6 @@
 //! The whole engine: the real binary over real sockets and files, against the simulator.
 
+mod backup;
 mod bad_input;
 mod command_line;
 mod demo;

@@ -7,7 +7,8 @@
 //! 2. [`connection`]: the life of one instance, from QR to shutdown; [`connection::down_reason`] says why a link ended;
 //! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many;
 //! 4. [`shutdown`]: the phases of the whole service;
-//! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach.
+//! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
+//! 6. [`restored`]: what of a login goes on after it came back from a backup.
 
 pub mod backoff;
 pub mod connection;
@@ -15,6 +16,7 @@ pub mod delivery;
 pub mod event;
 pub mod id;
 pub mod network;
+pub mod restored;
 pub mod shutdown;
 pub mod status;
 pub mod supervision;
