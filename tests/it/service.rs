@@ -9,5 +9,6 @@ mod first_light;
 mod outbox;
 mod pairing_code;
 mod races;
+mod rotation;
 mod safety;
 mod shutdown;

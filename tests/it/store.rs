@@ -10,6 +10,7 @@ mod load;
 mod secrets;
 mod sessions;
 mod sqlite;
+mod upkeep;
 mod webhooks;
 
 macro_rules! cases {
@@ -60,6 +61,7 @@ macro_rules! conformance {
                 an_archived_session_is_unpaired_and_kept_for_a_while,
                 a_paired_session_without_a_device_is_corrupt,
                 old_ids_of_messages_are_forgotten,
+                younger_ids_of_messages_are_kept,
             }
             secrets {
                 nothing_secret_is_readable_in_the_files,

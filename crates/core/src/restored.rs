@@ -11,6 +11,10 @@ pub const PRE_KEYS_PASSED_OVER: u32 = 131_072;
 /// How many ids of signed pre-keys are passed over; one is used up in a week.
 pub const SIGNED_PRE_KEYS_PASSED_OVER: u32 = 1_024;
 
+/// How far the revision of a session is raised: beyond any that the database it comes from can have reached since. A copy of that
+/// other history, kept elsewhere, must never pass for this one because their numbers meet.
+pub const REVISIONS_PASSED_OVER: i64 = 1 << 32;
+
 /// The largest id of a pre-key; the next one is 1.
 const LAST_ID: u32 = 16_777_215;
 

@@ -221,6 +221,7 @@ async fn a_stopped_engine_is_restored_in_place_with_the_database_set_aside() {
 
     // A database that cannot be read is no obstacle for a whole one.
     fs::write(home.data_dir().join("holdfast.db"), "no database").unwrap();
+    fs::remove_file(home.data_dir().join("holdfast.db-wal")).unwrap();
     let output = run(&home, &["restore", &file.display().to_string()]).await;
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("--whole"), "{}", said(&output));

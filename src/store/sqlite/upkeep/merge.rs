@@ -194,10 +194,7 @@ pub fn adopt(database: &Path, staged: Staged, stamp: &str) -> Result<Option<Path
     let doing = || BackupError::files(format!("{} cannot be replaced", database.display()));
     let mut set_aside = None;
     if database.exists() {
-        // Whatever is in its log is folded into it, if it can still be read; a log that remains goes with it.
-        if let Ok(mut conn) = open(database) {
-            let _unreadable = conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)");
-        }
+        fold(database)?;
         let aside = aside(database, stamp);
         // Some file systems have no links.
         fs::hard_link(database, &aside).or_else(|_no_links| fs::copy(database, &aside).map(drop)).map_err(doing())?;
@@ -213,6 +210,26 @@ pub fn adopt(database: &Path, staged: Staged, stamp: &str) -> Result<Option<Path
     fs::rename(&staged.path, database).map_err(doing())?;
     sync(database)?;
     Ok(set_aside)
+}
+
+/// Folds the log of a database into it: without its log, it would be an older one if this command were killed midway.
+///
+/// One that cannot be read at all has nothing to fold; its log goes aside with it.
+fn fold(database: &Path) -> Result<(), StoreError> {
+    let Ok(mut conn) = open(database) else { return Ok(()) };
+    if tables(&mut conn).is_err() {
+        return Ok(());
+    }
+    let folded: Folded = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .get_result(&mut conn)
+        .map_err(|error| Failure::from(error).doing("setting the present database aside"))?;
+    if folded.busy == 0 { Ok(()) } else { Err(unavailable("setting the present database aside", "somebody uses it")) }
+}
+
+#[derive(QueryableByName)]
+struct Folded {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
 }
 
 fn aside(database: &Path, stamp: &str) -> PathBuf {

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use holdfast_core::id::InstanceId;
-use holdfast_core::restored::{Fate, fate, may_be_own_sender_key};
+use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_sender_key};
 use secrecy::SecretString;
 
 use super::backup::{key_of, unhex, unpack};
@@ -228,8 +228,10 @@ fn make_ours(
         .execute(conn)?;
     diesel::sql_query(r#"UPDATE "Instance" SET "connectionStatus" = 'close'"#).execute(conn)?;
     diesel::sql_query(
-        "UPDATE holdfast_session SET revision = revision + 1, epoch = epoch + 1, lease_node = NULL, lease_expires_at = NULL",
+        "UPDATE holdfast_session \
+         SET revision = revision + ?1, epoch = epoch + ?1, lease_node = NULL, lease_expires_at = NULL",
     )
+    .bind::<BigInt, _>(REVISIONS_PASSED_OVER)
     .execute(conn)?;
     diesel::sql_query("UPDATE holdfast_outbox SET attempts = 0, due_ms = ? WHERE state = 'pending'")
         .bind::<BigInt, _>(request.now_ms)
