@@ -3,7 +3,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use holdfast_sim::{MessageRequest, Options, Simulator};
+use holdfast_sim::{GroupRequest, MessageRequest, Options, Simulator};
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -74,6 +75,26 @@ async fn talk(engine: &Engine<'_>, sim: &Simulator, receiver: &Receiver, with: &
     let text = format!("in {label}");
     says(sim, with, SHOP, &text).await;
     receiver.message(&text).await;
+}
+
+/// A group of the shop, Ana and Bob.
+fn group(sim: &Simulator) -> String {
+    let participants = [ANA, BOB, SHOP].map(ToOwned::to_owned).to_vec();
+    sim.group(&GroupRequest { participants, ..GroupRequest::default() }).expect("a group").jid.to_string()
+}
+
+/// Sends many texts in a row, without an answer that would begin new chains: more than the library ever skips by itself.
+async fn send_many(engine: &Engine<'_>, to: &str, label: &str) {
+    for number in 0..80 {
+        assert_eq!(engine.send("shop", to, &format!("{label} {number}")).await.status, 201);
+    }
+}
+
+async fn says_in(sim: &Simulator, receiver: &Receiver, group: &str, text: &str) {
+    let group = Some(group.to_owned());
+    let request = MessageRequest { from: ANA.to_owned(), text: text.to_owned(), group, ..MessageRequest::default() };
+    sim.message(request).await.expect("the message is sent");
+    receiver.message(text).await;
 }
 
 /// No key was used twice, nothing was refused, and every device was who it says it is.
@@ -153,6 +174,50 @@ async fn a_backup_that_was_taken_under_traffic_goes_on_elsewhere_without_a_scan(
     texts.dedup();
     assert_eq!(texts.len(), ids.len(), "a message came under two ids");
     assert_eq!(texts.len(), seen.len() + 6 + 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_chain_of_a_restored_login_goes_on_where_an_older_copy_would() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let receiver = Receiver::start();
+    let (shelf, home) = (Shelf::new(), home(sim.ws_url()));
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, Some(&receiver.url())).await;
+    let group = group(&sim);
+    talk(&engine, &sim, &receiver, ANA, "before").await;
+    says_in(&sim, &receiver, &group, "before in the group").await;
+    for to in [ANA, &group] {
+        assert_eq!(engine.send("shop", to, "before").await.status, 201);
+    }
+    let file = shelf.file("a");
+    back_up(&home, &file).await;
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().await, Some(0));
+    let copy = shelf.file("copy.db");
+    fs::copy(home.data_dir().join("holdfast.db"), &copy).unwrap();
+
+    let engine = home.start().await;
+    for to in [ANA, &group] {
+        send_many(&engine, to, "after").await;
+    }
+    engine.kill_9().await;
+    restore(&home, &file, &["--whole"]).await;
+    let engine = home.start().await;
+    for to in [ANA, &group] {
+        send_many(&engine, to, "restored").await;
+    }
+    says_in(&sim, &receiver, &group, "after in the group").await;
+    talk(&engine, &sim, &receiver, ANA, "after").await;
+    unharmed(&sim);
+
+    // What the restore is there for: the same copy, put back by hand, uses keys that were used.
+    engine.kill_9().await;
+    fs::copy(&copy, home.data_dir().join("holdfast.db")).unwrap();
+    fs::remove_file(home.data_dir().join("holdfast.db-wal")).unwrap();
+    fs::remove_file(home.data_dir().join("holdfast.db-shm")).unwrap();
+    let engine = home.start().await;
+    send_many(&engine, &group, "by hand").await;
+    assert!(sim.counters(None).unwrap().tally.counters_reused > 0, "this test would notice nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
