@@ -99,7 +99,7 @@ async fn says_in(sim: &Simulator, receiver: &Receiver, group: &str, text: &str) 
 
 /// No key was used twice, nothing was refused, and every device was who it says it is.
 fn unharmed(sim: &Simulator) {
-    let counters = sim.counters(None).unwrap();
+    let counters = sim.counters(None).expect("the counters");
     let tally = &counters.tally;
     assert_eq!(
         (tally.counters_reused, tally.static_mismatches, tally.nacked, tally.undecryptable),
@@ -423,4 +423,42 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_no_file() {
     assert_ne!(fs::read(&file).unwrap(), first);
     let output = run(&home, &["backup", &shelf.file("no/such/folder").display().to_string()]).await;
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_killed_at_any_moment_leaves_one_whole_database() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let keyless = || home(sim.ws_url()).unset("AUTHENTICATION_API_KEY");
+    let (shelf, first, second) = (Shelf::new(), keyless(), keyless());
+    let engine = first.start().await;
+    let key = fs::read_to_string(first.data_dir().join("api-key")).unwrap();
+    let api = engine.api().with_key(key.trim());
+    api.post("/instance/create", json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS" })).await.good();
+    let (file, check) = (shelf.file("a"), shelf.file("check"));
+    back_up(&first, &file).await;
+
+    let mut midway = 0;
+    for milliseconds in (0..2_000).step_by(25) {
+        let mut child = second.command(&["restore", "--whole", &file.display().to_string()]).spawn().unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
+        let ended = child.try_wait().unwrap();
+        if ended.is_none() {
+            child.kill().await.unwrap();
+            midway += 1;
+        }
+        if second.data_dir().join("holdfast.db").exists() {
+            let output = run(&second, &["backup", "--force", &check.display().to_string()]).await;
+            assert!(said(&output).contains("1 instances"), "after {milliseconds} ms: {}", said(&output));
+        }
+        if ended.is_some_and(|status| status.success()) {
+            break;
+        }
+    }
+    assert!(midway > 2, "only {midway} kills came midway");
+    assert_eq!(fs::read_to_string(second.data_dir().join("api-key")).unwrap(), key, "clients keep their key");
+    let names = |home: &Home| fs::read_to_string(home.data_dir().join("node-id")).unwrap();
+    let engine = second.start().await;
+    let rows = engine.api().with_key(key.trim()).get("/instance/fetchInstances").await.good();
+    assert_eq!(rows.as_array().map(Vec::len), Some(1));
+    assert_ne!(names(&first), names(&second), "another place is another node");
 }

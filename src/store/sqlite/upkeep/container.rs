@@ -168,9 +168,11 @@ impl<R: Read> Opening<R> {
     /// Reads the beginning.
     pub(super) fn begin(mut from: R, passphrase: &SecretString) -> Result<(Self, Header), BackupError> {
         let mut first_line = [0; FIRST_LINE.len()];
-        let short = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => BackupError::NotABackup,
-            _ => BackupError::Files { doing: "the backup cannot be read".to_owned(), cause: error },
+        let short = |error: io::Error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return BackupError::NotABackup;
+            }
+            BackupError::Files { doing: "the backup cannot be read".to_owned(), cause: error }
         };
         from.read_exact(&mut first_line).map_err(short)?;
         if first_line != *FIRST_LINE {

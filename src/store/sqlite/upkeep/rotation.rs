@@ -49,10 +49,10 @@ pub fn rotate(database: &Path, key: &EncryptionKey) -> Result<Rotated, StoreErro
     rotate(&mut conn).map_err(|failure: Failure| failure.doing(DOING))
 }
 
-/// Looks at every encrypted value, and puts it under the current key if it is to be `rewritten`.
-pub(super) fn under_current(conn: &mut SqliteConnection, cipher: &Cipher, rewritten: bool) -> Result<Rotated, Failure> {
-    let mut work = Work { cipher, rewrite: rewritten, done: Rotated::default() };
-    if rewritten {
+/// Looks at every encrypted value, and puts it under the current key if that is to be (`rewrite`).
+pub(super) fn under_current(conn: &mut SqliteConnection, cipher: &Cipher, rewrite: bool) -> Result<Rotated, Failure> {
+    let mut work = Work { cipher, rewrite, done: Rotated::default() };
+    if rewrite {
         conn.immediate_transaction(|conn| check_value(conn, cipher))?;
     }
     work.pages(conn, Work::values)?;
@@ -109,13 +109,15 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let mut after = Position::default();
         // A read alone must not take the lock of a database in use.
-        while let Some(last) = match self.rewrite {
-            true => conn.immediate_transaction(|conn| page(self, conn, &after))?,
-            false => page(self, conn, &after)?,
-        } {
+        loop {
+            let last = if self.rewrite {
+                conn.immediate_transaction(|conn| page(self, conn, &after))?
+            } else {
+                page(self, conn, &after)?
+            };
+            let Some(last) = last else { return Ok(()) };
             after = last;
         }
-        Ok(())
     }
 
     fn values(&mut self, conn: &mut SqliteConnection, after: &Position) -> Result<Option<Position>, Failure> {

@@ -106,7 +106,7 @@ pub fn prepared(database: &Path, id: &str, key: &EncryptionKey) -> Result<Staged
     }
     let mut conn = open(&path)?;
     let read = |conn: &mut SqliteConnection| -> Result<Option<String>, Failure> {
-        let found: Option<Text_> =
+        let found: Option<Value> =
             diesel::sql_query("SELECT CAST(value AS TEXT) AS text FROM holdfast_meta WHERE key = ?")
                 .bind::<Text, _>(RESTORE_ID)
                 .get_result(conn)
@@ -127,7 +127,7 @@ pub fn prepared(database: &Path, id: &str, key: &EncryptionKey) -> Result<Staged
 }
 
 #[derive(QueryableByName)]
-struct Text_ {
+struct Value {
     #[diesel(sql_type = Text)]
     text: String,
 }
