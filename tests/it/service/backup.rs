@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use holdfast_sim::{GroupRequest, MessageRequest, Options, Simulator};
 use rustix::process::Signal;
@@ -401,7 +401,7 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_no_file() {
 
     // A kill at any moment leaves nothing under the name, and the next one goes through.
     for milliseconds in [0, 20, 40, 80, 120, 160, 200, 250, 300, 400] {
-        let mut child = home.command(&["backup", &file.display().to_string()]).spawn().unwrap();
+        let mut child = home.command(&["backup", &file.display().to_string()]).stdout(Stdio::null()).spawn().unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
         if child.try_wait().unwrap().is_some() {
             break;
@@ -439,7 +439,8 @@ async fn a_restore_that_is_killed_at_any_moment_leaves_one_whole_database() {
 
     let mut midway = 0;
     for milliseconds in (0..2_000).step_by(25) {
-        let mut child = second.command(&["restore", "--whole", &file.display().to_string()]).spawn().unwrap();
+        let mut restore = second.command(&["restore", "--whole", &file.display().to_string()]);
+        let mut child = restore.stdout(Stdio::null()).spawn().unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
         let ended = child.try_wait().unwrap();
         if ended.is_none() {
