@@ -43,8 +43,8 @@ pub fn fate(category: &str) -> Option<Fate> {
         }
         // Keys and versions of app state went back together: the changes since then are fetched again.
         "app-state-key" | "app-state-latest-key" | "app-state-version" | "app-state-mac" => Some(Fate::Kept),
-        // Messages: what was sent, for those who ask again, and what was not handed over.
-        "sent-message" | "pending-inbound" | "dead-inbound" | "last-words" => Some(Fate::Kept),
+        // Messages: what was sent, for those who ask again, and what was not handed over. One that is owed goes out under the id that it had.
+        "sent-message" | "owed-message" | "pending-inbound" | "dead-inbound" | "last-words" => Some(Fate::Kept),
         _ => None,
     }
 }

@@ -64,7 +64,7 @@ fn message(id: &str) -> MessageKey {
 
 fn accepted(id: &str) -> SessionBatch {
     let event = Some(event(EventName::MessagesUpsert, id));
-    SessionBatch { accepted: vec![Accepted { key: message(id), event }], ..SessionBatch::default() }
+    SessionBatch { accepted: vec![Accepted { key: message(id), event, recovered: false }], ..SessionBatch::default() }
 }
 
 /// A paired instance with a webhook, some values of each kind, a message and its delivery.
@@ -181,6 +181,7 @@ async fn what_was_accepted_stays_accepted_and_what_waits_is_not_doubled() -> Out
     present.commit(&id, epoch, accepted("after")).await?;
     let before = event_ids(&*present).await?;
     present.close().await?;
+    to.execute("INSERT INTO holdfast_unrecovered VALUES ('shop', 'ana', 'ana', 'lost', 'undecryptable', 1, 2, NULL)")?;
 
     let staged = stage(&staging(&shelf.file(), &passphrase, &Mark), &work)?;
     let key = EncryptionKey::new(OURS);
@@ -191,6 +192,7 @@ async fn what_was_accepted_stays_accepted_and_what_waits_is_not_doubled() -> Out
     for known in ["before", "after"] {
         assert!(present.is_accepted(&id, &message(known)).await?, "{known}");
     }
+    assert_eq!(to.texts("SELECT message_id FROM holdfast_unrecovered")?, ["lost"]);
     assert_eq!(event_ids(&*present).await?, before);
     assert_eq!(present.list().await?.len(), 2);
     Ok(())

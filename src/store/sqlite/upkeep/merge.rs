@@ -88,12 +88,11 @@ fn take(conn: &mut SqliteConnection, tables: &[Table], replace: &[String]) -> Re
             merged.left.push(name);
             continue;
         }
-        // What was accepted stays accepted: a message must not be handed over again because an older copy does not know it.
-        conn.batch_execute("CREATE TEMP TABLE accepted AS SELECT * FROM main.holdfast_accepted WHERE 0")?;
+        let united: Vec<&Table> = tables.iter().filter(|table| table.is_united()).collect();
+        for table in &united {
+            table.keep(conn, &there)?;
+        }
         for Found { id: present, .. } in &there {
-            diesel::sql_query("INSERT INTO temp.accepted SELECT * FROM main.holdfast_accepted WHERE instance_id = ?")
-                .bind::<Text, _>(present)
-                .execute(conn)?;
             diesel::sql_query(r#"DELETE FROM main."Instance" WHERE "id" = ?"#)
                 .bind::<Text, _>(present)
                 .execute(conn)?;
@@ -101,10 +100,9 @@ fn take(conn: &mut SqliteConnection, tables: &[Table], replace: &[String]) -> Re
         for table in tables {
             table.take(conn, &id)?;
         }
-        diesel::sql_query("UPDATE temp.accepted SET instance_id = ?").bind::<Text, _>(&id).execute(conn)?;
-        conn.batch_execute(
-            "INSERT OR IGNORE INTO main.holdfast_accepted SELECT * FROM temp.accepted; DROP TABLE temp.accepted;",
-        )?;
+        for table in &united {
+            table.unite(conn, &id)?;
+        }
         merged.taken.push((InstanceId::new(id), name));
     }
     Ok(merged)
@@ -121,7 +119,37 @@ struct Table {
     unless: &'static str,
 }
 
+/// Tables whose rows are facts that an older copy does not know, and that stay facts: what was accepted must not be handed over again,
+/// what was sent under a key not be sent again, and what is missing not be forgotten. Not every version has all of them.
+const UNITED: [&str; 3] = ["holdfast_accepted", "holdfast_unrecovered", "holdfast_send"];
+
 impl Table {
+    fn is_united(&self) -> bool {
+        UNITED.iter().any(|name| self.name == quoted(name))
+    }
+
+    /// Puts the present rows of the instances that are about to be replaced by the side.
+    fn keep(&self, conn: &mut SqliteConnection, present: &[Found]) -> Result<(), Failure> {
+        let Self { name, column, columns, .. } = self;
+        conn.batch_execute(&format!("CREATE TEMP TABLE {name} AS SELECT {columns} FROM main.{name} WHERE 0"))?;
+        for Found { id, .. } in present {
+            diesel::sql_query(format!("INSERT INTO temp.{name} SELECT {columns} FROM main.{name} WHERE {column} = ?"))
+                .bind::<Text, _>(id)
+                .execute(conn)?;
+        }
+        Ok(())
+    }
+
+    /// Adds those rows to what was taken in under this id; where both know something, the present wins.
+    fn unite(&self, conn: &mut SqliteConnection, id: &str) -> Result<(), Failure> {
+        let Self { name, column, columns, .. } = self;
+        diesel::sql_query(format!("UPDATE temp.{name} SET {column} = ?")).bind::<Text, _>(id).execute(conn)?;
+        conn.batch_execute(&format!(
+            "INSERT OR REPLACE INTO main.{name} ({columns}) SELECT {columns} FROM temp.{name}; DROP TABLE temp.{name};"
+        ))?;
+        Ok(())
+    }
+
     fn take(&self, conn: &mut SqliteConnection, id: &str) -> Result<(), Failure> {
         let Self { name, column, columns, unless } = self;
         diesel::sql_query(format!(
