@@ -181,7 +181,7 @@ async fn what_was_accepted_stays_accepted_and_what_waits_is_not_doubled() -> Out
     present.commit(&id, epoch, accepted("after")).await?;
     let before = event_ids(&*present).await?;
     present.close().await?;
-    to.execute("INSERT INTO holdfast_unrecovered VALUES ('shop', 'ana', 'ana', 'lost', 'undecryptable', 1, 2, NULL)")?;
+    to.execute("INSERT INTO holdfast_unrecovered VALUES ('shop', 'ana', 'ana', 'lost', 'undecryptable', 9999999999999, 2, NULL)")?;
 
     let staged = stage(&staging(&shelf.file(), &passphrase, &Mark), &work)?;
     let key = EncryptionKey::new(OURS);
