@@ -233,7 +233,7 @@ fn make_ours(
     )
     .bind::<BigInt, _>(REVISIONS_PASSED_OVER)
     .execute(conn)?;
-    diesel::sql_query("UPDATE holdfast_outbox SET attempts = 0, due_ms = ? WHERE state = 'pending'")
+    diesel::sql_query("UPDATE holdfast_outbox SET attempts = 0, due_ms = ?1, waiting_ms = ?1 WHERE state = 'pending'")
         .bind::<BigInt, _>(request.now_ms)
         .execute(conn)?;
     for (name, value) in [(RESTORE_ID, id.as_bytes().to_vec()), (CHECK_KEY, cipher.seal(Place::Check, CHECK_TEXT)?)] {
