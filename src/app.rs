@@ -2,6 +2,7 @@
 
 pub mod data_dir;
 mod signals;
+pub mod upkeep;
 mod wiring;
 
 use std::future::Future;
@@ -17,8 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use self::data_dir::DataDir;
+use self::data_dir::{DataDir, SessionKeys};
 use self::signals::StopSignals;
+use self::upkeep::Restorer;
 use self::wiring::Parts;
 use crate::actors::supervisor::protocol::{CommandError, StartInstance};
 use crate::actors::system::protocol::Booted;
@@ -26,7 +28,7 @@ use crate::config::Settings;
 use crate::http;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
-use crate::store::{EncryptionKey, Retention, StoreOptions};
+use crate::store::{Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
 const HTTP_STOP: Duration = Duration::from_secs(1);
@@ -52,13 +54,26 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
     let clock = Clock::start();
-    let store = open_store(&settings, &data_dir, clock, &runtime).await?;
+    let keys = session_keys(&settings, &data_dir, settings.database.path.exists())?;
+    if keys.old.is_some() {
+        warn!(
+            "A rotation of the session key was begun and not finished; run `holdfast rotate-key` with the engine stopped"
+        );
+    }
+    let store = open_store(&settings, &keys, clock, &runtime).await?;
+    let restore = Restorer {
+        database: settings.database.path.clone(),
+        keys,
+        store: Arc::clone(&store),
+        runtime: runtime.clone(),
+    };
     let node = match &settings.node_id {
         Some(node) => node.clone(),
         None => data_dir.node_id()?,
     };
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
-    let server = http::serve(parts.api(&settings, api_key), listener).context("the HTTP server cannot be started")?;
+    let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
+        .context("the HTTP server cannot be started")?;
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());
@@ -95,22 +110,36 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
     Ok(key)
 }
 
-async fn open_store(settings: &Settings, data_dir: &DataDir, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
-    let key = match &settings.session_key {
-        Some(key) => key.clone(),
-        None => data_dir.session_key(settings.database.path.exists())?,
-    };
+async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
         url: settings.database.path.display().to_string(),
         client_name: settings.database.client_name.clone(),
-        key: EncryptionKey::new(key.0),
+        key: keys.encryption_key(),
         runtime: runtime.clone(),
         clock,
-        retention: Retention { dead_letters: settings.webhook.dead_letters, ..Retention::default() },
+        retention: Retention {
+            accepted: settings.accepted_retention,
+            dead_letters: settings.webhook.dead_letters,
+            ..Retention::default()
+        },
     };
     crate::store::open(options)
         .await
         .with_context(|| format!("the database {} cannot be opened", settings.database.path.display()))
+}
+
+/// Returns the keys of the database: those that are set, or those that the data directory keeps.
+fn session_keys(settings: &Settings, data_dir: &DataDir, database: bool) -> Result<SessionKeys> {
+    match set_session_keys(settings) {
+        Some(keys) => Ok(keys),
+        None => data_dir.session_keys(database),
+    }
+}
+
+/// Returns the keys of the database that are set.
+fn set_session_keys(settings: &Settings) -> Option<SessionKeys> {
+    let current = settings.session_key.clone()?;
+    Some(SessionKeys { current, old: settings.old_session_key.clone() })
 }
 
 fn bind(settings: &Settings) -> Result<TcpListener> {

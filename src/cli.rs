@@ -1,17 +1,24 @@
 //! The command line.
 
+mod backup;
 #[cfg(feature = "simulator")]
 mod demo;
 mod engine;
 mod pair;
+mod passphrase;
+mod restore;
+mod rotate_key;
 mod serve;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use holdfast::app::upkeep::BackupError;
 use holdfast::config::{Problem, Settings};
 
+/// A file that was given cannot be used (`EX_DATAERR` of sysexits).
+const EX_DATAERR: u8 = 65;
 /// A setting is wrong (`EX_CONFIG` of sysexits).
 const EX_CONFIG: u8 = 78;
 
@@ -33,6 +40,12 @@ enum Command {
     CheckConfig,
     /// Pair an instance of a running engine: shows the QR code here until a phone has scanned it.
     Pair(pair::PairArguments),
+    /// Write everything into one encrypted file, while the engine runs or not, and read it back.
+    Backup(backup::BackupArguments),
+    /// Bring a backup back: into an empty place, or what is missing into an engine that runs. No QR code is needed.
+    Restore(restore::RestoreArguments),
+    /// Put everything secret under a new session key; the engine must be stopped.
+    RotateKey,
     /// Watch an engine at work on a simulated WhatsApp: instances pair themselves, messages flow, things go wrong.
     #[cfg(feature = "simulator")]
     Demo(demo::DemoArguments),
@@ -41,7 +54,7 @@ enum Command {
     Demo,
 }
 
-/// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 1 otherwise.
+/// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 65 if a file cannot be used, 1 otherwise.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(why) = load_env_file() {
@@ -62,6 +75,18 @@ pub(crate) fn run() -> ExitCode {
         },
         Command::Pair(arguments) => match settings() {
             Ok(settings) => pair::pair(&arguments, &settings),
+            Err(code) => code,
+        },
+        Command::Backup(arguments) => match settings() {
+            Ok(settings) => backup::backup(&arguments, &settings),
+            Err(code) => code,
+        },
+        Command::Restore(arguments) => match settings() {
+            Ok(settings) => restore::restore(&arguments, &settings),
+            Err(code) => code,
+        },
+        Command::RotateKey => match settings() {
+            Ok(settings) => rotate_key::rotate_key(&settings),
             Err(code) => code,
         },
         #[cfg(feature = "simulator")]
@@ -99,6 +124,18 @@ fn settings() -> Result<Settings, ExitCode> {
         complain(&Problem::to_string(problem));
     }
     settings
+}
+
+/// Says what went wrong, if something did, and returns the exit code.
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            let about_the_file = error.downcast_ref::<BackupError>().is_some_and(BackupError::is_about_the_file);
+            if about_the_file { ExitCode::from(EX_DATAERR) } else { ExitCode::FAILURE }
+        }
+    }
 }
 
 /// Writes a line to standard output; a reader that has gone away is no reason to fail.

@@ -25,6 +25,11 @@ use self::reader::Reader;
 pub use self::session_key::SessionKey;
 use crate::ports::signing_key::SigningKey;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// WhatsApp keeps messages for a linked device for about 30 days. What it delivers again must be recognised, or it is handed over twice.
+const LEAST_ACCEPTED_DAYS: u32 = 31;
+
 /// Everything that can be set.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -38,6 +43,8 @@ pub struct Settings {
     pub database: Database,
     /// 32 bytes in hex or base64; a key file in the data directory when unset.
     pub session_key: Option<SessionKey>,
+    /// The key before that one, while a rotation is under way.
+    pub old_session_key: Option<SessionKey>,
     pub whatsapp: WhatsApp,
     /// The rules that every instance lives by.
     pub policy: Policy,
@@ -46,6 +53,8 @@ pub struct Settings {
     pub starts_per_second: u32,
     /// How long a store operation may err or hang before the link is sealed.
     pub store_grace: Duration,
+    /// How long the id of an accepted message is kept.
+    pub accepted_retention: Duration,
     pub shutdown: Shutdown,
     pub webhook: Webhook,
     /// Names this process among those that share a database; kept in the data directory when unset.
@@ -139,7 +148,8 @@ impl Settings {
                 path: uri::database(&mut r, &data_dir),
                 client_name: r.text("DATABASE_CONNECTION_CLIENT_NAME", "evolution"),
             },
-            session_key: session_key(&mut r),
+            session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY"),
+            old_session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY_OLD"),
             whatsapp: WhatsApp {
                 url: uri::websocket(&mut r),
                 version: uri::version(&mut r),
@@ -155,6 +165,7 @@ impl Settings {
             },
             starts_per_second: r.number("DIAL_RATE_PER_SECOND", 20_u32, 1..=1000),
             store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
+            accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
             shutdown: shutdown(&mut r),
             webhook: webhook(&mut r),
             node_id: r.optional("NODE_ID"),
@@ -170,12 +181,12 @@ impl Settings {
     }
 }
 
-fn session_key(r: &mut Reader<'_>) -> Option<SessionKey> {
-    let text = r.optional("SESSION_ENCRYPTION_KEY")?;
+fn session_key(r: &mut Reader<'_>, name: &'static str) -> Option<SessionKey> {
+    let text = r.optional(name)?;
     let key = SessionKey::parse(&text);
     if key.is_none() {
         r.error(
-            "SESSION_ENCRYPTION_KEY",
+            name,
             "cfg-session-key",
             "the value is not a key",
             "write 32 bytes as 64 hexadecimal digits or as base64",
@@ -281,6 +292,14 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "cfg-backoff",
             "the first wait is longer than the longest",
             "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
+        );
+    }
+    if settings.old_session_key.is_some() && settings.session_key.is_none() {
+        r.error(
+            "SESSION_ENCRYPTION_KEY_OLD",
+            "cfg-old-session-key",
+            "there is an old key without a new one",
+            "set SESSION_ENCRYPTION_KEY to the new key, or remove the variable",
         );
     }
     if r.optional("PROXY_HOST").is_some() {

@@ -19,6 +19,7 @@ mod pairing;
 pub mod qr;
 mod query;
 mod reply;
+mod restore;
 mod schema;
 pub mod settings;
 mod system;
@@ -66,6 +67,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);
         table.delete("/engine/dead-letters", engine::dead_letters::discard);
+        table.post("/engine/restore", restore::restore);
     }
 }
 

@@ -22,6 +22,7 @@ mod http;
 mod link;
 mod message;
 mod pairing_code;
+mod renewal;
 mod reports;
 mod runtime;
 mod seal;
@@ -30,4 +31,5 @@ mod transport;
 mod version;
 
 pub use link::WhatsApp;
+pub use renewal::DeviceRenewal;
 pub use settings::LinkSettings;

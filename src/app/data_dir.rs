@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::config::SessionKey;
+use crate::store::EncryptionKey;
 
 /// How long a second process waits for the first to be gone, as in a rolling restart.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+const API_KEY: &str = "api-key";
+const SESSION_KEY: &str = "session-key";
 
 /// The locked data directory; the lock ends with the process, however it ends.
 pub struct DataDir {
@@ -30,19 +34,10 @@ impl DataDir {
     /// # Errors
     /// If another process keeps the lock for longer than 30 seconds, or the directory cannot be written.
     pub async fn take(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("the data directory {} cannot be created", path.display()))?;
-        let file = path.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&file)
-            .with_context(|| format!("the lock file {} cannot be opened", file.display()))?;
         let mut waited = Duration::ZERO;
-        while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                return Err(error).with_context(|| format!("the lock file {} cannot be taken", file.display()));
+        loop {
+            if let Some(taken) = Self::try_take(path)? {
+                return Ok(taken);
             }
             if waited >= PATIENCE {
                 bail!(
@@ -56,7 +51,15 @@ impl DataDir {
             tokio::time::sleep(LOOK_AGAIN).await;
             waited += LOOK_AGAIN;
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Takes the lock if nobody has it: `None` if an engine runs there.
+    ///
+    /// # Errors
+    /// If the directory cannot be written.
+    pub fn try_take(path: &Path) -> Result<Option<Self>> {
+        fs::create_dir_all(path).with_context(|| format!("the data directory {} cannot be created", path.display()))?;
+        Ok(lock(&path.join("lock"))?.map(|lock| Self { path: path.to_owned(), _lock: lock }))
     }
 
     /// Returns the kept API key, and whether it was made just now.
@@ -64,7 +67,7 @@ impl DataDir {
     /// # Errors
     /// If it cannot be read or written.
     pub fn api_key(&self) -> Result<(SecretString, bool)> {
-        let (text, new) = keep(&self.path.join("api-key"), || random(24).map(|bytes| hex(&bytes)))?;
+        let (text, new) = keep(&self.path.join(API_KEY), || random(24).map(|bytes| hex(&bytes)))?;
         Ok((SecretString::from(text), new))
     }
 
@@ -72,14 +75,35 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be read or written, if the file holds something else, or if it is missing beside a database.
-    pub fn session_key(&self, database: bool) -> Result<SessionKey> {
-        let path = self.path.join("session-key");
+    pub fn session_keys(&self, database: bool) -> Result<SessionKeys> {
+        let path = self.path.join(SESSION_KEY);
         if database && !path.exists() {
             bail!("there is a database, but its key file {} is missing; restore it from a backup", path.display());
         }
-        let (text, _) = keep(&path, || random(32).map(|bytes| hex(&bytes)))?;
-        SessionKey::parse(&text)
-            .with_context(|| format!("the key file {} does not hold 32 bytes in hex or base64", path.display()))
+        let (text, _) = keep(&path, || Ok(hex(&new_session_key()?.0)))?;
+        parse_keys(&path, &text)
+    }
+
+    /// Tells whether session keys are kept here.
+    pub fn has_session_keys(&self) -> bool {
+        self.path.join(SESSION_KEY).exists()
+    }
+
+    /// Replaces the kept session keys, durably: the file holds the earlier ones or these, whatever happens.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn set_session_keys(&self, keys: &SessionKeys) -> Result<()> {
+        let lines: Vec<String> = keys.all().map(|key| hex(&key.0)).collect();
+        write_whole(&self.path.join(SESSION_KEY), &lines.join("\n"))
+    }
+
+    /// Keeps an API key that came with a backup, unless there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn keep_api_key(&self, key: &SecretString) -> Result<()> {
+        keep(&self.path.join(API_KEY), || Ok(key.expose_secret().to_owned())).map(drop)
     }
 
     /// Returns the kept name of this node.
@@ -91,14 +115,99 @@ impl DataDir {
     }
 }
 
+/// The keys that open a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionKeys {
+    /// The one that seals.
+    pub current: SessionKey,
+    /// The one before it, while a rotation is under way.
+    pub old: Option<SessionKey>,
+}
+
+impl SessionKeys {
+    /// Returns the keys, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = &SessionKey> {
+        std::iter::once(&self.current).chain(&self.old)
+    }
+
+    /// Returns them as the store takes them.
+    pub fn encryption_key(&self) -> EncryptionKey {
+        let current = EncryptionKey::new(self.current.0);
+        self.old.iter().fold(current, |key, old| key.and_older(old.0))
+    }
+}
+
+/// Keeps backups, restores and rotations of one data directory from meeting each other. The engine does not take it.
+pub struct Upkeep {
+    _lock: File,
+}
+
+impl Upkeep {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// If another of these commands is at work.
+    pub fn take(data_dir: &Path) -> Result<Self> {
+        let lock = lock(&data_dir.join("upkeep.lock"))?;
+        let taken = lock.map(|lock| Self { _lock: lock });
+        taken.context("another backup, restore or rotation is at work in this data directory; wait for it to end")
+    }
+}
+
 /// Reads the API key that a running engine keeps, without its lock.
 ///
 /// # Errors
 /// If there is none.
 pub fn read_api_key(data_dir: &Path) -> Result<SecretString> {
-    let path = data_dir.join("api-key");
+    let path = data_dir.join(API_KEY);
     let text = fs::read_to_string(&path).with_context(|| format!("no API key at {}", path.display()))?;
     Ok(SecretString::from(text.trim().to_owned()))
+}
+
+/// Reads the session keys that an engine keeps, without its lock.
+///
+/// # Errors
+/// If there are none, or the file holds something else.
+pub fn read_session_keys(data_dir: &Path) -> Result<SessionKeys> {
+    let path = data_dir.join(SESSION_KEY);
+    let text = fs::read_to_string(&path).with_context(|| format!("no session key at {}", path.display()))?;
+    parse_keys(&path, text.trim())
+}
+
+/// Makes a session key.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn new_session_key() -> Result<SessionKey> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system has no randomness")?;
+    Ok(SessionKey(bytes))
+}
+
+/// Reads the current key from the first line, and the one before it, during a rotation, from a second.
+fn parse_keys(path: &Path, text: &str) -> Result<SessionKeys> {
+    let keys: Option<Vec<SessionKey>> = text.lines().map(SessionKey::parse).collect();
+    match keys.as_deref() {
+        Some([current]) => Ok(SessionKeys { current: current.clone(), old: None }),
+        Some([current, old]) => Ok(SessionKeys { current: current.clone(), old: Some(old.clone()) }),
+        Some(_) | None => bail!("the key file {} does not hold 32 bytes in hex or base64", path.display()),
+    }
+}
+
+/// Takes a lock that ends with the process; `None` if another process has it.
+fn lock(path: &Path) -> Result<Option<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("the lock file {} cannot be opened", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("the lock file {} cannot be taken", path.display())),
+    }
 }
 
 /// Reads a kept text, or makes it: written beside, synced and renamed, so that it is whole or not there.
@@ -117,6 +226,12 @@ fn keep(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<(String, b
         Err(error) => return Err(error).with_context(|| format!("{} cannot be opened", path.display())),
     }
     let text = make()?;
+    write_whole(path, &text)?;
+    Ok((text, true))
+}
+
+/// Writes beside, syncs and renames.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
@@ -126,7 +241,7 @@ fn keep(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<(String, b
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }
-    Ok((text, true))
+    Ok(())
 }
 
 fn random(len: usize) -> Result<Vec<u8>> {
@@ -161,14 +276,39 @@ mod tests {
     async fn what_is_kept_is_made_once_and_an_empty_file_is_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = DataDir::take(directory.path()).await.unwrap();
-        assert_eq!(data_dir.session_key(false).unwrap(), data_dir.session_key(true).unwrap());
+        assert_eq!(data_dir.session_keys(false).unwrap(), data_dir.session_keys(true).unwrap());
         let (_, new) = data_dir.api_key().unwrap();
         let (_, again) = data_dir.api_key().unwrap();
         assert!(new && !again);
         fs::write(directory.path().join("session-key"), "").unwrap();
-        assert!(data_dir.session_key(true).is_err(), "an emptied key file must not become a new key");
+        assert!(data_dir.session_keys(true).is_err(), "an emptied key file must not become a new key");
         fs::remove_file(directory.path().join("session-key")).unwrap();
-        assert!(data_dir.session_key(true).is_err(), "a database has its key already");
+        assert!(data_dir.session_keys(true).is_err(), "a database has its key already");
         assert!(!directory.path().join("session-key").exists());
+    }
+
+    #[tokio::test]
+    async fn both_keys_of_a_rotation_are_kept_until_the_old_one_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::take(directory.path()).await.unwrap();
+        let old = data_dir.session_keys(false).unwrap();
+        let both = SessionKeys { current: new_session_key().unwrap(), old: Some(old.current.clone()) };
+        data_dir.set_session_keys(&both).unwrap();
+        assert_eq!(data_dir.session_keys(true).unwrap(), both);
+        assert_eq!(read_session_keys(directory.path()).unwrap(), both);
+        let new = SessionKeys { old: None, ..both };
+        data_dir.set_session_keys(&new).unwrap();
+        assert_eq!(data_dir.session_keys(true).unwrap(), new);
+        fs::write(directory.path().join("session-key"), "00\n11\n22\n").unwrap();
+        assert!(data_dir.session_keys(true).is_err());
+    }
+
+    #[test]
+    fn two_commands_of_upkeep_never_meet() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Upkeep::take(directory.path()).unwrap();
+        assert!(Upkeep::take(directory.path()).is_err());
+        drop(first);
+        Upkeep::take(directory.path()).unwrap();
     }
 }

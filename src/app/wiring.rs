@@ -22,6 +22,7 @@ use crate::http::settings::{CorsSettings, HttpSettings, Limits};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::link::Links;
+use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
 use crate::whatsapp::LinkSettings;
@@ -107,7 +108,7 @@ pub(super) fn build(
 
 impl Parts {
     /// Returns what the HTTP interface works with.
-    pub(super) fn api(&self, settings: &Settings, api_key: SecretString) -> Api {
+    pub(super) fn api(&self, settings: &Settings, api_key: SecretString, restore: Arc<dyn Restore>) -> Api {
         let cors = &settings.server.cors;
         let version = settings.whatsapp.version.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
         Api {
@@ -120,6 +121,7 @@ impl Parts {
             system: self.system.clone().recipient(),
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
+            restore,
             board: Arc::clone(&self.board),
             clock: self.clock,
             keys: Arc::default(),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use holdfast::app::data_dir::read_api_key;
+use holdfast::config::Settings;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -23,6 +25,17 @@ impl Engine {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(REQUEST).no_proxy().build().context("no HTTP client can be made")?;
         Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// Returns the engine of these settings, at another address if one is given.
+    pub(super) fn of(url: Option<&str>, settings: &Settings) -> Result<Self> {
+        let base = url.map_or_else(|| format!("http://127.0.0.1:{}", settings.server.port), ToOwned::to_owned);
+        let key = match &settings.api_key {
+            Some(key) => key.clone(),
+            None => read_api_key(&settings.data_dir)
+                .context("set AUTHENTICATION_API_KEY, or DATA_DIR as the engine has it")?,
+        };
+        Self::new(&base, key)
     }
 
     /// Asks for a QR code, or for a code to be typed on the phone with this number.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use holdfast::app::data_dir::read_api_key;
 use holdfast::config::Settings;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -46,7 +45,7 @@ pub(super) fn pair(arguments: &PairArguments, settings: &Settings) -> ExitCode {
 }
 
 async fn run(arguments: &PairArguments, settings: &Settings) -> Result<()> {
-    let engine = engine(arguments, settings)?;
+    let engine = Engine::of(arguments.url.as_deref(), settings)?;
     create(&engine, &arguments.name).await?;
     let (mut shown, mut told) = (String::new(), String::new());
     loop {
@@ -77,17 +76,6 @@ async fn run(arguments: &PairArguments, settings: &Settings) -> Result<()> {
             _ => sleep(LOOK_AGAIN).await,
         }
     }
-}
-
-fn engine(arguments: &PairArguments, settings: &Settings) -> Result<Engine> {
-    let base = arguments.url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", settings.server.port));
-    let key = match &settings.api_key {
-        Some(key) => key.clone(),
-        None => {
-            read_api_key(&settings.data_dir).context("set AUTHENTICATION_API_KEY, or DATA_DIR as the engine has it")?
-        }
-    };
-    Engine::new(&base, key)
 }
 
 async fn create(engine: &Engine, name: &str) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::actors::supervisor::protocol::{
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 
 /// How long the system actor may take to say where the service is in its life.
@@ -37,6 +38,7 @@ pub struct Api {
     pub system: Recipient<GetSystemStatus>,
     pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,
+    pub restore: Arc<dyn Restore>,
     pub board: Arc<Board>,
     pub clock: Clock,
     pub keys: Arc<KeysInUse>,

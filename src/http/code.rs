@@ -73,6 +73,10 @@ codes! {
         "A request with this Idempotency-Key is under way.",
     KeyReused "idempotency-key-reused" "fix_request"
         "An earlier request with this Idempotency-Key asked for something else.",
+    RestoreNotPrepared "restore-not-prepared" "run_restore"
+        "No backup with this id lies prepared beside the database.",
+    RestoreUnfit "restore-unfit" "check_settings"
+        "What was prepared does not fit this engine; nothing was changed.",
     Overloaded "overloaded" "retry"
         "Too much waits already, or the instance does not answer in its time; nothing was lost.",
     Starting "service-starting" "retry"

@@ -153,6 +153,15 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, json!(ErrorCode::Internal.sentence()))
     }
 
+    pub(super) fn nothing_prepared() -> Self {
+        let code = ErrorCode::RestoreNotPrepared;
+        Self::new(StatusCode::NOT_FOUND, code, json!([code.sentence()]))
+    }
+
+    pub(super) fn restore_unfit(why: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorCode::RestoreUnfit, json!([why]))
+    }
+
     fn unavailable(code: ErrorCode) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!(code.sentence()))
     }

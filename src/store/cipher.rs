@@ -15,12 +15,27 @@ const NONCE: usize = 24;
 const HEADER: usize = 1 + KEY_ID + NONCE;
 
 /// The key under which everything secret is stored. It cannot be printed, and is wiped from memory when dropped.
-pub struct EncryptionKey(SecretBox<[u8; 32]>);
+pub struct EncryptionKey {
+    current: SecretBox<[u8; 32]>,
+    /// Keys that still open what was not rewritten yet.
+    older: Vec<SecretBox<[u8; 32]>>,
+}
 
 impl EncryptionKey {
     /// Takes the key's 32 bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(SecretBox::new(Box::new(bytes)))
+        Self { current: SecretBox::new(Box::new(bytes)), older: Vec::new() }
+    }
+
+    /// Lets an earlier key open what it has sealed; nothing is sealed with it any more.
+    pub fn and_older(mut self, bytes: [u8; 32]) -> Self {
+        self.older.push(SecretBox::new(Box::new(bytes)));
+        self
+    }
+
+    /// Writes all keys in hexadecimal, the current one first, for a place where they are encrypted.
+    pub(super) fn to_hex(&self) -> Vec<String> {
+        std::iter::once(&self.current).chain(&self.older).map(|key| hex(key.expose_secret())).collect()
     }
 }
 
@@ -78,23 +93,40 @@ pub(super) enum CipherError {
     NoRandomness,
 }
 
-/// Seals and opens values.
-pub(super) struct Cipher {
+/// A key that is ready for use.
+struct Ready {
     aead: XChaCha20Poly1305,
     id: [u8; KEY_ID],
 }
 
-impl Cipher {
-    pub(super) fn new(key: &EncryptionKey) -> Self {
-        let bytes = key.0.expose_secret();
+impl Ready {
+    fn new(key: &SecretBox<[u8; 32]>) -> Self {
+        let bytes = key.expose_secret();
         let mut id = [0; KEY_ID];
         id.copy_from_slice(&Sha256::digest(bytes)[..KEY_ID]);
         Self { aead: XChaCha20Poly1305::new(bytes.into()), id }
     }
+}
 
-    /// Returns the id of the key, in hexadecimal.
+/// Seals values with the current key, and opens them with the key that they name.
+pub(super) struct Cipher {
+    current: Ready,
+    older: Vec<Ready>,
+}
+
+impl Cipher {
+    pub(super) fn new(key: &EncryptionKey) -> Self {
+        Self { current: Ready::new(&key.current), older: key.older.iter().map(Ready::new).collect() }
+    }
+
+    /// Returns the id of the current key, in hexadecimal.
     pub(super) fn key_id(&self) -> String {
-        hex(&self.id)
+        hex(&self.current.id)
+    }
+
+    /// Tells whether a value is sealed with the current key.
+    pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.get(1..=KEY_ID) == Some(self.current.id.as_slice())
     }
 
     /// Encrypts a value for its place.
@@ -103,10 +135,11 @@ impl Cipher {
         getrandom::fill(&mut nonce).map_err(|_no_source| CipherError::NoRandomness)?;
         let payload = Payload { msg: plain, aad: &place.associated_data() };
         // The only failure is a value of more than 256 GiB.
-        let ciphertext = self.aead.encrypt(&XNonce::from(nonce), payload).map_err(|_too_long| CipherError::Tampered)?;
+        let ciphertext =
+            self.current.aead.encrypt(&XNonce::from(nonce), payload).map_err(|_too_long| CipherError::Tampered)?;
         let mut sealed = Vec::with_capacity(HEADER + ciphertext.len());
         sealed.push(VERSION);
-        sealed.extend_from_slice(&self.id);
+        sealed.extend_from_slice(&self.current.id);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&ciphertext);
         Ok(sealed)
@@ -119,12 +152,13 @@ impl Cipher {
             return Err(CipherError::UnknownVersion(*version));
         }
         let (id, rest) = rest.split_first_chunk::<KEY_ID>().ok_or(CipherError::TooShort)?;
-        if *id != self.id {
+        let key = std::iter::once(&self.current).chain(&self.older).find(|key| key.id == *id);
+        let Some(key) = key else {
             return Err(CipherError::OtherKey { theirs: hex(id), ours: self.key_id() });
-        }
+        };
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(CipherError::TooShort)?;
         let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
-        self.aead.decrypt(&XNonce::from(*nonce), payload).map_err(|_wrong_tag| CipherError::Tampered)
+        key.aead.decrypt(&XNonce::from(*nonce), payload).map_err(|_wrong_tag| CipherError::Tampered)
     }
 }
 
@@ -184,6 +218,17 @@ mod tests {
         let other = cipher(2);
         let error = other.open(Place::Check, &sealed).unwrap_err();
         assert_eq!(error, CipherError::OtherKey { theirs: cipher(1).key_id(), ours: other.key_id() });
+    }
+
+    #[test]
+    fn an_older_key_opens_what_it_has_sealed_and_seals_nothing_more() {
+        let old = cipher(1).seal(Place::Check, b"constant").unwrap();
+        let both = Cipher::new(&EncryptionKey::new([2; 32]).and_older([1; 32]));
+        assert_eq!(both.open(Place::Check, &old).unwrap(), b"constant");
+        let new = both.seal(Place::Check, b"constant").unwrap();
+        assert!(!both.is_current(&old) && both.is_current(&new));
+        assert_eq!(cipher(2).open(Place::Check, &new).unwrap(), b"constant");
+        assert!(cipher(1).open(Place::Check, &new).is_err());
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub(super) fn unwrap(cipher: &Cipher, instance: &InstanceId, text: &str) -> Resu
     cipher.open(Place::Device { instance }, &sealed).map(Creds::Device).map_err(|error| corrupt(error.into()))
 }
 
+/// Tells whether an envelope of ours is sealed with the current key.
+pub(super) fn is_current(cipher: &Cipher, text: &str) -> bool {
+    serde_json::from_str::<Envelope>(text).is_ok_and(|envelope| envelope.key_id == cipher.key_id())
+}
+
 /// Tells whether another program wrote this text.
 ///
 /// Evolution stores a JSON string that contains JSON. What begins otherwise and is no JSON at all is a damaged envelope of ours, not a

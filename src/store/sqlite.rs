@@ -12,6 +12,7 @@ mod queue;
 mod readers;
 mod sends;
 mod sessions;
+pub mod upkeep;
 mod values;
 mod webhooks;
 mod writer;
@@ -171,15 +172,21 @@ fn prepare(
 
 /// Recognises a wrong key at once, rather than at the first value that does not open.
 fn check_key(tx: &mut Tx<'_>, cipher: &Cipher) -> Result<(), Failure> {
-    let found: Option<Vec<u8>> =
-        holdfast_meta::table.find(CHECK_KEY).select(holdfast_meta::value).first(tx.conn).optional()?;
-    if let Some(sealed) = found {
-        cipher.open(Place::Check, &sealed).map_err(|error| corrupt(Place::Check, error))?;
+    if check_key_of(tx.conn, cipher)? {
         return Ok(());
     }
     let row = (holdfast_meta::key.eq(CHECK_KEY), holdfast_meta::value.eq(cipher.seal(Place::Check, CHECK_TEXT)?));
     diesel::insert_into(holdfast_meta::table).values(row).execute(tx.conn)?;
     Ok(())
+}
+
+/// Errs if the database is under another key; false if it is under none yet.
+fn check_key_of(conn: &mut SqliteConnection, cipher: &Cipher) -> Result<bool, Failure> {
+    let found: Option<Vec<u8>> =
+        holdfast_meta::table.find(CHECK_KEY).select(holdfast_meta::value).first(conn).optional()?;
+    let Some(sealed) = found else { return Ok(false) };
+    cipher.open(Place::Check, &sealed).map_err(|error| corrupt(Place::Check, error))?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod value;
 
 pub(super) use self::debts::Debt;
 pub(super) use self::protocol::SENT_TTL_SECS;
+pub(super) use self::signal::signed_pre_key;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

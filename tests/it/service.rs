@@ -1,5 +1,6 @@
 //! The whole engine: the real binary over real sockets and files, against the simulator.
 
+mod backup;
 mod bad_input;
 mod command_line;
 mod demo;
@@ -8,6 +9,7 @@ mod first_light;
 mod outbox;
 mod pairing_code;
 mod races;
+mod rotation;
 mod safety;
 mod sending;
 mod shutdown;

@@ -11,6 +11,7 @@ mod secrets;
 mod sends;
 mod sessions;
 mod sqlite;
+mod upkeep;
 mod webhooks;
 
 macro_rules! cases {
@@ -61,6 +62,7 @@ macro_rules! conformance {
                 an_archived_session_is_unpaired_and_kept_for_a_while,
                 a_paired_session_without_a_device_is_corrupt,
                 old_ids_of_messages_are_forgotten,
+                younger_ids_of_messages_are_kept,
             }
             secrets {
                 nothing_secret_is_readable_in_the_files,

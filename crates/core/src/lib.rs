@@ -8,7 +8,8 @@
 //! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many;
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
-//! 6. [`sending`]: how many messages, which id again, and what a refusal means.
+//! 6. [`sending`]: how many messages, which id again, and what a refusal means;
+//! 7. [`restored`]: what of a login goes on after it came back from a backup.
 
 pub mod backoff;
 pub mod connection;
@@ -16,6 +17,7 @@ pub mod delivery;
 pub mod event;
 pub mod id;
 pub mod network;
+pub mod restored;
 pub mod sending;
 pub mod shutdown;
 pub mod status;

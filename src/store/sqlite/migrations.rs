@@ -1,16 +1,31 @@
 //! The migrations, compiled in.
 
 use diesel::SqliteConnection;
+use diesel::migration::{Migration, MigrationSource as _};
+use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 use crate::ports::store::StoreError;
-use crate::store::failure::unavailable;
+use crate::store::failure::{unavailable, unreadable};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const DOING: &str = "migrating the database";
 
 /// Brings the database to the newest shape.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if a newer version has shaped it already: this one does not know what its columns mean.
 pub(super) fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    conn.run_pending_migrations(MIGRATIONS).map(drop).map_err(|error| unavailable("migrating the database", error))
+    let known: Vec<Box<dyn Migration<Sqlite>>> = MIGRATIONS.migrations().map_err(|error| unavailable(DOING, error))?;
+    let known: Vec<String> = known.iter().map(|one| one.name().version().to_string()).collect();
+    let applied = conn.applied_migrations().map_err(|error| unavailable(DOING, error))?;
+    if let Some(newer) = applied.iter().map(ToString::to_string).filter(|version| !known.contains(version)).max() {
+        let said = format!(
+            "a newer version of Holdfast has changed it (migration {newer}); run that version, or restore a backup that is older"
+        );
+        return Err(unreadable("the shape of the database", said));
+    }
+    conn.run_pending_migrations(MIGRATIONS).map(drop).map_err(|error| unavailable(DOING, error))
 }
 
 #[cfg(test)]
@@ -37,6 +52,20 @@ mod tests {
         assert!(shape(&mut conn).iter().all(|line| line.contains("sqlite_")), "{:?}", shape(&mut conn));
         migrate(&mut conn).unwrap();
         assert_eq!(shape(&mut conn), first);
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        migrate(&mut conn).unwrap();
+        diesel::sql_query("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
+            .execute(&mut conn)
+            .unwrap();
+        let before = shape(&mut conn);
+        let refused = migrate(&mut conn).unwrap_err();
+        let cause = std::error::Error::source(&refused).map(ToString::to_string).unwrap();
+        assert!(matches!(refused, StoreError::Corrupt { .. }) && cause.contains("newer") && cause.contains("9999"));
+        assert_eq!(shape(&mut conn), before);
     }
 
     #[test]

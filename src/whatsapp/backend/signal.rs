@@ -8,7 +8,7 @@ use wacore::store::traits::SignalStore;
 
 use super::value::number;
 use super::{Backend, Result, Unusable, delete, put, writes};
-use crate::ports::session::Clear;
+use crate::ports::session::{Clear, Write};
 
 const IDENTITY: &str = "identity";
 const SESSION: &str = "session";
@@ -19,6 +19,11 @@ const SENDER_KEY: &str = "sender-key";
 /// A pre-key is stored behind one byte that says whether the server has it.
 fn pre_key(record: &[u8], uploaded: bool) -> Vec<u8> {
     [&[u8::from(uploaded)], record].concat()
+}
+
+/// Makes the row of a signed pre-key.
+pub(in crate::whatsapp) fn signed_pre_key(id: u32, record: Vec<u8>) -> Write {
+    put(SIGNED_PRE_KEY, number(id), record)
 }
 
 impl Backend {
@@ -124,7 +129,7 @@ impl SignalStore for Backend {
     }
 
     async fn store_signed_prekey(&self, id: u32, record: &[u8]) -> Result<()> {
-        Ok(self.write(put(SIGNED_PRE_KEY, number(id), record.to_vec())).await?)
+        Ok(self.write(signed_pre_key(id, record.to_vec())).await?)
     }
 
     async fn load_signed_prekey(&self, id: u32) -> Result<Option<Vec<u8>>> {

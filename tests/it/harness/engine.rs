@@ -82,6 +82,11 @@ impl Home {
         self
     }
 
+    /// The settings as variables of the environment.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }

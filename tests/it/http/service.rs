@@ -10,6 +10,7 @@ use holdfast::http::settings::{CorsSettings, HttpSettings, Limits};
 use holdfast::http::{Api, serve};
 use holdfast::ports::board::{Board, Entry};
 use holdfast::ports::clock::Clock;
+use holdfast::ports::restore::{Restore, RestoreError, Restored};
 use holdfast::ports::store::{Instances as _, Store};
 use holdfast::store::{EncryptionKey, Retention, StoreOptions, open};
 use holdfast_core::connection::Phase;
@@ -28,6 +29,16 @@ use crate::harness::faulty_store::{Faults, FaultyStore};
 
 /// The global key.
 pub(super) const KEY: &str = "a-global-key";
+
+/// A restore that nobody has prepared.
+struct NothingPrepared;
+
+#[async_trait::async_trait]
+impl Restore for NothingPrepared {
+    async fn take_in(&self, _: &str) -> Result<Restored, RestoreError> {
+        Err(RestoreError::NothingPrepared)
+    }
+}
 
 pub(super) struct Service {
     pub(super) url: String,
@@ -84,6 +95,7 @@ impl Service {
             system: supervisor.clone().recipient(),
             sink: supervisor.recipient(),
             store: Arc::clone(&store) as Arc<dyn Store>,
+            restore: Arc::new(NothingPrepared),
             board: Arc::clone(&board),
             clock,
             keys: Arc::default(),

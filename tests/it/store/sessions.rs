@@ -279,6 +279,25 @@ pub(super) async fn old_ids_of_messages_are_forgotten(mut bench: Bench) -> Outco
     Ok(())
 }
 
+pub(super) async fn younger_ids_of_messages_are_kept(mut bench: Bench) -> Outcome {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let (id, epoch) = bench.session("shop").await?;
+    let both = vec![accepted("ana", "old", "x"), accepted("ana", "young", "y")];
+    bench.store.commit(&id, epoch, SessionBatch { accepted: both, ..SessionBatch::default() }).await?;
+    // As if 31 days and an hour had gone by for one, and 31 days but an hour for the other.
+    for (message, hours) in [("old", 31 * 24 + 1_i64), ("young", 31 * 24 - 1)] {
+        let earlier = hours * 60 * 60 * 1000;
+        bench.database.execute(&format!(
+            "UPDATE holdfast_accepted SET accepted_at = accepted_at - {earlier} WHERE message_id = '{message}'"
+        ))?;
+    }
+    let retention = Retention { accepted: 31 * DAY, ..Retention::default() };
+    bench.reopen(Opening { retention, ..Opening::default() }).await?;
+    assert!(!bench.store.is_accepted(&id, &key("ana", "old")).await?);
+    assert!(bench.store.is_accepted(&id, &key("ana", "young")).await?);
+    Ok(())
+}
+
 /// Opens the store with retentions that have passed already.
 pub(super) async fn forget_at_once(bench: &mut Bench) -> Outcome {
     tokio::time::sleep(Duration::from_millis(3)).await;
