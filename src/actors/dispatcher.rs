@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::protocol::Flush;
+use crate::failpoint::reach;
 use crate::ports::chance;
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{Delivery, Settlement};
@@ -167,7 +168,9 @@ impl DispatcherActor {
         let clock = self.parts.clock;
         let task = self.parts.runtime.spawn(async move {
             let attempt = delivery.attempts + 1;
+            reach!("deliver.before");
             let outcome = sink.deliver(&delivery).await;
+            reach!("deliver.after");
             let settlement = match policy.decide(attempt, &outcome, chance::unit()) {
                 Next::Done => Settlement::Delivered,
                 Next::Retry { after, why } => {
@@ -181,6 +184,7 @@ impl DispatcherActor {
                 }
             };
             settle(&*store, delivery.seq, settlement).await;
+            reach!("deliver.settled");
         });
         ctx.spawn(task.into_actor(self).map(move |crashed, actor, ctx| {
             if let Err(crash) = crashed {

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use tracing::warn;
 
 use crate::config::SessionKey;
+use crate::failpoint::reach;
 
 /// How long a second process waits for the first to be gone, as in a rolling restart.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,12 +118,17 @@ fn keep(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<(String, b
         Err(error) => return Err(error).with_context(|| format!("{} cannot be opened", path.display())),
     }
     let text = make()?;
+    let kept = path.file_name().unwrap_or_default().display();
+    reach!("keep.{kept}.made");
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     writeln!(file, "{text}")?;
+    reach!("keep.{kept}.written");
     file.sync_all()?;
+    reach!("keep.{kept}.synced");
     fs::rename(&beside, path).with_context(|| format!("{} cannot be written", path.display()))?;
+    reach!("keep.{kept}.renamed");
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }

@@ -18,6 +18,7 @@ use super::reply;
 use super::schema::{DIGITS, Rule, Schema};
 use crate::actors::instance::protocol::SendText;
 use crate::actors::supervisor::protocol::{CommandError, WhereIs};
+use crate::failpoint::reach;
 use crate::ports::link::{OutgoingText, SendError};
 
 /// The longest that "composing" may be shown first.
@@ -58,7 +59,10 @@ pub(super) async fn send_text(api: web::Data<Api>, request: HttpRequest, Body(bo
     let within = limits.send_wait + message.delay + limits.ack_within;
     let text = SendText { message, wait: limits.send_wait };
     match ports.send_text.send(text).timeout(within).await {
-        Ok(Ok(sent)) => Ok(reply::created(&sent.body)),
+        Ok(Ok(sent)) => {
+            reach!("send.answer");
+            Ok(reply::created(&sent.body))
+        }
         Ok(Err(error)) => Err(refused(&api, &known, error)),
         // The actor may have handed it on before it fell silent.
         Err(MailboxError::Closed | MailboxError::Timeout) => Err(unconfirmed(None)),

@@ -32,6 +32,7 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
 use self::inbound::PendingRows;
 use super::seal::Seal;
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
 use crate::ports::session::{Clear, SessionBatch, Sessions, Write};
@@ -134,7 +135,9 @@ impl Backend {
     pub(super) async fn claim(&self, node: &str) -> Result<Claimed, Unusable> {
         let mut epoch = self.epoch.write().await;
         let asked_at = self.clock.now();
+        reach!("claim.before");
         let claim = self.attempt("claim", || self.store.claim(&self.instance, node)).await?;
+        reach!("claim.after");
         let first = epoch.replace(claim.epoch).is_none();
         self.seal.lease(asked_at, claim.holds_for);
         let seen = self.revision.swap(claim.revision.0, Ordering::AcqRel);
@@ -178,8 +181,10 @@ impl Backend {
             self.seal.set(SealReason::FencedOff);
             return Err(Unusable);
         };
+        reach!("commit.{}.before", subject(&batch));
         let Revision(revision) =
             self.attempt("commit", || self.store.commit(&self.instance, owner, batch.clone())).await?;
+        reach!("commit.{}.after", subject(&batch));
         self.revision.fetch_max(revision, Ordering::AcqRel);
         Ok(())
     }
@@ -243,6 +248,23 @@ fn reason(error: &StoreError) -> SealReason {
         | StoreError::Corrupt { .. }
         | StoreError::NameTaken(_)
         | StoreError::NoSuchInstance(_) => SealReason::StoreUnavailable,
+    }
+}
+
+/// Says in a word what a batch is about.
+fn subject(batch: &SessionBatch) -> &'static str {
+    if !batch.accepted.is_empty() {
+        return "accepted";
+    }
+    if batch.device.is_some() {
+        return "device";
+    }
+    let written = batch.writes.first().map(|write| (write.category, write.value.is_some()));
+    match written.or_else(|| batch.clears.first().map(|clear| (clear.category, false))) {
+        Some((inbound::PENDING, false)) => "pending-inbound-gone",
+        Some((signal::PRE_KEY, false)) => "pre-key-gone",
+        Some((category, _)) => category,
+        None => "nothing",
     }
 }
 

@@ -10,6 +10,7 @@ use whatsapp_rust::{Client, InboundDurabilityHook};
 
 use super::backend::Backend;
 use super::message;
+use crate::failpoint::reach;
 
 /// Hands received messages over to the store.
 pub(super) struct Handover {
@@ -27,8 +28,10 @@ impl Handover {
 impl InboundDurabilityHook for Handover {
     // The client is not called here: the library holds locks that a call could wait for.
     async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> Result<()> {
+        reach!("hand-over.before");
         let accepted = batch.iter().map(|received| message::accepted(received, self.instance.as_str())).collect();
         self.backend.hand_over(accepted).await?;
+        reach!("hand-over.after");
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ use super::evidence::Attempt;
 use super::message;
 use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::Report;
 
@@ -126,6 +127,7 @@ impl Listener {
         self.proof(link);
         match node.tag() {
             "success" => {
+                reach!("login.accepted");
                 self.reports.fact(Fact::Authenticated { link });
                 self.owner(link);
             }
@@ -204,6 +206,7 @@ impl Listener {
         let backend = Arc::clone(&self.backend);
         self.reports.after(Box::pin(async move {
             if backend.save_newest().await.is_ok() {
+                reach!("pair.saved");
                 return Some(Report::Fact(Fact::Paired { link }));
             }
             warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
@@ -258,6 +261,7 @@ impl Listener {
         if ack.class.as_deref().is_some_and(|class| class != "message") {
             return;
         }
+        reach!("ack.heard");
         if ack.error.is_some() {
             let chat = ack.from.as_ref().map(whatsapp_rust::Jid::to_non_ad_string);
             let event = message::refusal_update(&ack.id, chat.as_deref(), self.instance.as_str());
@@ -341,10 +345,12 @@ impl EventHandler for Listener {
         match &*event {
             Event::RawNode(node) => self.stanza(&dial, node),
             Event::Connected(_) => {
+                reach!("login.ready");
                 self.owner(link);
                 self.reports.fact(Fact::Ready { link });
             }
             Event::PairSuccess(_) => {
+                reach!("pair.told");
                 self.paired(&dial);
                 dial.pairing_done.notify_one();
             }
@@ -362,6 +368,7 @@ impl EventHandler for Listener {
             }
             Event::Messages(batch) => self.recovered(batch),
             Event::Receipt(receipt) => {
+                reach!("receipt.heard");
                 for event in message::updates(receipt, self.instance.as_str()) {
                     self.reports.tell(Report::Event { link, event });
                 }

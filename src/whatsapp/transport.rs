@@ -20,6 +20,7 @@ use super::dial::{Dialler, WebSocket};
 use super::evidence::{Attempt, Ended};
 use super::reports::Reports;
 use super::seal::Seal;
+use crate::failpoint::reach;
 
 /// How long saying goodbye may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -95,6 +96,7 @@ impl TransportFactory for Sockets {
             gate: Arc::clone(&self.gate),
         });
         attempt.socket_opened();
+        reach!("socket.opened");
         self.handle.spawn(Arc::clone(&socket).pump(stream, events, self.reports.clone()));
         Ok((socket, received))
     }
@@ -145,6 +147,7 @@ impl Socket {
             () = self.attempt.closing() => (DisconnectReason::Unknown, true),
             reason = receive(&mut stream, &events, &reports, &self.attempt) => (reason, false),
         };
+        reach!("socket.leaving");
         self.end.send_replace(true);
         let leaving = async {
             self.close().await;
@@ -157,6 +160,7 @@ impl Socket {
         let told = events.send(TransportEvent::Disconnected(reason));
         let _ = tokio::join!(timeout(CLOSE_WITHIN, leaving), timeout(CLOSE_WITHIN, told));
         drop(stream);
+        reach!("socket.gone");
         self.attempt.socket_gone();
     }
 }
@@ -171,6 +175,7 @@ async fn receive(
         reports.room().await;
         let (ended, reason) = match stream.next().await {
             Some(Ok(Message::Binary(data))) => {
+                reach!("received.{}", attempt.stage());
                 if events.send(TransportEvent::DataReceived(data)).await.is_err() {
                     return DisconnectReason::Unknown;
                 }
@@ -200,7 +205,9 @@ impl Transport for Socket {
             // Whoever waited for the others' frames asks again whether it may send.
             self.seal.check_frame()?;
             let Some(sink) = sink.as_mut() else { bail!("the socket is closed") };
+            reach!("frame.{}.before", self.attempt.stage());
             let sent = sink.send(Message::Binary(data)).await;
+            reach!("frame.{}.after", self.attempt.stage());
             // Before the library hears of it and gives the socket up.
             if sent.is_err() {
                 self.attempt.socket_ended(Ended::Lost { code: None });

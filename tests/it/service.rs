@@ -5,6 +5,7 @@ mod command_line;
 mod demo;
 mod faults;
 mod first_light;
+mod kill_points;
 mod pairing_code;
 mod races;
 mod safety;

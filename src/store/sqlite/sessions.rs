@@ -9,6 +9,7 @@ use holdfast_core::id::{Epoch, InstanceId, Revision};
 use super::instances::{ensure_session, require};
 use super::writer::Tx;
 use super::{SqliteStore, archive, queue, values};
+use crate::failpoint::reach;
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, Place};
@@ -106,6 +107,7 @@ fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure>
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
     diesel::update(row).set(claimed).execute(tx.conn)?;
+    reach!("claim.raised");
     let (held, at): (i64, i64) = row.select((epoch, revision)).first(tx.conn)?;
     // The data directory is locked: no other process can exist, so the claim holds until the next one.
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
@@ -163,7 +165,9 @@ fn commit(
         }
     }
     new.extend(&events);
+    reach!("session.values-written");
     queue::add(tx, id, new)?;
+    reach!("session.events-queued");
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
     }

@@ -19,7 +19,7 @@ use super::{Backend, Result, Unusable, delete, put, writes};
 use crate::ports::session::{Accepted, MessageKey, SessionBatch, Write};
 use crate::whatsapp::seal::Seal;
 
-const PENDING: &str = "pending-inbound";
+pub(super) const PENDING: &str = "pending-inbound";
 /// Rows that nobody came for, kept for an operator.
 const DEAD: &str = "dead-inbound";
 /// How often the phone was asked for a message whose content is not here.
