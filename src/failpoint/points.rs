@@ -107,6 +107,7 @@ pub const POINTS: &[&str] = &[
     "open.key-checked",
     "open.migrated",
     "open.prepared",
+    "pair.offered",
     "pair.saved",
     "pair.told",
     "receipt.heard",

@@ -216,6 +216,7 @@ impl Listener {
     }
 
     fn qr(&self, dial: Arc<Dial>, text: String, valid: Duration) {
+        reach!("pair.offered");
         self.reports.fact(Fact::QrShown { link: dial.link, text: text.into(), valid });
         // A code can be asked for once the server has offered to pair.
         self.ask_for_code(dial);

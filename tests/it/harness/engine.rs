@@ -97,6 +97,12 @@ impl Home {
         fs::rename(&beside, self.orders()).expect("the orders are given");
     }
 
+    /// Takes orders back that nobody has obeyed.
+    pub(crate) fn withdraw_orders(&self) {
+        // There are none, or the engine has just taken them.
+        let _gone = fs::remove_file(self.orders());
+    }
+
     /// Waits until the running engine has put the orders into force.
     pub(crate) async fn obeyed(&self) {
         eventually("orders to the fail points to be obeyed", || async { (!self.orders().exists()).then_some(()) })
@@ -139,6 +145,14 @@ impl Home {
     }
 }
 
+impl Home {
+    /// Leaves the directory where it is, for whoever wants to know what happened, and returns it.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
+    }
+}
+
 impl Drop for Home {
     /// Shows the end of the log of a test that fails.
     fn drop(&mut self) {
@@ -174,6 +188,11 @@ impl Engine<'_> {
     /// Waits for the end of the process and returns how it ended.
     pub(crate) async fn ended(mut self) -> ExitStatus {
         timeout(PATIENCE, self.child.wait()).await.expect("the engine ends").expect("how it ended")
+    }
+
+    /// Tells whether the process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("how it ended").is_some()
     }
 
     /// Ends the process as a power cut would.
