@@ -191,6 +191,8 @@ impl Backend {
 
     /// Makes a batch durable that advances ratchets, after the messages whose advances it may hold.
     async fn commit_ratchets(&self, batch: SessionBatch) -> Result<(), Unusable> {
+        // What was decrypted just now is on its way here, but not submitted yet.
+        sleep(inbound::ROWS_COME_WITHIN).await;
         self.rows.submitted_are_durable(&self.seal).await?;
         self.commit(batch).await
     }

@@ -52,7 +52,8 @@ async fn rounds_of_torture_lose_no_message_and_use_no_key_twice() {
     fleet.come_to_rest().await;
     books.balance(&sim, &receiver, Duration::from_secs(90)).await;
     let result = books.result(&sim);
-    println!("\n{result}");
+    let gone = home.log().matches("is gone; the phone is asked for it").count();
+    println!("\n{result}\nasked the phone for, as gone       {gone:>6}");
     if !result.is_good() {
         for line in result.traces(&sim) {
             println!("{line}");

@@ -6,8 +6,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tracing::{info, warn};
 use wacore::store::error::StoreError as LibraryError;
 use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
@@ -27,6 +29,14 @@ const ASKED: &str = "asked-inbound";
 
 /// The ids by which the library tries, when a client is made, whether rows can be stored at all; what it stores is no message.
 const PROBE: &str = "__wa_durability_probe_";
+
+/// How long the library may take from decrypting a message to submitting its row. It writes all ratchets at once, those of messages
+/// included that other tasks have decrypted a moment ago.
+pub(super) const ROWS_COME_WITHIN: Duration = Duration::from_millis(5);
+
+/// How long the first copy of a message may take whose second one came over the next connection: its task outlives its connection.
+const FIRST_COPY_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id.
 const ASKS: u8 = 3;
@@ -120,19 +130,26 @@ impl Backend {
 
     /// Returns the content of a redelivered message that was decrypted before. The library acknowledges one for which this is `None`.
     pub(super) async fn pending_row(&self, chat: &str, sender: &str, id: &str) -> Result<Option<Vec<u8>>> {
-        if let Some(value) = self.read(PENDING, &key(chat, sender, id)).await? {
-            let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
-            // The library deletes and acknowledges one that it cannot decode.
-            if !id.starts_with(PROBE) {
-                waproto::codec::message_decode(message).map_err(|_undecodable| self.corrupt("pending message"))?;
-            }
-            return Ok(Some(message.to_vec()));
-        }
         let message = MessageKey { chat: chat.to_owned(), sender: sender.to_owned(), id: id.to_owned() };
-        if self.attempt("look for an accepted message", || self.store.is_accepted(&self.instance, &message)).await? {
-            return Ok(None);
+        let until = self.clock.now().after(FIRST_COPY_WITHIN);
+        loop {
+            if let Some(value) = self.read(PENDING, &key(chat, sender, id)).await? {
+                let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
+                // The library deletes and acknowledges one that it cannot decode.
+                if !id.starts_with(PROBE) {
+                    waproto::codec::message_decode(message).map_err(|_undecodable| self.corrupt("pending message"))?;
+                }
+                return Ok(Some(message.to_vec()));
+            }
+            let accepted = || self.store.is_accepted(&self.instance, &message);
+            if self.attempt("look for an accepted message", accepted).await? {
+                return Ok(None);
+            }
+            if self.clock.now() >= until {
+                return self.content_is_gone(message).await;
+            }
+            sleep(LOOK_AGAIN).await;
         }
-        self.content_is_gone(message).await
     }
 
     /// A message was decrypted, but neither its content nor its acceptance is durable: the phone still has it.

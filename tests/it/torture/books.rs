@@ -61,7 +61,9 @@ impl Books {
         let newest = sim.last_event();
         let queued =
             EventQuery { since: Some(pages.seen), kind: Some(EventKind::MessageQueued), ..EventQuery::default() };
-        for event in sim.events(&queued).expect("the events") {
+        let queued = sim.events(&queued).expect("the events");
+        // What a phone tells its own devices is no message to anybody.
+        for event in queued.into_iter().filter(|event| event.detail["peer"] != true) {
             let account = event.jid.expect("the device").phone.to_string();
             pages.written.insert((account, event.detail["id"].as_str().expect("an id").to_owned()));
         }
