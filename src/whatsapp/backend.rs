@@ -13,6 +13,7 @@ mod secrets;
 mod signal;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod value;
 
 pub(super) use self::protocol::SENT_TTL_SECS;
@@ -31,6 +32,7 @@ use whatsapp_rust::Client;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
 use self::inbound::PendingRows;
+use self::under_way::UnderWay;
 use super::seal::Seal;
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
@@ -76,6 +78,7 @@ pub(super) struct Backend {
     /// The newest revision that this client has seen.
     revision: AtomicU64,
     rows: PendingRows,
+    operations: UnderWay,
     /// Read, change and write of values that several tasks change.
     prekeys: AsyncMutex<()>,
     tokens: AsyncMutex<()>,
@@ -108,6 +111,7 @@ impl Backend {
             epoch: RwLock::new(None),
             revision: AtomicU64::new(0),
             rows: PendingRows::default(),
+            operations: UnderWay::default(),
             prekeys: AsyncMutex::default(),
             tokens: AsyncMutex::default(),
             secrets: AsyncMutex::default(),
@@ -191,8 +195,14 @@ impl Backend {
 
     /// Makes a batch durable that advances ratchets, after the messages whose advances it may hold.
     async fn commit_ratchets(&self, batch: SessionBatch) -> Result<(), Unusable> {
-        // What was decrypted just now is on its way here, but not submitted yet.
-        sleep(inbound::ROWS_COME_WITHIN).await;
+        // What was decrypted just now is on its way here, but not submitted yet: its task may be busy with something else before.
+        let coming = async {
+            for _ in 0..2 {
+                self.operations.begun_is_over().await;
+                sleep(inbound::ROWS_COME_WITHIN).await;
+            }
+        };
+        let _in_time = timeout(inbound::OPERATIONS_WITHIN, coming).await;
         self.rows.submitted_are_durable(&self.seal).await?;
         self.commit(batch).await
     }
@@ -202,6 +212,7 @@ impl Backend {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let _under_way = self.operations.begin();
         let until = self.clock.now().after(self.grace);
         let mut wait = FIRST_RETRY;
         loop {

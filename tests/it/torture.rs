@@ -24,7 +24,7 @@ const SEED: u64 = 3;
 
 /// Shorter than the defaults, so that a round does not consist of waiting; long enough for a machine that is busy with other tests.
 const SETTINGS: &[(&str, &str)] = &[
-    ("STORE_GRACE_SECONDS", "2"),
+    ("STORE_GRACE_SECONDS", "3"),
     ("CONNECT_TIMEOUT_SECONDS", "5"),
     ("HEALTH_PING_TIMEOUT_SECONDS", "4"),
     ("RUST_LOG", "warn,holdfast=info"),

@@ -3,12 +3,11 @@
 //! A ratchet that is durable without its message turns the redelivery into a duplicate whose content is gone. So a commit of
 //! ratchets waits for the rows that were submitted before it; a row never waits for ratchets.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 use wacore::store::error::StoreError as LibraryError;
@@ -16,6 +15,7 @@ use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
 use wacore::types::message::{MessageInfo, MessageSource};
 use whatsapp_rust::Jid;
 
+use super::under_way::UnderWay;
 use super::value::joined;
 use super::{Backend, Result, Unusable, delete, put, writes};
 use crate::ports::session::{Accepted, MessageKey, SessionBatch, Write};
@@ -30,9 +30,12 @@ const ASKED: &str = "asked-inbound";
 /// The ids by which the library tries, when a client is made, whether rows can be stored at all; what it stores is no message.
 const PROBE: &str = "__wa_durability_probe_";
 
-/// How long the library may take from decrypting a message to submitting its row. It writes all ratchets at once, those of messages
-/// included that other tasks have decrypted a moment ago.
+/// How long the library may take from decrypting a message to submitting its row, apart from other operations in between. It writes
+/// all ratchets at once, those of messages included that other tasks have decrypted a moment ago.
 pub(super) const ROWS_COME_WITHIN: Duration = Duration::from_millis(5);
+
+/// How long such operations are waited for.
+pub(super) const OPERATIONS_WITHIN: Duration = Duration::from_millis(250);
 
 /// How long the first copy of a message may take whose second one came over the next connection: its task outlives its connection.
 const FIRST_COPY_WITHIN: Duration = Duration::from_secs(1);
@@ -44,57 +47,25 @@ const ASKS: u8 = 3;
 /// The order between rows and ratchets, and the rows that the hook has already deleted.
 #[derive(Debug, Default)]
 pub(super) struct PendingRows {
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    next: u64,
-    in_flight: BTreeSet<u64>,
-    settled: HashSet<String>,
+    submitted: UnderWay,
+    settled: Mutex<HashSet<String>>,
 }
 
 impl PendingRows {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settled(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn submit<T>(&self, commit: impl Future<Output = T>) -> T {
-        let ticket = {
-            let mut state = self.state();
-            state.next += 1;
-            let ticket = state.next;
-            state.in_flight.insert(ticket);
-            ticket
-        };
         // The library may drop the commit midway; a row that is not waited for any more must not hold up the ratchets.
-        let _done = Done { rows: self, ticket };
+        let _under_way = self.submitted.begin();
         commit.await
     }
 
     /// Waits until every row is durable that was submitted before this call.
     pub(super) async fn submitted_are_durable(&self, seal: &Seal) -> Result<(), Unusable> {
-        let last = self.state().next;
-        loop {
-            let changed = self.changed.notified();
-            if self.state().in_flight.first().is_none_or(|oldest| *oldest > last) {
-                return seal.check().map_err(|_sealed| Unusable);
-            }
-            changed.await;
-        }
-    }
-}
-
-struct Done<'a> {
-    rows: &'a PendingRows,
-    ticket: u64,
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.rows.state().in_flight.remove(&self.ticket);
-        self.rows.changed.notify_waiters();
+        self.submitted.begun_is_over().await;
+        seal.check().map_err(|_sealed| Unusable)
     }
 }
 
@@ -107,7 +78,7 @@ impl Backend {
     pub(in crate::whatsapp) async fn hand_over(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
         let keys: Vec<String> = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id)).collect();
         self.accept(accepted).await?;
-        self.rows.state().settled.extend(keys);
+        self.rows.settled().extend(keys);
         Ok(())
     }
 
@@ -195,10 +166,10 @@ impl Backend {
 
     pub(super) async fn delete_rows(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
         let left: Vec<Write> = {
-            let mut state = self.rows.state();
+            let mut settled = self.rows.settled();
             let keys = keys.iter().map(|row| key(row.chat, row.sender, row.id));
             // The hook's commit has deleted most of them: no second write for those.
-            keys.filter(|key| !state.settled.remove(key)).map(|key| delete(PENDING, key)).collect()
+            keys.filter(|key| !settled.remove(key)).map(|key| delete(PENDING, key)).collect()
         };
         Ok(self.commit(writes(left)).await?)
     }

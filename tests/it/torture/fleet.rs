@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use holdfast::ports::clock::Clock;
-use holdfast_sim::{Action, FaultRequest, RefuseRequest, Simulator, TrafficRequest};
+use holdfast_sim::{Action, FaultRequest, RefuseRequest, ScanRequest, Simulator, TrafficRequest};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
@@ -17,9 +18,12 @@ use super::books::{Books, Said};
 use super::plan::{Blow, Dice, Moment, Round};
 use crate::harness::client::{Answer, Api};
 use crate::harness::engine::{Engine, Home};
+use crate::harness::eventually::eventually;
 use crate::harness::receiver::Receiver;
 
 pub(super) const INSTANCES: usize = 20;
+/// Each pairing brings hundreds of keys to the database.
+const PAIRED_AT_ONCE: usize = 4;
 /// People who write to each instance, and are with it in a group.
 const CONTACTS: u32 = 3;
 const FIRST_CONTACT: u64 = 5_511_700_000_000;
@@ -52,11 +56,8 @@ impl<'a> Fleet<'a> {
     ) -> Self {
         let engine = home.start().await;
         let hook = receiver.url();
-        join_all((0..INSTANCES).map(|number| {
-            let (engine, hook, phone) = (&engine, &hook, phone(number));
-            async move { engine.pair(sim, &phone, &phone, Some(hook)).await }
-        }))
-        .await;
+        let pairings = (0..INSTANCES).map(|number| pair(&engine, sim, phone(number), &hook));
+        stream::iter(pairings).buffer_unordered(PAIRED_AT_ONCE).collect::<Vec<()>>().await;
         books.begin(sim);
         let load = TrafficRequest {
             seed,
@@ -194,10 +195,7 @@ impl<'a> Fleet<'a> {
     }
 
     async fn all_open(&self) {
-        crate::harness::eventually::eventually("all instances to be open", || async {
-            self.is_open().await.then_some(())
-        })
-        .await;
+        eventually("all instances to be open", || async { self.is_open().await.then_some(()) }).await;
     }
 
     /// Lets nobody begin to say anything more, and waits for the answers to what was sent.
@@ -206,6 +204,23 @@ impl<'a> Fleet<'a> {
         self.sim.stop_traffic();
         self.all_open().await;
     }
+}
+
+/// Pairs an instance whose name is its number.
+async fn pair(engine: &Engine<'_>, sim: &Simulator, phone: String, hook: &str) {
+    engine.create(&phone, Some(hook)).await;
+    eventually("a linked device", || async {
+        let shown = engine.api().get(&format!("/instance/connect/{phone}")).await.body;
+        if shown["instance"]["state"] == "open" {
+            return Some(());
+        }
+        let qr = shown["code"].as_str()?.to_owned();
+        let request = ScanRequest { qr, phone: Some(phone.clone()), ..ScanRequest::default() };
+        // A machine that is busy with other tests may have let the code expire.
+        sim.scan(&request).await.ok().map(drop)
+    })
+    .await;
+    engine.reaches(&phone, "open").await;
 }
 
 /// Sends texts of the instances, as a client does: one after the other, and some at once.
