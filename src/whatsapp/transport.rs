@@ -33,6 +33,9 @@ const EVENTS: usize = 64;
 pub(super) trait BeforeFrame: Send + Sync {
     /// Makes it durable, or fails, in which case the frame stays here.
     async fn before_frame(&self) -> Result<()>;
+
+    /// Waits until nothing is half done that came over the socket.
+    async fn before_end(&self);
 }
 
 /// Opens the sockets of one client, each for the dial that is under way.
@@ -224,6 +227,8 @@ impl Transport for Socket {
 
     async fn disconnect(&self) {
         self.attempt.socket_ended(Ended::GivenUp);
+        // The library settles its keys next, and then drops what other tasks of it have decrypted but not handed over.
+        self.gate.before_end().await;
         self.close().await;
     }
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use wacore::store::error::StoreError as LibraryError;
 use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
@@ -36,6 +36,11 @@ pub(super) const ROWS_COME_WITHIN: Duration = Duration::from_millis(5);
 
 /// How long such operations are waited for.
 pub(super) const OPERATIONS_WITHIN: Duration = Duration::from_millis(250);
+
+/// A client without an operation for so long has nothing in its hands that it has decrypted.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long that is waited for.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the first copy of a message may take whose second one came over the next connection: its task outlives its connection.
 const FIRST_COPY_WITHIN: Duration = Duration::from_secs(1);
@@ -87,6 +92,14 @@ impl Backend {
         let rows = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id));
         let gone = rows.flat_map(|row| [delete(PENDING, row.as_str()), delete(ASKED, row)]).collect();
         self.commit(SessionBatch { accepted, writes: gone, ..SessionBatch::default() }).await
+    }
+
+    /// Waits until the library has handed over what it has decrypted, as far as its operations show.
+    pub(in crate::whatsapp) async fn settled(&self) {
+        tokio::select! {
+            _ = self.seal.sealed() => {}
+            _in_time = timeout(SETTLES_WITHIN, self.operations.quiet_for(QUIET)) => {}
+        }
     }
 
     pub(super) async fn store_rows(&self, rows: &[PendingInboundRow<'_>]) -> Result<()> {

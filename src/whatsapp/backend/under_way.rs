@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// Pieces of work that were begun and are not over.
 #[derive(Debug, Default)]
@@ -30,6 +32,19 @@ impl UnderWay {
         let number = state.last;
         state.open.insert(number);
         Begun { all: self, number }
+    }
+
+    /// Waits until nothing is under way, and for so long nothing was begun.
+    pub(super) async fn quiet_for(&self, time: Duration) {
+        loop {
+            self.begun_is_over().await;
+            let last = self.state().last;
+            sleep(time).await;
+            let state = self.state();
+            if state.last == last && state.open.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Waits until everything is over that was begun before this call.

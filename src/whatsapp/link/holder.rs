@@ -155,6 +155,10 @@ impl BeforeFrame for Credentials {
         }
         Ok(())
     }
+
+    async fn before_end(&self) {
+        self.backend.settled().await;
+    }
 }
 
 fn props(settings: &crate::whatsapp::settings::LinkSettings) -> DevicePropsOverride {
