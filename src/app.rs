@@ -25,6 +25,7 @@ use self::wiring::Parts;
 use crate::actors::supervisor::protocol::{CommandError, StartInstance};
 use crate::actors::system::protocol::Booted;
 use crate::config::Settings;
+use crate::failpoint::{obey, reach};
 use crate::http;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
@@ -46,13 +47,16 @@ pub trait Announce {
 /// # Errors
 /// If something that the service cannot do without is missing; nothing was dialled then.
 pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -> Result<ShutdownReport> {
+    obey();
     let mut signals = StopSignals::catch()?;
     let Some(data_dir) = unless_stopped(&mut signals, DataDir::take(&settings.data_dir)).await? else {
         return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
     };
+    reach!("boot.locked");
     let api_key = api_key(&settings, &data_dir, announce)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
+    reach!("boot.listening");
     let clock = Clock::start();
     let keys = session_keys(&settings, &data_dir, settings.database.path.exists())?;
     if keys.old.is_some() {
@@ -61,6 +65,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         );
     }
     let store = open_store(&settings, &keys, clock, &runtime).await?;
+    reach!("boot.store-open");
     let restore = Restorer {
         database: settings.database.path.clone(),
         keys,
@@ -72,6 +77,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         None => data_dir.node_id()?,
     };
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
+    reach!("boot.wired");
     let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
         .context("the HTTP server cannot be started")?;
     let http = server.handle();
@@ -80,11 +86,14 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping)));
     info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
 
+    reach!("boot.serving");
     boot(&parts, &*store).await?;
     let report = stopped(parts, &stopping, settings.shutdown.forced_after).await;
+    reach!("shutdown.reported");
     if timeout(HTTP_STOP, http.stop(false)).await.is_err() {
         warn!("The HTTP server did not stop in its time");
     }
+    reach!("shutdown.over");
     Ok(report)
 }
 
@@ -153,17 +162,19 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 async fn boot(parts: &Parts, store: &dyn Store) -> Result<()> {
     let records = store.list().await.context("the stored instances cannot be read")?;
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
+    reach!("boot.listed");
     for record in records {
         let id = record.id.clone();
         let started = parts.supervisor.send(StartInstance { record }).await.context("the supervisor is gone")?;
         match started {
-            Ok(()) => {}
+            Ok(()) => reach!("boot.enlisted"),
             // A signal came first: the report says how it ends.
             Err(CommandError::Stopping) => return Ok(()),
             Err(refused) => bail!("instance {id} cannot be put on the roster: {refused}"),
         }
     }
     parts.system.send(Booted).await.context("the system actor is gone")?;
+    reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
     Ok(())
 }

@@ -8,11 +8,12 @@
 //! | 3 | [`http`]: Evolution's routes and our own |
 //! | 2 | [`actors`], [`whatsapp`], [`store`], [`sinks`]: shells and drivers, which do not know each other |
 //! | 1 | [`ports`], [`config`], [`telemetry`] |
-//! | 0 | [`holdfast_core`]: the decisions |
+//! | 0 | [`holdfast_core`]: the decisions; [`failpoint`]: where tests end the process |
 
 pub mod actors;
 pub mod app;
 pub mod config;
+pub mod failpoint;
 pub mod http;
 pub mod ports;
 pub mod sinks;

@@ -31,6 +31,7 @@ use self::protocol::{Command, Ping, Pong};
 use self::scribe::Scribe;
 use crate::actors::exit::ExitGuard;
 use crate::actors::supervisor::protocol::ChildExited;
+use crate::failpoint::reach;
 use crate::ports::board::{Board, PairingView};
 use crate::ports::chance;
 use crate::ports::clock::Clock;
@@ -188,6 +189,7 @@ impl Actor for InstanceActor {
                 reports.recv().await.map(|report| (report, reports))
             }));
         }
+        reach!("instance.started");
         if let Some((paired, desired)) = self.boot.take() {
             self.feed(Event::Booted { paired, desired }, ctx);
         }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use self::protocol::{BeginShutdown, Booted, GetSystemStatus, SystemStatus};
 use crate::actors::dispatcher::protocol::Flush;
 use crate::actors::supervisor::protocol::DrainAll;
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
 
@@ -81,6 +82,7 @@ impl SystemActor {
 
     fn enter(&self, phase: Phase, within: Duration, ctx: &mut Context<Self>) {
         info!(phase = phase.as_str(), within_ms = within.as_millis(), "Shutting down: {}", phase.as_str());
+        reach!("shutdown.phase.{}", phase.as_str());
         match phase {
             Phase::Draining => {
                 let drained = self.drain.send(DrainAll { within });

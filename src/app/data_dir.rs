@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::config::SessionKey;
+use crate::failpoint::reach;
 use crate::store::EncryptionKey;
 
 /// How long a second process waits for the first to be gone, as in a rolling restart.
@@ -232,12 +233,17 @@ fn keep(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<(String, b
 
 /// Writes beside, syncs and renames.
 fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let kept = path.file_name().unwrap_or_default().display();
+    reach!("keep.{kept}.made");
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     writeln!(file, "{text}")?;
+    reach!("keep.{kept}.written");
     file.sync_all()?;
+    reach!("keep.{kept}.synced");
     fs::rename(&beside, path).with_context(|| format!("{} cannot be written", path.display()))?;
+    reach!("keep.{kept}.renamed");
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use crate::actors::system::protocol::BeginShutdown;
+use crate::failpoint::reach;
 
 /// The signals that stop the service. They are caught from the moment this is made.
 pub(super) struct StopSignals {
@@ -46,6 +47,7 @@ impl StopSignals {
             let name = self.next().await;
             info!(signal = name, "Received {name}");
             stopping.notify_one();
+            reach!("shutdown.signalled");
             if system.send(BeginShutdown).await.is_err() {
                 error!("The system actor is gone; the shutdown is forced when its time is over");
             }

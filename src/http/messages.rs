@@ -22,6 +22,7 @@ use super::reply;
 use super::schema::{DIGITS, Rule, Schema};
 use crate::actors::instance::protocol::SendText;
 use crate::actors::supervisor::protocol::{CommandError, WhereIs};
+use crate::failpoint::reach;
 use crate::ports::link::{OutgoingText, SendError};
 
 /// The longest that "composing" may be shown first.
@@ -113,7 +114,10 @@ async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, 
     let within = limits.send_wait + message.delay + limits.ack_within;
     let text = SendText { message, wait: limits.send_wait, within };
     match ports.send_text.send(text).timeout(within + ANSWER_WITHIN).await {
-        Ok(Ok(sent)) => Ok(sent.body),
+        Ok(Ok(sent)) => {
+            reach!("send.answer");
+            Ok(sent.body)
+        }
         Ok(Err(error)) => Err(refused(api, known, error)),
         // The actor may have handed it on before it fell silent.
         Err(MailboxError::Closed | MailboxError::Timeout) => {

@@ -35,6 +35,7 @@ use super::cipher::{Cipher, Place};
 use super::failure::{Failure, corrupt, driver, unavailable};
 use super::schema::{holdfast_meta, instance};
 use super::{Retention, StoreOptions};
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};
 
@@ -80,6 +81,7 @@ impl SqliteStore {
         let path = connection::path_of(&url)?;
         let cipher = Arc::new(Cipher::new(&key));
         connection::create(&path)?;
+        reach!("open.created");
         let mut write_connection = connection::connect(&path, Role::Writer).await?;
         let prepared = {
             let (cipher, client_name) = (Arc::clone(&cipher), client_name.clone());
@@ -87,6 +89,7 @@ impl SqliteStore {
         };
         prepared.await.map_err(|error| driver("preparing the database", &error))??;
 
+        reach!("open.prepared");
         let (writer, jobs) = Writer::new();
         let (readers, reads) = Readers::new();
         let store = Self {
@@ -156,10 +159,13 @@ fn prepare(
     clock: Clock,
     retention: &Retention,
 ) -> Result<(), StoreError> {
+    reach!("open.connected");
     migrations::migrate(conn)?;
+    reach!("open.migrated");
     let prepared = conn.immediate_transaction(|conn| {
         let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
         check_key(&mut tx, cipher)?;
+        reach!("open.key-checked");
         // Only a living process knows that a connection is open, and this one has none yet.
         let ours = instance::table
             .filter(instance::client_name.eq(client_name))

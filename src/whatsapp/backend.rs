@@ -14,6 +14,7 @@ mod secrets;
 mod signal;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod value;
 
 pub(super) use self::debts::Debt;
@@ -34,8 +35,10 @@ use whatsapp_rust::Client;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
 use self::inbound::PendingRows;
+use self::under_way::UnderWay;
 use super::backlog::Backlog;
 use super::seal::Seal;
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
 use crate::ports::session::{Clear, SessionBatch, Sessions, Write};
@@ -79,6 +82,7 @@ pub(super) struct Backend {
     /// The newest revision that this client has seen.
     revision: AtomicU64,
     rows: PendingRows,
+    operations: UnderWay,
     /// Read, change and write of values that several tasks change.
     prekeys: AsyncMutex<()>,
     tokens: AsyncMutex<()>,
@@ -112,6 +116,7 @@ impl Backend {
             epoch: RwLock::new(None),
             revision: AtomicU64::new(0),
             rows: PendingRows::default(),
+            operations: UnderWay::default(),
             prekeys: AsyncMutex::default(),
             tokens: AsyncMutex::default(),
             secrets: AsyncMutex::default(),
@@ -144,7 +149,9 @@ impl Backend {
     pub(super) async fn claim(&self, node: &str) -> Result<Claimed, Unusable> {
         let mut epoch = self.epoch.write().await;
         let asked_at = self.clock.now();
+        reach!("claim.before");
         let claim = self.attempt("claim", || self.store.claim(&self.instance, node)).await?;
+        reach!("claim.after");
         let first = epoch.replace(claim.epoch).is_none();
         self.seal.lease(asked_at, claim.holds_for);
         let seen = self.revision.swap(claim.revision.0, Ordering::AcqRel);
@@ -188,14 +195,24 @@ impl Backend {
             self.seal.set(SealReason::FencedOff);
             return Err(Unusable);
         };
+        reach!("commit.{}.before", subject(&batch));
         let Revision(revision) =
             self.attempt("commit", || self.store.commit(&self.instance, owner, batch.clone())).await?;
+        reach!("commit.{}.after", subject(&batch));
         self.revision.fetch_max(revision, Ordering::AcqRel);
         Ok(())
     }
 
     /// Makes a batch durable that advances ratchets, after the messages whose advances it may hold.
     async fn commit_ratchets(&self, batch: SessionBatch) -> Result<(), Unusable> {
+        // What was decrypted just now is on its way here, but not submitted yet: its task may be busy with something else before.
+        let coming = async {
+            for _ in 0..2 {
+                self.operations.begun_is_over().await;
+                sleep(inbound::ROWS_COME_WITHIN).await;
+            }
+        };
+        let _in_time = timeout(inbound::OPERATIONS_WITHIN, coming).await;
         self.rows.submitted_are_durable(&self.seal).await?;
         self.commit(batch).await
     }
@@ -205,6 +222,7 @@ impl Backend {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let _under_way = self.operations.begin();
         let until = self.clock.now().after(self.grace);
         let mut wait = FIRST_RETRY;
         loop {
@@ -253,6 +271,23 @@ fn reason(error: &StoreError) -> SealReason {
         | StoreError::Corrupt { .. }
         | StoreError::NameTaken(_)
         | StoreError::NoSuchInstance(_) => SealReason::StoreUnavailable,
+    }
+}
+
+/// Says in a word what a batch is about.
+fn subject(batch: &SessionBatch) -> &'static str {
+    if !batch.accepted.is_empty() {
+        return "accepted";
+    }
+    if batch.device.is_some() {
+        return "device";
+    }
+    let written = batch.writes.first().map(|write| (write.category, write.value.is_some()));
+    match written.or_else(|| batch.clears.first().map(|clear| (clear.category, false))) {
+        Some((inbound::PENDING, false)) => "pending-inbound-gone",
+        Some((signal::PRE_KEY, false)) => "pre-key-gone",
+        Some((category, _)) => category,
+        None => "nothing",
     }
 }
 

@@ -11,6 +11,7 @@ use whatsapp_rust::{Client, InboundDurabilityHook};
 use super::backend::Backend;
 use super::backlog::Backlog;
 use super::message;
+use crate::failpoint::reach;
 
 /// Hands received messages over to the store.
 pub(super) struct Handover {
@@ -29,9 +30,12 @@ impl Handover {
 impl InboundDurabilityHook for Handover {
     // The client is not called here: the library holds locks that a call could wait for.
     async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> Result<()> {
+        reach!("hand-over.before");
         let accepted = batch.iter().map(|received| message::accepted(received, self.instance.as_str())).collect();
         let handed_over = self.backend.hand_over(accepted).await;
         self.backlog.settled(batch.iter().map(|received| received.info.id.as_str()));
-        Ok(handed_over?)
+        handed_over?;
+        reach!("hand-over.after");
+        Ok(())
     }
 }

@@ -27,6 +27,7 @@ use super::evidence::Attempt;
 use super::message;
 use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::Report;
 use crate::ports::session::{Loss, LossReason, MessageKey};
@@ -127,6 +128,7 @@ impl Listener {
                 }
             }
             "success" => {
+                reach!("login.accepted");
                 self.reports.fact(Fact::Authenticated { link });
                 self.owner(link);
             }
@@ -206,6 +208,7 @@ impl Listener {
         let backend = Arc::clone(&self.backend);
         self.reports.after(Box::pin(async move {
             if backend.save_newest().await.is_ok() {
+                reach!("pair.saved");
                 return Some(Report::Fact(Fact::Paired { link }));
             }
             warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
@@ -215,6 +218,7 @@ impl Listener {
     }
 
     fn qr(&self, dial: Arc<Dial>, text: String, valid: Duration) {
+        reach!("pair.offered");
         self.reports.fact(Fact::QrShown { link: dial.link, text: text.into(), valid });
         // A code can be asked for once the server has offered to pair.
         self.ask_for_code(dial);
@@ -260,6 +264,7 @@ impl Listener {
         if ack.class.as_deref().is_some_and(|class| class != "message") {
             return;
         }
+        reach!("ack.heard");
         if ack.error.is_some() {
             let chat = ack.from.as_ref().map(whatsapp_rust::Jid::to_non_ad_string);
             let event = message::refusal_update(&ack.id, chat.as_deref(), self.instance.as_str());
@@ -357,6 +362,7 @@ impl EventHandler for Listener {
         match &*event {
             Event::RawNode(node) => self.stanza(&dial, node),
             Event::Connected(_) => {
+                reach!("login.ready");
                 self.owner(link);
                 self.reports.fact(Fact::Ready { link });
                 if let Some(client) = self.client() {
@@ -364,6 +370,7 @@ impl EventHandler for Listener {
                 }
             }
             Event::PairSuccess(_) => {
+                reach!("pair.told");
                 self.paired(&dial);
                 dial.pairing_done.notify_one();
             }
@@ -381,6 +388,7 @@ impl EventHandler for Listener {
             }
             Event::Messages(batch) => self.recovered(batch),
             Event::Receipt(receipt) => {
+                reach!("receipt.heard");
                 for event in message::updates(receipt, self.instance.as_str()) {
                     self.reports.tell(Report::Event { link, event });
                 }

@@ -62,6 +62,11 @@ impl Attempt {
         self.facts().noise = true;
     }
 
+    /// Says in a word how far the dial has come.
+    pub(super) fn stage(&self) -> &'static str {
+        if self.facts().noise { "session" } else { "handshake" }
+    }
+
     /// Notes WhatsApp's word; returns whether it is the first.
     pub(super) fn judged(&self, why: DownReason, stanza: String) -> bool {
         let mut facts = self.facts();

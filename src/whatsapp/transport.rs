@@ -21,6 +21,7 @@ use super::dial::{Dialler, WebSocket};
 use super::evidence::{Attempt, Ended};
 use super::reports::Reports;
 use super::seal::Seal;
+use crate::failpoint::reach;
 
 /// How long saying goodbye may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -33,6 +34,9 @@ const EVENTS: usize = 64;
 pub(super) trait BeforeFrame: Send + Sync {
     /// Makes it durable, or fails, in which case the frame stays here.
     async fn before_frame(&self) -> Result<()>;
+
+    /// Waits until nothing is half done that came over the socket.
+    async fn before_end(&self);
 }
 
 /// Opens the sockets of one client, each for the dial that is under way.
@@ -100,6 +104,7 @@ impl TransportFactory for Sockets {
         attempt.socket_opened();
         self.backlog.clear();
         let room = Room { reports: self.reports.clone(), backlog: Arc::clone(&self.backlog) };
+        reach!("socket.opened");
         self.handle.spawn(Arc::clone(&socket).pump(stream, events, room));
         Ok((socket, received))
     }
@@ -145,6 +150,7 @@ impl Socket {
             () = self.attempt.closing() => (DisconnectReason::Unknown, true),
             reason = receive(&mut stream, &events, &room, &self.attempt) => (reason, false),
         };
+        reach!("socket.leaving");
         self.end.send_replace(true);
         let leaving = async {
             self.close().await;
@@ -157,6 +163,7 @@ impl Socket {
         let told = events.send(TransportEvent::Disconnected(reason));
         let _ = tokio::join!(timeout(CLOSE_WITHIN, leaving), timeout(CLOSE_WITHIN, told));
         drop(stream);
+        reach!("socket.gone");
         self.attempt.socket_gone();
     }
 }
@@ -179,6 +186,7 @@ async fn receive(
         let (ended, reason) = match stream.next().await {
             Some(Ok(Message::Binary(data))) => {
                 room.backlog.read(data.len());
+                reach!("received.{}", attempt.stage());
                 if events.send(TransportEvent::DataReceived(data)).await.is_err() {
                     return DisconnectReason::Unknown;
                 }
@@ -208,7 +216,9 @@ impl Transport for Socket {
             // Whoever waited for the others' frames asks again whether it may send.
             self.seal.check_frame()?;
             let Some(sink) = sink.as_mut() else { bail!("the socket is closed") };
+            reach!("frame.{}.before", self.attempt.stage());
             let sent = sink.send(Message::Binary(data)).await;
+            reach!("frame.{}.after", self.attempt.stage());
             // Before the library hears of it and gives the socket up.
             if sent.is_err() {
                 self.attempt.socket_ended(Ended::Lost { code: None });
@@ -225,6 +235,8 @@ impl Transport for Socket {
 
     async fn disconnect(&self) {
         self.attempt.socket_ended(Ended::GivenUp);
+        // The library settles its keys next, and then drops what other tasks of it have decrypted but not handed over.
+        self.gate.before_end().await;
         self.close().await;
     }
 }

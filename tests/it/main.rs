@@ -6,3 +6,4 @@ mod http;
 mod link;
 mod service;
 mod store;
+mod torture;

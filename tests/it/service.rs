@@ -6,6 +6,7 @@ mod command_line;
 mod demo;
 mod faults;
 mod first_light;
+mod kill_points;
 mod outbox;
 mod pairing_code;
 mod races;

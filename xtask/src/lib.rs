@@ -9,4 +9,5 @@ pub mod finding;
 pub mod lexer;
 pub mod paths;
 pub mod tidy;
+pub mod torture;
 pub mod tree;

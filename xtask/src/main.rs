@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use xtask::bench;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
+use xtask::{bench, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -15,6 +15,7 @@ cargo xtask <command>
   test [ARGS..]    build what the tests drive, then run those that ARGS (of nextest, or of cargo test) select
   bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
+  torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["ci"] => ci::run(&Workshop::find()?, None)?,
         ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
         ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
+        ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,
         ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,
         ["deps"] => ci::versions(&Workshop::find()?)? == Outcome::Passed,

@@ -5,7 +5,7 @@ use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Node, NodeValue};
 
 use crate::address::{Address, Phone};
-use crate::codec::stanza::{decode, encode, server_jid};
+use crate::codec::stanza::{attr, decode, encode, server_jid};
 use crate::events::EventKind;
 use crate::keys::Bundle;
 use crate::link::{LinkId, Stage};
@@ -84,7 +84,11 @@ impl World {
         device.queue.push(id.clone(), class, bytes);
         self.touch();
         if class == Class::Message {
-            self.log(EventKind::MessageQueued, Some(to.clone()), None, json!({ "id": id }));
+            let mut detail = json!({ "id": id });
+            if attr(node, "category").as_deref() == Some("peer") {
+                detail["peer"] = json!(true);
+            }
+            self.log(EventKind::MessageQueued, Some(to.clone()), None, detail);
         }
         if let Some(link) = self.active_link(to) {
             self.send_queued(link, to, false);

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::STORE_RETRY;
+use crate::failpoint::reach;
 use crate::ports::address;
 use crate::ports::chance;
 use crate::ports::outbox::{Loaded, Settlement};
@@ -61,10 +62,12 @@ pub(super) async fn attempt(
     if address::origin(&delivery.target.url) != origin {
         return Tried::Moved;
     }
+    reach!("deliver.before");
     let outcome = AssertUnwindSafe(sink.deliver(&delivery)).catch_unwind().await.unwrap_or_else(|_panic| {
         error!(instance.id = %instance, seq = delivery.seq, "A delivery ended in a crash");
         Outcome::Unsendable("an internal error, which the log tells of".to_owned())
     });
+    reach!("deliver.after");
     Tried::Made(Made {
         seq: delivery.seq,
         event: delivery.event.name.dotted(),
@@ -85,4 +88,5 @@ pub(super) async fn settle(store: Arc<dyn Store>, seq: i64, settlement: Settleme
         }
         sleep(STORE_RETRY.delay(failures, chance::unit())).await;
     }
+    reach!("deliver.settled");
 }

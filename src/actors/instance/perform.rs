@@ -12,6 +12,7 @@ use holdfast_core::supervision::ExitReason;
 use tracing::{info, warn};
 
 use super::InstanceActor;
+use crate::failpoint::reach;
 use crate::ports::link::SealReason;
 use crate::ports::store::InstancePatch;
 
@@ -139,9 +140,11 @@ impl InstanceActor {
 
     /// Ends the actor after its last rows were written.
     fn leave(&mut self, clean: bool, ctx: &mut Context<Self>) {
+        reach!("instance.leaving");
         self.hang();
         let written = self.scribe.written(LAST_WRITES);
         ctx.spawn(written.into_actor(self).map(move |written, actor, ctx| {
+            reach!("instance.written");
             actor.end(ExitReason::Shutdown, clean && written, ctx);
         }));
     }

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
+use crate::failpoint::reach;
 use crate::ports::chance;
 use crate::ports::store::{InstancePatch, Store, StoreError};
 
@@ -127,19 +128,27 @@ impl Desk {
 
     async fn write(&self, pages: &mut Pages) -> Result<(), StoreError> {
         if let Some(why) = pages.archive {
+            reach!("scribe.archive.before");
             self.store.archive(&self.instance, why).await?;
+            reach!("scribe.archive.after");
             pages.archive = None;
         }
         if let Some(desired) = pages.desired {
+            reach!("scribe.desired.before");
             self.store.set_desired(&self.instance, desired).await?;
+            reach!("scribe.desired.after");
             pages.desired = None;
         }
         if let Some(patch) = &pages.patch {
+            reach!("scribe.patch.before");
             self.store.patch(&self.instance, patch.clone()).await?;
+            reach!("scribe.patch.after");
             pages.patch = None;
         }
         if !pages.events.is_empty() {
+            reach!("scribe.events.before");
             self.store.append(&self.instance, pages.events.iter().cloned().collect()).await?;
+            reach!("scribe.events.after");
             pages.events.clear();
         }
         Ok(())

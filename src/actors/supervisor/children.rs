@@ -14,6 +14,7 @@ use super::protocol::ChildExited;
 use super::roster::Child;
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::{Birth, InstanceActor};
+use crate::failpoint::reach;
 use crate::ports::chance;
 
 impl SupervisorActor {
@@ -27,6 +28,7 @@ impl SupervisorActor {
             }
             Child::Queued | Child::Quarantined | Child::Ended => {}
         }
+        reach!("child.starts");
         line.generation = line.generation.next();
         let owner = instance.board.get(id).map(|entry| entry.owner).unwrap_or_default();
         let birth = Birth {
@@ -107,6 +109,7 @@ impl Handler<ChildExited> for SupervisorActor {
             return;
         }
         let Child::Running { since, .. } = &line.child else { return };
+        reach!("child.exited");
         let since = *since;
         line.last_link = exit.last_link;
         line.paired = exit.paired;

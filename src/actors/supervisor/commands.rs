@@ -22,6 +22,7 @@ use super::protocol::{
 };
 use super::roster::{Child, Line};
 use crate::actors::instance::protocol::Command;
+use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
 use crate::ports::store::InstanceRecord;
 
@@ -242,6 +243,7 @@ impl Handler<DrainAll> for SupervisorActor {
     type Result = ResponseFuture<Vec<String>>;
 
     fn handle(&mut self, DrainAll { within }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
+        reach!("drain.asked");
         self.draining = true;
         self.queue.clear();
         let mut pending = Vec::new();

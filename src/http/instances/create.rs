@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::form::{self, Form};
 use crate::actors::supervisor::protocol::{DeleteInstance, StartInstance};
+use crate::failpoint::reach;
 use crate::http::api::{Api, ask, to_the_end};
 use crate::http::auth;
 use crate::http::body::Body;
@@ -35,13 +36,18 @@ async fn build(api: &Api, form: Form, body: &Value) -> Result<HttpResponse, ApiE
     let (id, name) = (new.id.clone(), new.name.clone());
     // Nothing is there yet that could be undone: a name that was taken meanwhile belongs to somebody else.
     let record = api.store.insert(new.clone()).await.map_err(|error| ApiError::of_store(error, &name))?;
+    reach!("create.inserted");
     let within = api.settings.limits.command_within;
     let shown = async {
         ask(&api.start, StartInstance { record }, within).await?;
+        reach!("create.started");
         if connects { show(api, &new).await.map(Some) } else { Ok(None) }
     };
     match shown.await {
-        Ok(shown) => Ok(reply::created(&answer(api, &new, body, shown))),
+        Ok(shown) => {
+            reach!("create.answer");
+            Ok(reply::created(&answer(api, &new, body, shown)))
+        }
         Err(error) => {
             undo(api, &id).await;
             Err(ApiError::of_command(error, &name))

@@ -5,6 +5,7 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::actors::supervisor::protocol::{CommandError, DeleteInstance, StartInstance};
+use crate::failpoint::reach;
 use crate::http::api::{Api, ask, to_the_end};
 use crate::http::auth::{self, Known};
 use crate::http::error::{Answer, ApiError};
@@ -22,12 +23,17 @@ async fn remove(api: &Api, known: Known) -> Result<(), ApiError> {
     let Known { id, name, .. } = known;
     // Read first: with the database away nothing is begun that could not be finished.
     let record = api.store.get(&id).await.map_err(|error| ApiError::of_store(error, &name))?;
+    reach!("delete.asked");
     match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
         // Off the roster already: what is left of an earlier try goes now.
         Ok(()) | Err(CommandError::Unknown) => {}
         Err(error) => return Err(ApiError::of_command(error, &name)),
     }
-    let Err(error) = api.store.delete(&id).await else { return Ok(()) };
+    reach!("delete.ended");
+    let Err(error) = api.store.delete(&id).await else {
+        reach!("delete.removed");
+        return Ok(());
+    };
     // Unless somebody else has deleted it at the same moment, the rows are still there, and it has to be reachable for another try.
     if let Some(record) = record
         && !matches!(error, StoreError::NoSuchInstance(_))

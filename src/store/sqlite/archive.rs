@@ -7,6 +7,7 @@ use holdfast_core::id::InstanceId;
 use super::instances::ensure_session;
 use super::sessions::creds;
 use super::writer::Tx;
+use crate::failpoint::reach;
 use crate::store::envelope::is_foreign;
 use crate::store::failure::Failure;
 use crate::store::schema::{holdfast_archive, holdfast_session, holdfast_session_value, session};
@@ -32,6 +33,7 @@ pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<
     .execute(tx.conn)?;
     let values = holdfast_session_value::table.filter(holdfast_session_value::instance_id.eq(id.as_str()));
     diesel::delete(values).execute(tx.conn)?;
+    reach!("archive.moved");
     // Nobody owns it any more: what the link of the ended login still writes must not bring anything back.
     let ended = (
         holdfast_session::paired.eq(false),

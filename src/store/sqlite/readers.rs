@@ -8,6 +8,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Role, connect, disconnect};
+use super::writer::planned;
+use crate::failpoint::fails;
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unavailable};
 
@@ -39,7 +41,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let job: ReadJob = Box::new(move |conn| {
             let result = match conn {
-                Ok(conn) => conn.transaction(read),
+                Ok(conn) => planned(fails("store.read")).map_err(Failure::from).and_then(|()| conn.transaction(read)),
                 Err(error) => Err(Failure::Store(error)),
             };
             let usable = !matches!(result, Err(Failure::Driver(_)));

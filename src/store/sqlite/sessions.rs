@@ -10,6 +10,7 @@ use super::instances::{ensure_session, require};
 use super::losses::Missing;
 use super::writer::Tx;
 use super::{SqliteStore, archive, losses, queue, values};
+use crate::failpoint::reach;
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, Place};
@@ -117,6 +118,7 @@ fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure>
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
     diesel::update(row).set(claimed).execute(tx.conn)?;
+    reach!("claim.raised");
     let (held, at): (i64, i64) = row.select((epoch, revision)).first(tx.conn)?;
     // The data directory is locked: no other process can exist, so the claim holds until the next one.
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
@@ -177,7 +179,9 @@ fn commit(
     for loss in &losses {
         losses::note(tx, id, loss)?;
     }
+    reach!("session.values-written");
     queue::add(tx, id, new)?;
+    reach!("session.events-queued");
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Role, connect, disconnect};
 use super::housekeeping;
+use crate::failpoint::{fails, reach};
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreError;
 use crate::store::Retention;
@@ -148,6 +149,7 @@ impl WriterTask {
         }
         if let Some(mut connection) = connection {
             let folded = connection.spawn_blocking(|conn| conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")).await;
+            reach!("store.folded");
             if let Err(error) = folded {
                 tracing::warn!(%error, "Folding the write-ahead log back failed; the next start does it");
             }
@@ -177,9 +179,11 @@ impl WriterTask {
             counters.transactions.fetch_add(1, Ordering::Relaxed);
             counters.jobs.fetch_add(jobs.len() as u64, Ordering::Relaxed);
             let committed = result.as_ref().map(|_queued| ());
+            reach!("store.answers.before");
             for job in jobs {
                 job.answer(committed);
             }
+            reach!("store.answers.after");
             if result.as_ref().is_ok_and(|queued| *queued > 0) {
                 appended.notify_one();
             }
@@ -207,13 +211,29 @@ impl WriterTask {
 
 /// Runs the jobs in one transaction, and returns how many rows they added to the outbox. If this errs, nothing of any of them is kept.
 fn run_group(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
+    reach!("store.begin.before");
+    planned(fails("store.begin"))?;
     conn.batch_execute("BEGIN IMMEDIATE")?;
-    let result = run_jobs(conn, clock, jobs).and_then(|queued| conn.batch_execute("COMMIT").map(|()| queued));
+    reach!("store.begin.after");
+    let result = run_jobs(conn, clock, jobs).and_then(|queued| commit(conn).map(|()| queued));
     if result.is_err() {
         // After a full disk or a failed write SQLite may have rolled back by itself; then this errs, and that is fine.
         let _already_rolled_back = conn.batch_execute("ROLLBACK");
     }
     result
+}
+
+fn commit(conn: &mut SqliteConnection) -> QueryResult<()> {
+    reach!("store.commit.before");
+    planned(fails("store.commit"))?;
+    conn.batch_execute("COMMIT")?;
+    reach!("store.commit.after");
+    planned(fails("store.committed"))
+}
+
+/// The error of an operation that a test lets fail.
+pub(super) fn planned(fails: bool) -> QueryResult<()> {
+    if fails { Err(DieselError::QueryBuilderError("a test wants it so".into())) } else { Ok(()) }
 }
 
 fn run_jobs(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
@@ -224,6 +244,7 @@ fn run_jobs(conn: &mut SqliteConnection, clock: Clock, jobs: &mut [Box<dyn Job>]
         match job.run(&mut tx) {
             Ok(()) => {
                 queued += tx.queued;
+                reach!("store.job.done");
                 conn.batch_execute("RELEASE job")?;
             }
             Err(why) => conn.batch_execute("ROLLBACK TO job; RELEASE job").map_err(|_no_savepoint| {

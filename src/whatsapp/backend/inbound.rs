@@ -3,28 +3,46 @@
 //! A ratchet that is durable without its message turns the redelivery into a duplicate whose content is gone. So a commit of
 //! ratchets waits for the rows that were submitted before it; a row never waits for ratchets.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use wacore::store::error::StoreError as LibraryError;
 use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
 use wacore::types::message::{MessageInfo, MessageSource};
 use whatsapp_rust::Jid;
 
+use super::under_way::UnderWay;
 use super::value::joined;
 use super::{Backend, Result, Unusable, delete, put, writes};
 use crate::ports::session::{Accepted, Loss, LossReason, MessageKey, SessionBatch, Write};
 use crate::whatsapp::seal::Seal;
 
-const PENDING: &str = "pending-inbound";
+pub(super) const PENDING: &str = "pending-inbound";
 /// Rows that nobody came for, kept for an operator.
 const DEAD: &str = "dead-inbound";
 
 /// The ids by which the library tries, when a client is made, whether rows can be stored at all; what it stores is no message.
 const PROBE: &str = "__wa_durability_probe_";
+
+/// How long the library may take from decrypting a message to submitting its row, apart from other operations in between. It writes
+/// all ratchets at once, those of messages included that other tasks have decrypted a moment ago.
+pub(super) const ROWS_COME_WITHIN: Duration = Duration::from_millis(5);
+
+/// How long such operations are waited for.
+pub(super) const OPERATIONS_WITHIN: Duration = Duration::from_millis(250);
+
+/// A client without an operation for so long has nothing in its hands that it has decrypted.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long that is waited for.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the first copy of a message may take whose second one came over the next connection: its task outlives its connection.
+const FIRST_COPY_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id.
 const ASKS: u32 = 3;
@@ -32,57 +50,25 @@ const ASKS: u32 = 3;
 /// The order between rows and ratchets, and the rows that the hook has already deleted.
 #[derive(Debug, Default)]
 pub(super) struct PendingRows {
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    next: u64,
-    in_flight: BTreeSet<u64>,
-    settled: HashSet<String>,
+    submitted: UnderWay,
+    settled: Mutex<HashSet<String>>,
 }
 
 impl PendingRows {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settled(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn submit<T>(&self, commit: impl Future<Output = T>) -> T {
-        let ticket = {
-            let mut state = self.state();
-            state.next += 1;
-            let ticket = state.next;
-            state.in_flight.insert(ticket);
-            ticket
-        };
         // The library may drop the commit midway; a row that is not waited for any more must not hold up the ratchets.
-        let _done = Done { rows: self, ticket };
+        let _under_way = self.submitted.begin();
         commit.await
     }
 
     /// Waits until every row is durable that was submitted before this call.
     pub(super) async fn submitted_are_durable(&self, seal: &Seal) -> Result<(), Unusable> {
-        let last = self.state().next;
-        loop {
-            let changed = self.changed.notified();
-            if self.state().in_flight.first().is_none_or(|oldest| *oldest > last) {
-                return seal.check().map_err(|_sealed| Unusable);
-            }
-            changed.await;
-        }
-    }
-}
-
-struct Done<'a> {
-    rows: &'a PendingRows,
-    ticket: u64,
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.rows.state().in_flight.remove(&self.ticket);
-        self.rows.changed.notify_waiters();
+        self.submitted.begun_is_over().await;
+        seal.check().map_err(|_sealed| Unusable)
     }
 }
 
@@ -101,7 +87,7 @@ impl Backend {
     pub(in crate::whatsapp) async fn hand_over(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
         let keys: Vec<String> = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id)).collect();
         self.accept(accepted).await?;
-        self.rows.state().settled.extend(keys);
+        self.rows.settled().extend(keys);
         Ok(())
     }
 
@@ -110,6 +96,14 @@ impl Backend {
         let rows = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id));
         let gone = rows.map(|row| delete(PENDING, row)).collect();
         self.commit(SessionBatch { accepted, writes: gone, ..SessionBatch::default() }).await
+    }
+
+    /// Waits until the library has handed over what it has decrypted, as far as its operations show.
+    pub(in crate::whatsapp) async fn settled(&self) {
+        tokio::select! {
+            _ = self.seal.sealed() => {}
+            _in_time = timeout(SETTLES_WITHIN, self.operations.quiet_for(QUIET)) => {}
+        }
     }
 
     pub(super) async fn store_rows(&self, rows: &[PendingInboundRow<'_>]) -> Result<()> {
@@ -124,23 +118,30 @@ impl Backend {
 
     /// Returns the content of a redelivered message that was decrypted before. The library acknowledges one for which this is `None`.
     pub(super) async fn pending_row(&self, chat: &str, sender: &str, id: &str) -> Result<Option<Vec<u8>>> {
-        if let Some(value) = self.read(PENDING, &key(chat, sender, id)).await? {
-            let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
-            // The library deletes and acknowledges one that it cannot decode.
-            if !id.starts_with(PROBE) {
-                waproto::codec::message_decode(message).map_err(|_undecodable| self.corrupt("pending message"))?;
-            }
-            return Ok(Some(message.to_vec()));
-        }
-        // Whatever comes of it, it is not handed over.
+        // Whatever comes of it, it is on its way to the hook again, or not handed over.
         if let Some(backlog) = self.backlog.get() {
             backlog.settled([id]);
         }
         let message = MessageKey { chat: chat.to_owned(), sender: sender.to_owned(), id: id.to_owned() };
-        if self.attempt("look for an accepted message", || self.store.is_accepted(&self.instance, &message)).await? {
-            return Ok(None);
+        let until = self.clock.now().after(FIRST_COPY_WITHIN);
+        loop {
+            if let Some(value) = self.read(PENDING, &key(chat, sender, id)).await? {
+                let message = value.get(8..).ok_or_else(|| self.corrupt("pending message"))?;
+                // The library deletes and acknowledges one that it cannot decode.
+                if !id.starts_with(PROBE) {
+                    waproto::codec::message_decode(message).map_err(|_undecodable| self.corrupt("pending message"))?;
+                }
+                return Ok(Some(message.to_vec()));
+            }
+            let accepted = || self.store.is_accepted(&self.instance, &message);
+            if self.attempt("look for an accepted message", accepted).await? {
+                return Ok(None);
+            }
+            if self.clock.now() >= until {
+                return self.content_is_gone(message).await;
+            }
+            sleep(LOOK_AGAIN).await;
         }
-        self.content_is_gone(message).await
     }
 
     /// A message was decrypted, but neither its content nor its acceptance is durable: the phone still has it.
@@ -187,10 +188,10 @@ impl Backend {
 
     pub(super) async fn delete_rows(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
         let left: Vec<Write> = {
-            let mut state = self.rows.state();
+            let mut settled = self.rows.settled();
             let keys = keys.iter().map(|row| key(row.chat, row.sender, row.id));
             // The hook's commit has deleted most of them: no second write for those.
-            keys.filter(|key| !state.settled.remove(key)).map(|key| delete(PENDING, key)).collect()
+            keys.filter(|key| !settled.remove(key)).map(|key| delete(PENDING, key)).collect()
         };
         Ok(self.commit(writes(left)).await?)
     }

@@ -12,7 +12,7 @@ use crate::ports::session::{Clear, Write};
 
 const IDENTITY: &str = "identity";
 const SESSION: &str = "session";
-const PRE_KEY: &str = "pre-key";
+pub(super) const PRE_KEY: &str = "pre-key";
 const SIGNED_PRE_KEY: &str = "signed-pre-key";
 const SENDER_KEY: &str = "sender-key";
 

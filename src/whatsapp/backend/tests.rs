@@ -244,7 +244,34 @@ async fn a_ratchet_waits_for_the_rows_before_it_and_no_row_waits_for_a_ratchet()
     ratchet.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_submitted_a_moment_after_its_ratchet_is_durable_before_it() {
+    let (backend, fake, _) = backend().await;
+    let ratchet = tokio::spawn({
+        let backend = Arc::clone(&backend);
+        async move { backend.put_session("a", b"advanced").await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!fake.rows.lock().unwrap().contains_key(&("session", "a".to_owned())));
+    backend.store_pending_inbound("c", "s", "1", &text()).await.unwrap();
+    assert!(!fake.rows.lock().unwrap().contains_key(&("session", "a".to_owned())), "the ratchet came first");
+    ratchet.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_waits_for_the_first() {
+    let (backend, fake, _) = backend().await;
+    let second = tokio::spawn({
+        let backend = Arc::clone(&backend);
+        async move { backend.get_pending_inbound("c@s.whatsapp.net", "s@s.whatsapp.net", "1").await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    backend.hand_over(vec![Accepted { key: message("1"), event: None, recovered: false }]).await.unwrap();
+    assert_eq!(second.await.unwrap().unwrap(), None);
+    assert!(!fake.rows.lock().unwrap().keys().any(|(category, _)| *category == "asked-inbound"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_an_accepted_message_counts_as_a_repetition() {
     let (backend, fake, seal) = backend().await;
     let get = |id: &'static str| backend.get_pending_inbound("c@s.whatsapp.net", "s@s.whatsapp.net", id);

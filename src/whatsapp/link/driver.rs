@@ -18,6 +18,7 @@ use whatsapp_rust::Client;
 use super::Shared;
 use super::holder::Holder;
 use super::sending::Accounts;
+use crate::failpoint::reach;
 use crate::ports::link::{LinkSpec, Report, SealReason};
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
@@ -110,6 +111,7 @@ impl Driver {
     }
 
     pub(super) fn close(&self, link: LinkId) {
+        reach!("link.close");
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_ref().filter(|current| current.link == link) {
             current.attempt.close(true);
@@ -141,6 +143,7 @@ impl Driver {
     }
 
     pub(super) fn dial(self: &Arc<Self>, order: Order) {
+        reach!("dial.asked");
         let attempt = Arc::new(Attempt::new());
         let link = order.link;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -154,6 +157,7 @@ impl Driver {
                 DownReason::Panicked
             });
             attempt.all_gone().await;
+            reach!("dial.over");
             driver.ended(link);
             info!(instance.id = %driver.spec.instance, link = link.0, code = why.code(), "Link {link} is down: {}", why.code());
             driver.reports.fact(Event::LinkDown { link, why });
@@ -196,7 +200,9 @@ impl Driver {
             *turn = Some(holder);
             return DownReason::Requested;
         }
+        reach!("dial.runs");
         self.run(&holder, order, attempt).await;
+        reach!("dial.ran");
 
         if holder.seal.reason().is_none() {
             // The library has flushed its keys when `run()` returned; the device is saved by whoever changes it.
@@ -315,12 +321,14 @@ impl Driver {
         let Some(live) = self.live(link) else { return self.close(link) };
         let instance = self.spec.instance.clone();
         self.shared.handle.spawn(async move {
+            reach!("link.log-out");
             if let Some(own) = live.client.pn() {
                 let told = timeout(LOG_OUT_WITHIN, live.client.execute(RemoveCompanionDeviceSpec::new(&own))).await;
                 if !matches!(told, Ok(Ok(()))) {
                     info!(instance.id = %instance, "WhatsApp did not confirm the logout; the phone may still list the device");
                 }
             }
+            reach!("link.unlinked");
             live.attempt.close(true);
         });
     }

@@ -16,6 +16,7 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
 
 use super::Shared;
+use crate::failpoint::reach;
 use crate::ports::link::{LinkSpec, SealReason};
 use crate::whatsapp::backend::{Backend, SENT_TTL_SECS};
 use crate::whatsapp::backlog::Backlog;
@@ -60,6 +61,7 @@ impl Holder {
 
         backend.claim(&shared.settings.node).await.map_err(|_told_by_the_seal| unusable())?;
         let saved = PersistenceManager::new(Arc::clone(&backend) as _).await.map_err(|_told_by_the_seal| unusable())?;
+        reach!("dial.device-read");
         if !pairing && !backend.found_device() {
             // The machine believes that there are credentials, the store has none: a new identity is not the answer.
             seal.set(SealReason::StoreUnavailable);
@@ -110,6 +112,7 @@ impl Holder {
         });
         let client = built?.into_client();
 
+        reach!("dial.client-made");
         let (instance, own) = (spec.instance.clone(), Arc::clone(&backend));
         let listener = Arc::new(Listener::new(instance, reports.clone(), own, debts, backlog, handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
@@ -126,8 +129,11 @@ impl Holder {
 
     /// Writes what the client holds in memory; returns whether all of it is durable.
     pub(super) async fn save(client: &Client, backend: &Backend) -> bool {
+        reach!("save.before");
         let signal = client.flush_pending_signal_state().await;
+        reach!("save.signal");
         let device = backend.save_newest().await;
+        reach!("save.after");
         if let Err(error) = &signal {
             debug!("Signal state was not saved: {error}");
         }
@@ -165,6 +171,10 @@ impl BeforeFrame for BeforeFrames {
             self.backend.save_newest().await?;
         }
         Ok(())
+    }
+
+    async fn before_end(&self) {
+        self.backend.settled().await;
     }
 }
 

@@ -13,6 +13,7 @@ use whatsapp_rust::send::SendError as LibraryError;
 use whatsapp_rust::{Client, ClientError, IqError, Jid, SendOptions};
 
 use super::driver::{Driver, Live};
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::{OutgoingText, Report, SendError, SentMessage};
 use crate::whatsapp::message::{self, Recipient, Sent};
@@ -36,8 +37,10 @@ impl Driver {
         let ack_within = self.shared().settings.ack_within;
         self.shared().handle.spawn(async move {
             let sent = Box::pin(send(&live, &text, &instance, clock, ack_within)).await?;
+            reach!("send.acked");
             let event = EngineEvent { name: EventName::SendMessage, data: sent.body.clone() };
             reports.tell(Report::Event { link, event });
+            reach!("send.told");
             Ok(sent)
         })
     }
@@ -50,10 +53,12 @@ async fn send(
     clock: Clock,
     ack_within: Duration,
 ) -> Result<SentMessage, SendError> {
+    reach!("send.asked");
     let client = &live.client;
     let to = unless_over(live, resolve(live, text, clock)).await.ok_or(SendError::NotConnected)??;
     unless_over(live, compose_for(client, &to, text.delay)).await.ok_or(SendError::NotConnected)?;
 
+    reach!("send.resolved");
     let chat = to.to_string();
     let own = client.pn().map(|jid| jid.to_non_ad_string());
     let message = message::compose(text, &chat, own.as_deref());
@@ -74,6 +79,7 @@ async fn send(
         }
         None => return Err(SendError::Unconfirmed { id }),
     }
+    reach!("send.given");
     match timeout(ack_within, answered).await {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(code))) => return Err(SendError::Refused { code: code.parse().unwrap_or(0) }),

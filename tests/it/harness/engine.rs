@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use holdfast_sim::{ScanRequest, Simulator};
@@ -63,7 +63,8 @@ impl Home {
         let home = settings.into_iter().fold(home, |home, (name, value)| home.set(name, value));
         let port = port.to_string();
         let data = home.data_dir().display().to_string();
-        home.set("SERVER_PORT", &port).set("DATA_DIR", &data)
+        let orders = home.orders().display().to_string();
+        home.set("SERVER_PORT", &port).set("DATA_DIR", &data).set("HOLDFAST_FAILPOINTS", &orders)
     }
 
     pub(crate) fn set(self, name: &str, value: &str) -> Self {
@@ -95,6 +96,29 @@ impl Home {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// Gives orders to the fail points; they hold from the next start on, or as soon as [`Self::obeyed`] says.
+    pub(crate) fn order(&self, orders: &str) {
+        let beside = self.directory.path().join("orders.new");
+        fs::write(&beside, orders).expect("the orders are written");
+        fs::rename(&beside, self.orders()).expect("the orders are given");
+    }
+
+    /// Takes orders back that nobody has obeyed.
+    pub(crate) fn withdraw_orders(&self) {
+        // There are none, or the engine has just taken them.
+        let _gone = fs::remove_file(self.orders());
+    }
+
+    /// Waits until the running engine has put the orders into force.
+    pub(crate) async fn obeyed(&self) {
+        eventually("orders to the fail points to be obeyed", || async { (!self.orders().exists()).then_some(()) })
+            .await;
+    }
+
+    fn orders(&self) -> PathBuf {
+        self.directory.path().join("orders")
+    }
+
     fn log_file(&self) -> PathBuf {
         self.directory.path().join("log")
     }
@@ -124,6 +148,14 @@ impl Home {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
         let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().expect("the engine");
         Engine { home: self, child }
+    }
+}
+
+impl Home {
+    /// Leaves the directory where it is, for whoever wants to know what happened, and returns it.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
     }
 }
 
@@ -168,8 +200,18 @@ impl Engine<'_> {
     }
 
     /// Waits for the end of the process and returns its exit code, `None` if a signal has ended it.
-    pub(crate) async fn end(mut self) -> Option<i32> {
-        timeout(PATIENCE, self.child.wait()).await.expect("the engine ends").expect("its exit code").code()
+    pub(crate) async fn end(self) -> Option<i32> {
+        self.ended().await.code()
+    }
+
+    /// Waits for the end of the process and returns how it ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.expect("the engine ends").expect("how it ended")
+    }
+
+    /// Tells whether the process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("how it ended").is_some()
     }
 
     /// Ends the process as a power cut would.

@@ -90,6 +90,11 @@ impl Receiver {
         self.desk.lock().expect("a desk that no panic has left").received.clone()
     }
 
+    /// Returns what has come since the last call, and forgets it.
+    pub(crate) fn drain(&self) -> Vec<Received> {
+        std::mem::take(&mut self.desk.lock().expect("a desk that no panic has left").received)
+    }
+
     pub(crate) fn texts(&self) -> Vec<String> {
         self.all()
             .iter()

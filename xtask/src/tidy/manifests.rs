@@ -12,6 +12,9 @@ const CORE_MAY_USE: &[&str] = &["serde", "serde_json", "thiserror"];
 const CORE_TESTS_MAY_USE: &[&str] = &["proptest", "insta"];
 const SIMULATOR_MUST_NOT_USE: &[&str] = &["holdfast", "holdfast-core", "whatsapp-rust"];
 
+/// What lets a test disturb the running process.
+const FAIL_POINTS: &str = "fail";
+
 /// Features of the protocol crates that trust anyone; their names all begin alike.
 const DANGER: &str = "danger-";
 /// The one feature, of the root package, that may turn one of them on.
@@ -87,6 +90,11 @@ fn refused(path: &str, dependency: &Dependency) -> Option<String> {
     if path == "Cargo.toml" && package == "holdfast-sim" && !dependency.for_tests && !dependency.optional {
         return Some(format!(
             "the service goes without the simulator: only the feature `{DANGER_FEATURE}` brings it along"
+        ));
+    }
+    if path == "Cargo.toml" && package == FAIL_POINTS && !dependency.optional {
+        return Some(format!(
+            "the service goes without fail points: only the feature `{DANGER_FEATURE}` turns them on"
         ));
     }
     if package == "holdfast" && dependency.features.iter().any(|feature| feature == DANGER_FEATURE) {
@@ -179,6 +187,14 @@ mod tests {
         assert!(asks("").contains(":2: the service goes without the simulator"));
         assert_eq!(asks(", optional = true"), "");
         assert_eq!(breach("Cargo.toml", "[dev-dependencies]\nholdfast-sim = { path = \"x\" }"), "");
+    }
+
+    #[test]
+    fn the_service_goes_without_fail_points_unless_it_is_asked_for() {
+        assert!(
+            breach("Cargo.toml", "[dependencies]\nfail = \"0.5\"").contains(":2: the service goes without fail points")
+        );
+        assert_eq!(breach("Cargo.toml", "[dependencies]\nfail = { version = \"0.5\", optional = true }"), "");
     }
 
     #[test]
