@@ -6,18 +6,28 @@ use crate::ci::FEATURES;
 use crate::ci::report::Outcome;
 use crate::ci::workshop::Workshop;
 
-/// A bench, the package whose target it is, and a run that is over in seconds.
+/// A bench, the package whose target it is, the feature that it needs, and a run that is over in seconds.
 struct Bench {
     name: &'static str,
     package: &'static str,
+    features: &'static [&'static str],
     short: &'static [&'static str],
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "sim",
-    package: "holdfast-sim",
-    short: &["--sessions", "100", "--idle-seconds", "1", "--ping-every", "1"],
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "messages",
+        package: "holdfast",
+        features: &["--features", "simulator"],
+        short: &["--instances", "1,3", "--messages", "30", "--rate", "100"],
+    },
+    Bench {
+        name: "sim",
+        package: "holdfast-sim",
+        features: &[],
+        short: &["--sessions", "100", "--idle-seconds", "1", "--ping-every", "1"],
+    },
+];
 
 /// Runs a bench, optimised.
 ///
@@ -29,7 +39,8 @@ pub fn run(workshop: &Workshop, name: &str, arguments: &[&str]) -> anyhow::Resul
         bail!("no such bench: {name}; there is {}", known.join(", "));
     };
     // The package alone, so that a bench of the simulator does not wait for the service to be compiled.
-    workshop.cargo(&[&["bench", "--package", bench.package, "--bench", name, "--"], arguments].concat())
+    workshop
+        .cargo(&[&["bench", "--package", bench.package], bench.features, &["--bench", name, "--"], arguments].concat())
 }
 
 /// Runs every bench for a moment, as it was built for the tests: whether they run at all, not what they say.

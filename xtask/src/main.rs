@@ -13,7 +13,8 @@ cargo xtask <command>
 
   ci               every check and every test, with the time of each group
   test [ARGS..]    build what the tests drive, then run those that ARGS (of nextest, or of cargo test) select
-  bench NAME [..]  what things cost: sim (memory and processor time of simulated sessions); .. are its own arguments
+  bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
+                  simulated sessions); .. are its own arguments
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 

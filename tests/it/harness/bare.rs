@@ -192,7 +192,7 @@ impl BareClient {
     }
 
     /// What the client tells, from the first event on that was not taken yet. Each event is given to one reader.
-    pub(crate) fn events(&self) -> impl Stream<Item = Arc<Event>> + Unpin {
+    pub(crate) fn events(&self) -> impl Stream<Item = Arc<Event>> + Unpin + use<> {
         Box::pin(self.events.clone())
     }
 
