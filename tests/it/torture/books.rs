@@ -188,14 +188,18 @@ impl Outcome {
     /// What the simulator did with the messages that did not come, and for whom others wait.
     pub(super) fn traces(&self, sim: &Simulator) -> Vec<String> {
         let all = sim.events(&EventQuery::default()).expect("the events");
-        let about = |(_, id): &Message| {
-            let id = id.clone();
+        let about = |id: String| {
             all.iter().filter(move |event| event.detail["id"] == id.as_str()).map(|event| format!("{event:?}"))
         };
+        // A text that one reader lacks, others may have read: its id is theirs.
+        let messages = sim.messages();
+        let id_of = |text: &String| messages.iter().find(|message| message.text.as_ref() == Some(text));
+        let out = self.sent.lost.iter().filter_map(id_of).map(|message| message.id.clone());
+        let ids = self.lost.iter().map(|(_, id)| id.clone()).chain(out);
         let devices = sim.accounts().into_iter().flat_map(|account| account.devices);
         let waiting = devices.filter(|device| device.pending > 0);
         let waiting = waiting.map(|device| format!("{} messages wait for {}", device.pending, device.jid));
-        self.lost.iter().flat_map(about).chain(waiting).collect()
+        ids.flat_map(about).chain(waiting).collect()
     }
 
     /// Tells whether nothing was lost, nothing came twice as if it were two, and no key was used twice.
