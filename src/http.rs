@@ -67,6 +67,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);
         table.delete("/engine/dead-letters", engine::dead_letters::discard);
+        table.get("/engine/unrecovered", engine::unrecovered::list);
         table.post("/engine/restore", restore::restore);
     }
 }

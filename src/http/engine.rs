@@ -1,7 +1,8 @@
-//! What Evolution has no route for: the outbox and its dead letters. Only the global key opens them, for they span all instances.
+//! What Evolution has no route for: the outbox, its dead letters, and messages that did not come whole. Only the global key opens them, for they span all instances.
 
 pub(super) mod dead_letters;
 pub(super) mod outbox;
+pub(super) mod unrecovered;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -9,6 +9,7 @@ mod first_light;
 mod kill_points;
 mod outbox;
 mod pairing_code;
+mod pressure;
 mod races;
 mod rotation;
 mod safety;

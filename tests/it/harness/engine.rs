@@ -126,14 +126,29 @@ impl Home {
     /// Makes a command over this home, with nothing of the caller's environment but the path.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).env_clear().envs(self.settings.iter().cloned()).current_dir(self.directory.path());
+        command.args(arguments);
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        command.env_clear().envs(self.settings.iter().cloned()).current_dir(self.directory.path());
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 
     /// Starts the engine and waits until it is ready.
     pub(crate) async fn start(&self) -> Engine<'_> {
-        let engine = self.spawn();
+        self.ready(self.spawn()).await
+    }
+
+    /// Starts it so that a file that may not grow is an error, as on a full disk, and not the end of the process.
+    pub(crate) async fn start_with_full_disks_told(&self) -> Engine<'_> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap "" XFSZ; exec "$0" serve"#]).arg(&self.program);
+        self.ready(self.run(self.at_home(shell))).await
+    }
+
+    async fn ready<'a>(&self, engine: Engine<'a>) -> Engine<'a> {
         let api = engine.api();
         eventually("a ready engine", || async {
             let ready = api.try_call(reqwest::Method::GET, "/health/ready", None).await;
@@ -145,8 +160,12 @@ impl Home {
 
     /// Starts the engine and does not wait.
     pub(crate) fn spawn(&self) -> Engine<'_> {
+        self.run(self.command(&["serve"]))
+    }
+
+    fn run(&self, mut command: Command) -> Engine<'_> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
-        let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().expect("the engine");
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the engine");
         Engine { home: self, child }
     }
 }

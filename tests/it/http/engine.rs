@@ -2,6 +2,7 @@
 
 use holdfast::actors::dispatcher::protocol::TargetStatus;
 use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
+use holdfast::ports::session::{Loss, LossReason, MessageKey, SessionBatch, Sessions as _};
 use holdfast_core::delivery::origin::Origin;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
@@ -229,4 +230,40 @@ fn untime(view: &mut Value) {
     for key in ["oldestAt", "oldestAgeMs"] {
         assert!(view.remove(key).is_some());
     }
+}
+
+#[actix_web::test]
+async fn messages_without_their_content_are_told_by_their_ids() {
+    let service = Service::start().await;
+    let (shop, _) = service.instance("shop").await;
+    let (bar, _) = service.instance("bar").await;
+    for (id, message) in [(&shop, "A1"), (&shop, "A1"), (&bar, "B1")] {
+        let epoch = service.store.claim(id, "node").await.unwrap().epoch;
+        let key = MessageKey { chat: "c@lid".to_owned(), sender: "s@lid".to_owned(), id: message.to_owned() };
+        let loss = Loss { key, why: LossReason::Undecryptable, given_up: id == &bar };
+        let batch = SessionBatch { losses: vec![loss], ..SessionBatch::default() };
+        service.store.commit(id, epoch, batch).await.unwrap();
+    }
+    let (status, body) = service.get("/engine/unrecovered?instance=shop").await;
+    assert_eq!((status, body["messages"].as_array().unwrap().len()), (200, 1));
+    let one = &body["messages"][0];
+    assert_eq!(
+        (&one["instanceName"], &one["id"], &one["chat"], &one["sender"], &one["why"], &one["times"], &one["givenUpAt"]),
+        (
+            &json!("shop"),
+            &json!("A1"),
+            &json!("c@lid"),
+            &json!("s@lid"),
+            &json!("undecryptable"),
+            &json!(2),
+            &Value::Null
+        )
+    );
+    assert!(one["since"].is_string());
+    let (_, all) = service.get("/engine/unrecovered").await;
+    let given_up: Vec<_> =
+        all["messages"].as_array().unwrap().iter().filter(|one| one["givenUpAt"].is_string()).collect();
+    assert_eq!((all["messages"].as_array().unwrap().len(), given_up.len()), (2, 1));
+    assert_eq!(given_up[0]["instanceName"], "bar");
+    assert_eq!(service.get("/engine/unrecovered?instance=nobody").await.0, 404);
 }
