@@ -97,12 +97,12 @@ fn limit_files(engine: &Engine<'_>, bytes: Option<u64>) {
 async fn write(sim: &Simulator, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let (from, to, text) = (format!("55118888{:05}", number % 50), SHOP.to_owned(), format!("text {number}"));
-        sim.message(MessageRequest { from, to, text, id: None, group: None }).await.unwrap();
+        sim.message(MessageRequest { from, to, text, id: None, group: None }).await.expect("it is written");
     }
 }
 
 fn waiting(sim: &Simulator) -> usize {
-    sim.counters(None).unwrap().queued
+    sim.counters(None).expect("the counters of everybody").queued
 }
 
 async fn nothing_waits(sim: &Simulator) {
@@ -115,7 +115,7 @@ async fn nothing_waits(sim: &Simulator) {
 }
 
 fn harmless(sim: &Simulator) {
-    let tally = sim.counters(None).unwrap().tally;
+    let tally = sim.counters(None).expect("the counters of everybody").tally;
     assert_eq!((tally.nacked, tally.counters_reused, tally.stale_frames, tally.overlapped), (0, 0, 0, false));
 }
 
