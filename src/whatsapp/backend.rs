@@ -97,6 +97,9 @@ pub(super) struct Backend {
     client: OnceLock<Weak<Client>>,
     /// Is told of messages that are dealt with.
     backlog: OnceLock<Arc<Backlog>>,
+    /// How often messages were decrypted, and how many of those times their ratchets were on disk.
+    received: AtomicU64,
+    flushed: AtomicU64,
 }
 
 impl Backend {
@@ -127,6 +130,8 @@ impl Backend {
             memory: OnceLock::new(),
             client: OnceLock::new(),
             backlog: OnceLock::new(),
+            received: AtomicU64::new(0),
+            flushed: AtomicU64::new(0),
         }
     }
 

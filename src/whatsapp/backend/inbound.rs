@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,7 +107,20 @@ impl Backend {
         }
     }
 
+    /// Returns how far messages were received, if what that did to the ratchets may not be on disk.
+    pub(in crate::whatsapp) fn unflushed(&self) -> Option<u64> {
+        let received = self.received.load(Ordering::Acquire);
+        (self.flushed.load(Ordering::Acquire) < received).then_some(received)
+    }
+
+    /// Notes that it is, as far as that.
+    pub(in crate::whatsapp) fn flushed(&self, received: u64) {
+        self.flushed.fetch_max(received, Ordering::AcqRel);
+    }
+
     pub(super) async fn store_rows(&self, rows: &[PendingInboundRow<'_>]) -> Result<()> {
+        // They are decrypted: their ratchets have moved on.
+        self.received.fetch_add(1, Ordering::AcqRel);
         let now = self.now_secs().to_le_bytes();
         let batch = rows.iter().map(|row| {
             let value = [now.as_slice(), row.message].concat();

@@ -64,9 +64,12 @@ async fn send(
     let message = message::compose(text, &chat, own.as_deref());
     // What was received has moved the ratchet on, and the library saves that a moment later. A message under a ratchet that a crash
     // forgets uses no key twice, but those after it cannot be opened until they were asked for again.
-    let saved = unless_over(live, client.flush_pending_signal_state()).await.ok_or(SendError::NotConnected)?;
-    if saved.is_err() {
-        return Err(SendError::NotConnected);
+    if let Some(received) = live.backend.unflushed() {
+        let saved = unless_over(live, client.flush_pending_signal_state()).await.ok_or(SendError::NotConnected)?;
+        if saved.is_err() {
+            return Err(SendError::NotConnected);
+        }
+        live.backend.flushed(received);
     }
     let id = text.id.clone().unwrap_or_else(|| client.generate_message_id());
     let answered = live.listener.answers.to(&id, &chat);
