@@ -38,6 +38,11 @@ impl Debts {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A new connection begins: what the last one has left owing is nobody's work any more, until it is paid.
+    pub(super) fn begin(&self) {
+        self.owed().clear();
+    }
+
     /// Takes note of a receipt that asks for a message, before it is acknowledged.
     pub(super) fn asked(self: &Arc<Self>, receipt: &OwnedNodeRef) {
         let Some(debt) = read(receipt) else { return };

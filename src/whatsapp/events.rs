@@ -101,6 +101,9 @@ impl Listener {
 
     /// Says which dial events belong to. Whoever waits for an answer over the earlier one gets none.
     pub(super) fn belong_to(&self, dial: Option<Arc<Dial>>) {
+        if dial.is_some() {
+            self.debts.begin();
+        }
         *self.dial.lock().unwrap_or_else(PoisonError::into_inner) = dial;
         self.proven_at.store(0, Ordering::Release);
         self.answers.end();
