@@ -53,14 +53,14 @@ impl Debts {
             }
         }
         self.under_way.send_modify(|count| *count += 1);
-        let debts = Arc::clone(self);
+        let noting = Noting(Arc::clone(self));
         self.handle.spawn(async move {
+            let debts = &noting.0;
             // A failure has set the seal.
             let known = debts.backend.sent(&debt).await.is_ok_and(|content| content.is_some());
             if !known || debts.backend.owe(&debt, 0).await.is_err() {
                 debts.owed().remove(&debt);
             }
-            debts.under_way.send_modify(|count| *count -= 1);
         });
     }
 
@@ -124,6 +124,15 @@ impl Debts {
             debug!(message.id = id, "Message {id} was asked for again, and is sent after the next login: {error}");
         }
         Some(())
+    }
+}
+
+/// A request on its way to the disk; however that ends, frames wait for it no longer.
+struct Noting(Arc<Debts>);
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
     }
 }
 
