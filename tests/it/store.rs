@@ -69,7 +69,7 @@ macro_rules! conformance {
                 another_key_does_not_open_the_database,
                 a_damaged_value_is_an_error_and_never_absent,
                 a_value_in_another_row_is_an_error,
-                a_damaged_device_is_an_error_and_not_overwritten,
+                s28_a_damaged_device_is_an_error_and_not_overwritten,
                 a_device_of_another_instance_is_an_error,
             }
             foreign {

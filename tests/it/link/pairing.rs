@@ -61,7 +61,7 @@ async fn a_scan_with_a_wrong_secret_pairs_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_device_never_becomes_a_new_identity() -> Result<()> {
+async fn s28_a_missing_device_never_becomes_a_new_identity() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.link.close(link);
     bench.down(link).await?;

@@ -103,7 +103,7 @@ async fn a_message_whose_content_is_nowhere_is_told_by_its_id_and_given_up_at_la
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_dialled_while_the_store_does_not_answer() -> Result<()> {
+async fn s54_nothing_is_dialled_while_the_store_does_not_answer() -> Result<()> {
     let (mut bench, link) = Bench::impatient().await?;
     for failing in [Failing::Unavailable, Failing::Hang] {
         bench.store.break_with(Faults::none().outage(failing));

@@ -8,7 +8,7 @@ use crate::harness::engine::{Home, KEY};
 use crate::harness::eventually::eventually;
 
 #[tokio::test]
-async fn check_config_reports_every_mistake_at_once_and_no_secret() {
+async fn s52_check_config_reports_every_mistake_at_once_and_no_secret() {
     let home = Home::new("http://not-a-websocket")
         .set("SERVER_PORT", "eighty")
         .set("LOG_COLOR", "yes")

@@ -19,7 +19,7 @@ const ANA: &str = "5511977770001";
 const MOST_GROWTH: u64 = 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_is_down_during_five_thousand_messages_and_three_restarts_gets_all_of_them_in_order() {
+async fn s47_a_target_that_is_down_during_five_thousand_messages_and_three_restarts_gets_all_of_them_in_order() {
     const INSTANCES: usize = 8;
     const MESSAGES: u64 = 5_000;
     let sim = Simulator::start(Options::default()).await.unwrap();

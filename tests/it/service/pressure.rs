@@ -53,7 +53,7 @@ async fn ten_thousand_messages_for_a_blocked_instance_wait_at_whatsapp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_closes_the_link_and_loses_nothing() {
+async fn s29_a_full_disk_closes_the_link_and_loses_nothing() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let receiver = Receiver::start();
     let home = Home::new(sim.ws_url()).set("STORE_GRACE_SECONDS", "1");

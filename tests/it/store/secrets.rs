@@ -79,7 +79,7 @@ pub(super) async fn a_value_in_another_row_is_an_error(bench: Bench) -> Outcome 
     Ok(())
 }
 
-pub(super) async fn a_damaged_device_is_an_error_and_not_overwritten(bench: Bench) -> Outcome {
+pub(super) async fn s28_a_damaged_device_is_an_error_and_not_overwritten(bench: Bench) -> Outcome {
     let (id, epoch) = bench.session("shop").await?;
     bench.store.commit(&id, epoch, device("the device")).await?;
     let creds = r#"SELECT "creds" FROM "Session""#;
