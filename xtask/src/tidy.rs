@@ -1,5 +1,6 @@
 //! The rules that no compiler keeps: who may know whom, how big a file may grow, what must never be committed.
 
+pub mod cases;
 pub mod floors;
 pub mod manifests;
 pub mod sources;
@@ -10,7 +11,7 @@ use crate::tree::Tree;
 
 /// Runs every rule over a tree; the findings come sorted by place.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    let rules = [floors::check, manifests::check, sources::check, traces::check];
+    let rules = [cases::check, floors::check, manifests::check, sources::check, traces::check];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(tree)).collect();
     findings.sort();
     findings.dedup();

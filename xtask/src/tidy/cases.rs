@@ -1,0 +1,119 @@
+//! Failure cases: each has a row in docs/testing.md, and each test there exists, under the number of its case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::finding::Finding;
+use crate::tree::Tree;
+
+/// Where the rows are.
+const TABLE: &str = "docs/testing.md";
+/// The cases are numbered from 1 to this one.
+const LAST: u8 = 56;
+
+/// Compares the rows with the tests.
+pub fn check(tree: &Tree) -> Vec<Finding> {
+    let tests = tests(tree);
+    let Some((_, text)) = tree.files().find(|(path, _)| *path == TABLE) else { return Vec::new() };
+    let mut findings = Vec::new();
+    let mut rows = BTreeSet::new();
+    let mut named = BTreeSet::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some((case, rest)) = row(line) else { continue };
+        let mut complain = |why: String| findings.push(Finding::new(TABLE, number + 1, why));
+        if !rows.insert(case) {
+            complain(format!("S-{case:02} has a second row"));
+        }
+        let names: Vec<&str> = rest.split('`').skip(1).step_by(2).filter(|name| case_of(name).is_some()).collect();
+        for name in &names {
+            if case_of(name) != Some(case) {
+                complain(format!("`{name}` stands in the row of S-{case:02}"));
+            }
+            if !tests.contains_key(*name) {
+                complain(format!("there is no test `{name}`"));
+            }
+            named.insert(*name);
+        }
+        if names.is_empty() && !rest.contains("not yet") {
+            complain(format!("S-{case:02} has no test and does not say `not yet` and why"));
+        }
+    }
+    if rows.is_empty() {
+        return findings;
+    }
+    for case in (1..=LAST).filter(|case| !rows.contains(case)) {
+        findings.push(Finding::new(TABLE, 1, format!("S-{case:02} has no row")));
+    }
+    for (name, (path, line)) in tests.iter().filter(|(name, _)| !named.contains(**name)) {
+        findings.push(Finding::new(path, *line, format!("`{name}` is missing in {TABLE}")));
+    }
+    findings
+}
+
+/// Finds every test that is named after a case, with its place.
+fn tests(tree: &Tree) -> BTreeMap<&str, (&str, usize)> {
+    let mut found = BTreeMap::new();
+    for (path, text) in tree.rust() {
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            let Some(rest) = line.strip_prefix("fn ") else { continue };
+            let name = rest.split(['(', '<']).next().unwrap_or_default();
+            if case_of(name).is_some() {
+                found.insert(name, (path, number + 1));
+            }
+        }
+    }
+    found
+}
+
+/// Reads `| S-07 | ..`.
+fn row(line: &str) -> Option<(u8, &str)> {
+    let rest = line.strip_prefix("| S-")?;
+    Some((rest.get(..2)?.parse().ok()?, rest.get(2..)?))
+}
+
+/// Reads the number out of `s07_a_restart_after_pairing`.
+fn case_of(name: &str) -> Option<u8> {
+    let rest = name.strip_prefix('s')?;
+    let (number, more) = rest.split_once('_')?;
+    (number.len() == 2 && !more.is_empty()).then(|| number.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::said;
+    use super::*;
+
+    /// A table in which every other case is excused.
+    fn table(row: &str) -> String {
+        let excused = (2..=LAST).map(|case| format!("| S-{case:02} | not yet: no server for it | - |\n"));
+        format!("# Testing\n{row}\n{}", excused.collect::<String>())
+    }
+
+    fn about(row: &str, source: &str) -> String {
+        said(check, &[(TABLE, &table(row)), ("tests/it/a.rs", source)]).join("\n")
+    }
+
+    #[test]
+    fn a_row_with_its_test_is_fine() {
+        assert_eq!(about("| S-01 | `s01_it_holds` | link |", "#[test]\nasync fn s01_it_holds() {}\n"), "");
+        assert_eq!(about("| S-01 | not yet: nothing to cut | - |", "fn start() {}"), "");
+    }
+
+    #[test]
+    fn a_row_without_its_test_and_a_test_without_its_row_are_named() {
+        assert!(about("| S-01 | `s01_it_holds` | link |", "").contains("there is no test `s01_it_holds`"));
+        assert!(about("| S-01 | somewhere | link |", "").contains("S-01 has no test"));
+        assert!(about("", "").contains("S-01 has no row"));
+        let stray = about("| S-01 | not yet: - | - |", "\nfn s01_it_holds() {}");
+        assert_eq!(stray, "tests/it/a.rs:2: `s01_it_holds` is missing in docs/testing.md");
+    }
+
+    #[test]
+    fn a_test_stands_in_the_row_of_its_own_case_and_a_case_has_one_row() {
+        let other = about("| S-01 | `s02_it_holds` | link |", "fn s02_it_holds() {}");
+        assert!(other.contains("`s02_it_holds` stands in the row of S-01"), "{other}");
+        assert!(about("| S-02 | not yet: - | - |", "").contains("S-02 has a second row"));
+    }
+}
