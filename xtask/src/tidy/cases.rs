@@ -1,4 +1,5 @@
-//! Failure cases: each has a row in docs/testing.md, and each test there exists, under the number of its case.
+//! Failure cases: each has a row in docs/testing.md, and each test there exists, under the number of its case. Tests that other
+//! pages name exist as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +8,16 @@ use crate::tree::Tree;
 
 /// Where the rows are.
 const TABLE: &str = "docs/testing.md";
+/// Pages that promise something by the name of a test.
+const PAGES: &[&str] = &[TABLE, "docs/defects.md"];
 /// The cases are numbered from 1 to this one.
 const LAST: u8 = 56;
 
 /// Compares the rows with the tests.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    let tests = tests(tree);
-    let Some((_, text)) = tree.files().find(|(path, _)| *path == TABLE) else { return Vec::new() };
-    let mut findings = Vec::new();
+    let functions = functions(tree);
+    let mut findings = unknown(tree, &functions);
+    let Some((_, text)) = tree.files().find(|(path, _)| *path == TABLE) else { return findings };
     let mut rows = BTreeSet::new();
     let mut named = BTreeSet::new();
     for (number, line) in text.lines().enumerate() {
@@ -23,13 +26,10 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         if !rows.insert(case) {
             complain(format!("S-{case:02} has a second row"));
         }
-        let names: Vec<&str> = rest.split('`').skip(1).step_by(2).filter(|name| case_of(name).is_some()).collect();
+        let names: Vec<&str> = quoted(rest).filter(|name| case_of(name).is_some()).collect();
         for name in &names {
             if case_of(name) != Some(case) {
                 complain(format!("`{name}` stands in the row of S-{case:02}"));
-            }
-            if !tests.contains_key(*name) {
-                complain(format!("there is no test `{name}`"));
             }
             named.insert(*name);
         }
@@ -43,28 +43,52 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     for case in (1..=LAST).filter(|case| !rows.contains(case)) {
         findings.push(Finding::new(TABLE, 1, format!("S-{case:02} has no row")));
     }
-    for (name, (path, line)) in tests.iter().filter(|(name, _)| !named.contains(**name)) {
+    let strays = functions.iter().filter(|(name, _)| case_of(name).is_some() && !named.contains(**name));
+    for (name, (path, line)) in strays {
         findings.push(Finding::new(path, *line, format!("`{name}` is missing in {TABLE}")));
     }
     findings
 }
 
-/// Finds every test that is named after a case, with its place.
-fn tests(tree: &Tree) -> BTreeMap<&str, (&str, usize)> {
+/// Names what looks like a test on one of the [`PAGES`] and is none.
+fn unknown(tree: &Tree, functions: &BTreeMap<&str, (&str, usize)>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.files().filter(|(path, _)| PAGES.contains(path)) {
+        for (number, line) in text.lines().enumerate() {
+            for name in quoted(line).filter(|name| is_sentence(name) && !functions.contains_key(name)) {
+                findings.push(Finding::new(path, number + 1, format!("there is no test `{name}`")));
+            }
+        }
+    }
+    findings
+}
+
+/// Finds every function with its place; of those with the same name, one.
+fn functions(tree: &Tree) -> BTreeMap<&str, (&str, usize)> {
     let mut found = BTreeMap::new();
     for (path, text) in tree.rust() {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_start();
-            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let line =
+                ["pub ", "pub(super) ", "pub(crate) "].iter().find_map(|open| line.strip_prefix(open)).unwrap_or(line);
             let line = line.strip_prefix("async ").unwrap_or(line);
-            let Some(rest) = line.strip_prefix("fn ") else { continue };
-            let name = rest.split(['(', '<']).next().unwrap_or_default();
-            if case_of(name).is_some() {
-                found.insert(name, (path, number + 1));
+            if let Some(rest) = line.strip_prefix("fn ") {
+                found.insert(rest.split(['(', '<']).next().unwrap_or_default(), (path, number + 1));
             }
         }
     }
     found
+}
+
+/// What stands between backticks.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// Tells whether a name is that of a test: words, and at least four of them, or the number of a case before them.
+fn is_sentence(name: &str) -> bool {
+    let words = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    case_of(name).is_some() || (words && name.matches('_').count() >= 3)
 }
 
 /// Reads `| S-07 | ..`.
@@ -108,6 +132,13 @@ mod tests {
         assert!(about("", "").contains("S-01 has no row"));
         let stray = about("| S-01 | not yet: - | - |", "\nfn s01_it_holds() {}");
         assert_eq!(stray, "tests/it/a.rs:2: `s01_it_holds` is missing in docs/testing.md");
+    }
+
+    #[test]
+    fn a_page_names_no_test_that_does_not_exist() {
+        let page = "ok: `it_is_as_said`, `STORE_GRACE_SECONDS`, `nextTryAt`\n`it_is_not_as_said`";
+        let said = said(check, &[("docs/defects.md", page), ("src/a.rs", "    fn it_is_as_said() {}")]);
+        assert_eq!(said, ["docs/defects.md:2: there is no test `it_is_not_as_said`"]);
     }
 
     #[test]
