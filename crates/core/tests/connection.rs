@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{
-    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, ParkReason, Phase, Policy, Refusal, State,
-    WaitReason,
+    Desired, DownReason, Effect, Env, Event, Machine, Memory, Method, Notice, ParkReason, Phase, Policy, Refusal,
+    State, WaitReason,
 };
+use holdfast_core::explanation::NextTry;
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
@@ -29,7 +30,7 @@ fn a_new_instance_pairs_by_qr_and_comes_online() {
 }
 
 #[test]
-fn a_login_without_an_answered_request_is_never_open() {
+fn s04_a_login_without_an_answered_request_is_never_open() {
     let mut story = Story::paired();
     story.happens(Event::Authenticated { link: LinkId(1) });
     story.happens(Event::Ready { link: LinkId(1) });
@@ -100,7 +101,7 @@ fn only_a_stable_connection_resets_the_backoff() {
 }
 
 #[test]
-fn a_logout_is_believed_unless_the_pairing_is_only_just_done() {
+fn s09_a_logout_is_believed_unless_the_pairing_is_only_just_done() {
     let mut story = Story::unpaired();
     story.happens(Event::Connect { method: Method::Qr });
     story.happens(Event::Paired { link: LinkId(1) });
@@ -138,7 +139,7 @@ fn a_logout_right_after_a_boot_is_doubted_once() {
 }
 
 #[test]
-fn a_takeover_is_no_duel() {
+fn s06_a_takeover_is_no_duel() {
     let mut story = Story::online();
     story.down(1, DownReason::Replaced);
     assert!(matches!(story.machine.state, State::Parked { why: ParkReason::Replaced, retry: Some(_) }));
@@ -152,7 +153,7 @@ fn a_takeover_is_no_duel() {
 }
 
 #[test]
-fn a_ban_is_waited_out_and_tried_once() {
+fn s10_a_ban_is_waited_out_and_tried_once() {
     let mut story = Story::online();
     story.down(1, DownReason::TemporaryBan { seconds: Some(600) });
     story.passes(secs(599));
@@ -164,7 +165,7 @@ fn a_ban_is_waited_out_and_tried_once() {
 }
 
 #[test]
-fn an_outdated_client_looks_its_version_up_once() {
+fn s11_an_outdated_client_looks_its_version_up_once() {
     let mut story = Story::paired();
     story.down(1, DownReason::Outdated);
     assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: None, rebuild: true, refresh_version: true }));
@@ -235,7 +236,7 @@ fn a_restart_closes_first_and_dials_when_the_socket_is_gone() {
 }
 
 #[test]
-fn connecting_again_and_again_opens_one_socket() {
+fn s24_connecting_again_and_again_opens_one_socket() {
     let mut story = Story::unpaired();
     for _ in 0..100 {
         story.happens(Event::Connect { method: Method::Qr });
@@ -376,6 +377,57 @@ fn boot_follows_the_desired_state() {
         story.happens(Event::Booted { paired, desired });
         assert_eq!(story.phase(), phase, "{paired} {desired:?}");
     }
+}
+
+#[test]
+fn s10_a_ban_is_waited_out_over_a_restart_and_an_operator_wins_over_it() {
+    let why = DownReason::TemporaryBan { seconds: Some(600) };
+    let memory = Memory { why, retry: Some(Timestamp::from_millis(1_300_000)) };
+    let mut story = Story::new();
+    story.machine = Machine::new().remembering(Some(memory));
+    story.happens(Event::Booted { paired: true, desired: Desired::Connected });
+    assert_eq!((story.phase(), story.dialled()), (Phase::Parked, vec![]), "no attempt inside it");
+    assert_eq!(story.machine.trouble().map(|trouble| trouble.why.code()), Some("wa-temporary-ban"));
+    let mut asked = Story::new();
+    asked.machine = story.machine.clone();
+    asked.happens(Event::Connect { method: Method::Qr });
+    assert_eq!(asked.dialled(), [1]);
+    story.passes(secs(301));
+    story.happens(Event::Elapsed);
+    assert_eq!(story.dialled(), [1], "one try at its end");
+}
+
+#[test]
+fn s09_a_removed_device_still_says_so_after_a_restart() {
+    let mut story = Story::new();
+    let memory = Memory { why: DownReason::LoggedOut { code: 401 }, retry: None };
+    story.machine = Machine::new().remembering(Some(memory));
+    story.happens(Event::Booted { paired: false, desired: Desired::Connected });
+    assert_eq!((story.phase(), story.dialled()), (Phase::Parked, vec![]));
+    let status = InstanceStatus::of(&story.machine, Timestamp::default());
+    let told = status.explanation_at(Timestamp::default()).unwrap();
+    assert_eq!((told.code, told.next_try), ("wa-logged-out", NextTry::Never));
+}
+
+#[test]
+fn other_ends_are_tried_anew_after_a_restart_and_explained_until_it_is_online() {
+    for why in [DownReason::Outdated, DownReason::Refused { code: 411 }, DownReason::Replaced] {
+        let mut story = Story::new();
+        story.machine = Machine::new().remembering(Some(Memory { why: why.clone(), retry: None }));
+        story.happens(Event::Booted { paired: true, desired: Desired::Connected });
+        assert_eq!(story.dialled(), [1]);
+        assert_eq!(story.machine.trouble().map(|trouble| &trouble.why), Some(&why));
+        story.comes_online(1);
+        assert_eq!(story.machine.trouble(), None);
+    }
+    let mut stopped = Story::new();
+    stopped.machine = Machine::new().remembering(Some(Memory { why: DownReason::Replaced, retry: None }));
+    stopped.happens(Event::Booted { paired: true, desired: Desired::Stopped });
+    assert_eq!(
+        (stopped.phase(), stopped.machine.trouble()),
+        (Phase::Parked, None),
+        "an operator's stop needs no other"
+    );
 }
 
 #[test]

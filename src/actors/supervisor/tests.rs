@@ -91,7 +91,7 @@ async fn a_restart_by_an_operator_does_not_wait_for_the_supervisors_backoff() {
 }
 
 #[actix::test]
-async fn connecting_a_hundred_times_dials_once() {
+async fn s24_connecting_a_hundred_times_dials_once() {
     let world = World::start();
     world.links.usually(Dial::Qr);
     let id = world.add_with("new", false, Desired::Stopped).await;

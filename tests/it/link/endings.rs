@@ -10,7 +10,7 @@ use holdfast_sim::Action;
 use super::bench::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Result<()> {
+async fn s05_a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Result<()> {
     let (mut bench, mut link) = Bench::online().await?;
     for action in [Action::Rst, Action::Fin] {
         bench.fault(action).await?;
@@ -64,7 +64,7 @@ async fn a_refused_login_has_its_reason() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_device_is_logged_out() -> Result<()> {
+async fn s09_a_removed_device_is_logged_out() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.fault(Action::DeviceRemoved).await?;
     assert!(matches!(bench.down(link).await?, DownReason::LoggedOut { .. }));
@@ -74,7 +74,7 @@ async fn a_removed_device_is_logged_out() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_finds_a_silent_server() -> Result<()> {
+async fn s01_a_ping_finds_a_silent_server() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.link.ping(link, Duration::from_secs(5));
     bench.until(|event| matches!(event, Event::Pong { .. })).await?;
