@@ -172,7 +172,8 @@ impl InstanceActor {
         reason = "at most one notice a second; a lost one would cost a healthy connection its ping"
     )]
     fn hang(&mut self) {
-        let status = InstanceStatus::of(&self.machine, self.since);
+        let now = self.parts.clock.now();
+        let mut status = InstanceStatus::of(&self.machine, self.since);
         if status.phase != Phase::Pairing {
             self.pairing = PairingView { count: self.machine.qr_shown(), ..PairingView::default() };
         }
@@ -181,6 +182,10 @@ impl InstanceActor {
         let stale = status.fresh_until;
         let (mut told, mut doubted) = (false, false);
         self.parts.board.update(&self.id, |entry| {
+            if entry.status.phase == Phase::Suspect && status.phase_at(now) == Phase::Suspect {
+                // This actor stood still and has proven nothing since: what was said of it stays.
+                (status.phase, status.since) = (Phase::Suspect, entry.status.since);
+            }
             if entry.status == status && entry.pairing == *pairing && entry.owner == *owner {
                 return false;
             }

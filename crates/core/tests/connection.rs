@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{
-    Desired, DownReason, Effect, Env, Event, Machine, Memory, Method, Notice, ParkReason, Phase, Policy, Refusal,
-    State, WaitReason,
+    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, ParkReason, Phase, Policy, Refusal, State,
+    WaitReason,
 };
-use holdfast_core::explanation::NextTry;
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
@@ -377,57 +376,6 @@ fn boot_follows_the_desired_state() {
         story.happens(Event::Booted { paired, desired });
         assert_eq!(story.phase(), phase, "{paired} {desired:?}");
     }
-}
-
-#[test]
-fn s10_a_ban_is_waited_out_over_a_restart_and_an_operator_wins_over_it() {
-    let why = DownReason::TemporaryBan { seconds: Some(600) };
-    let memory = Memory { why, retry: Some(Timestamp::from_millis(1_300_000)) };
-    let mut story = Story::new();
-    story.machine = Machine::new().remembering(Some(memory));
-    story.happens(Event::Booted { paired: true, desired: Desired::Connected });
-    assert_eq!((story.phase(), story.dialled()), (Phase::Parked, vec![]), "no attempt inside it");
-    assert_eq!(story.machine.trouble().map(|trouble| trouble.why.code()), Some("wa-temporary-ban"));
-    let mut asked = Story::new();
-    asked.machine = story.machine.clone();
-    asked.happens(Event::Connect { method: Method::Qr });
-    assert_eq!(asked.dialled(), [1]);
-    story.passes(secs(301));
-    story.happens(Event::Elapsed);
-    assert_eq!(story.dialled(), [1], "one try at its end");
-}
-
-#[test]
-fn s09_a_removed_device_still_says_so_after_a_restart() {
-    let mut story = Story::new();
-    let memory = Memory { why: DownReason::LoggedOut { code: 401 }, retry: None };
-    story.machine = Machine::new().remembering(Some(memory));
-    story.happens(Event::Booted { paired: false, desired: Desired::Connected });
-    assert_eq!((story.phase(), story.dialled()), (Phase::Parked, vec![]));
-    let status = InstanceStatus::of(&story.machine, Timestamp::default());
-    let told = status.explanation_at(Timestamp::default()).unwrap();
-    assert_eq!((told.code, told.next_try), ("wa-logged-out", NextTry::Never));
-}
-
-#[test]
-fn other_ends_are_tried_anew_after_a_restart_and_explained_until_it_is_online() {
-    for why in [DownReason::Outdated, DownReason::Refused { code: 411 }, DownReason::Replaced] {
-        let mut story = Story::new();
-        story.machine = Machine::new().remembering(Some(Memory { why: why.clone(), retry: None }));
-        story.happens(Event::Booted { paired: true, desired: Desired::Connected });
-        assert_eq!(story.dialled(), [1]);
-        assert_eq!(story.machine.trouble().map(|trouble| &trouble.why), Some(&why));
-        story.comes_online(1);
-        assert_eq!(story.machine.trouble(), None);
-    }
-    let mut stopped = Story::new();
-    stopped.machine = Machine::new().remembering(Some(Memory { why: DownReason::Replaced, retry: None }));
-    stopped.happens(Event::Booted { paired: true, desired: Desired::Stopped });
-    assert_eq!(
-        (stopped.phase(), stopped.machine.trouble()),
-        (Phase::Parked, None),
-        "an operator's stop needs no other"
-    );
 }
 
 #[test]

@@ -3,7 +3,9 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, MessageResult};
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{DownReason, Event, Phase};
-use holdfast_core::id::{Generation, LinkId};
+use holdfast_core::event::Owner;
+use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::status::InstanceStatus;
 use tokio::runtime::Handle;
 
 use super::protocol::Watch;
@@ -12,6 +14,7 @@ use crate::actors::instance::protocol::{Ping, Pong, SendText};
 use crate::actors::supervisor::protocol::WhereIs;
 use crate::actors::testing::World;
 use crate::actors::testing::links::{Answer, Dial};
+use crate::ports::board::{Entry, PairingView, Token};
 use crate::ports::link::{OutgoingText, Report};
 use crate::ports::meter::Picture;
 
@@ -61,35 +64,28 @@ async fn s01_a_silent_peer_is_found_within_interval_and_deadline() {
 #[actix::test]
 async fn s20_an_instance_whose_actor_stands_still_is_reported_as_suspect_everywhere() {
     let world = World::start();
-    let id = world.add("shop").await;
-    world.pass(SOON).await;
-    world.store.written();
-    // Another actor is watched in its place, which takes no ping and feeds no machine: it stands still.
-    let stuck = Stuck.start();
-    let scribe = Scribe::start(id.clone(), world.store.clone(), &Handle::current());
-    let watch =
-        Watch { id: id.clone(), generation: Generation(9), ping: stuck.recipient(), name: "shop".to_owned(), scribe };
-    world.health.send(watch).await.unwrap();
+    let id = InstanceId::new("shop");
     let now = world.clock.now();
     let (ping_due, stale) = (Some(now.after(Duration::from_secs(30))), Some(now.after(Duration::from_secs(40))));
-    world.health.send(Pong { id: id.clone(), generation: Generation(9), ping_due, stale }).await.unwrap();
-    world.board.update(&id, |entry| {
-        entry.status.fresh_until = stale;
-        true
-    });
-    world.pass(Duration::from_secs(30)).await;
-    // Its own machine has pinged by itself meanwhile, which the board is made to forget.
-    world.board.update(&id, |entry| {
-        entry.status.fresh_until = stale;
-        true
-    });
-    world.pass(Duration::from_millis(9_900)).await;
-    world.board.update(&id, |entry| {
-        entry.status.phase = Phase::Online;
-        entry.status.fresh_until = stale;
-        true
-    });
-    assert_eq!(world.store.written(), Vec::<String>::new());
+    let mut status = InstanceStatus::without_actor(Phase::Online, now, true, false);
+    (status.proof, status.fresh_until) = (Some(now), stale);
+    let entry = Entry {
+        name: "shop".to_owned(),
+        token: Token("token".to_owned()),
+        integration: String::new(),
+        status,
+        pairing: PairingView::default(),
+        owner: Owner::default(),
+    };
+    world.board.hang(&id, entry);
+    let scribe = Scribe::start(id.clone(), world.store.clone(), &Handle::current());
+    let generation = Generation(1);
+    let ping = Stuck.start().recipient();
+    world.health.send(Watch { id: id.clone(), generation, ping, name: "shop".to_owned(), scribe }).await.unwrap();
+    world.health.send(Pong { id: id.clone(), generation, ping_due, stale }).await.unwrap();
+    world.pass(Duration::from_secs(40)).await;
+    assert_eq!(world.entry(&id).status.state_at(world.clock.now()), PublicState::Connecting, "reads know at once");
+    assert_eq!(world.store.written(), Vec::<String>::new(), "the instance itself is given a moment");
     world.pass(Duration::from_millis(600)).await;
     let entry = world.entry(&id);
     assert_eq!((entry.status.phase, entry.status.code()), (Phase::Suspect, Some("proof-overdue")));
@@ -149,7 +145,7 @@ async fn s23_a_watchdog_that_trips_makes_a_new_link_and_messages_take_it() {
     assert_eq!(world.entry(&id).status.link, 2);
     let figures = world.meter.write(&Picture::default());
     assert!(figures.contains(r#"holdfast_dials_total{reason="net-silent"} 1"#), "{figures}");
-    assert!(figures.contains(r#"holdfast_detection_seconds_bucket{reason="net-silent",le="40"} 1"#), "{figures}");
+    assert!(figures.contains(r#"holdfast_detection_seconds_bucket{reason="net-silent",le="41"} 1"#), "{figures}");
     assert!(figures.contains("holdfast_recovery_seconds_count 1"), "{figures}");
     let ports = world.supervisor.send(WhereIs { id }).await.unwrap().unwrap();
     let message = OutgoingText {

@@ -242,6 +242,10 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
     older.owner_jid = newer.owner_jid.or(older.owner_jid.take());
     older.profile_name = newer.profile_name.or(older.profile_name.take());
     older.profile_picture = newer.profile_picture.or(older.profile_picture.take());
+    if newer.online_now {
+        // It has come back since: a restart must not take the older end for the present one.
+        older.disconnection = None;
+    }
     older.disconnection = newer.disconnection.or(older.disconnection.take());
     older.online_now |= newer.online_now;
 }

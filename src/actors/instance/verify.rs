@@ -6,7 +6,7 @@ mod tests;
 use std::time::Duration;
 
 use actix::prelude::{Context, Handler, ResponseFuture};
-use holdfast_core::connection::{Event, Phase};
+use holdfast_core::connection::{DownReason, Event, Phase};
 use holdfast_core::id::LinkId;
 use holdfast_core::time::Timestamp;
 use tokio::sync::oneshot;
@@ -69,6 +69,11 @@ impl InstanceActor {
             self.probe.settle(verified, now);
         }
         if !matches!(self.machine.state.phase(), Phase::Online | Phase::Syncing) {
+            // The machine keeps the deadline of a ping by itself, and may be the first to see it pass.
+            let silent = self.machine.trouble().is_some_and(|trouble| trouble.why == DownReason::Silent);
+            if silent && self.probe.sent.is_some() {
+                self.parts.meter.note(Measure::PingFailed);
+            }
             self.probe.forget(now);
         }
     }

@@ -229,7 +229,7 @@ async fn a_damaged_value_stops_the_link_until_it_is_put_back() -> Result<()> {
 
 /// A row that is simply not there cannot be told from one that never was: its sender is asked to begin a new session.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_session_costs_a_question_and_no_message() -> Result<()> {
+async fn s46_a_missing_session_costs_a_question_and_no_message() -> Result<()> {
     for (chat, categories) in
         [(Chat::Direct, &["session"][..]), (Chat::Group, &["sender-key"]), (Chat::Group, &["session", "sender-key"])]
     {

@@ -61,7 +61,8 @@ async fn an_unanswered_ping_ends_the_link_and_everybody_learns_it_at_the_deadlin
     world.links.answer_pings(Answer::Never);
     let before = world.clock.now();
     assert_eq!(verify.send(Verify).await.unwrap(), Some(DEAD));
-    assert_eq!(world.clock.now().since(before), Duration::from_secs(10));
+    let waited = world.clock.now().since(before);
+    assert!((10_000..10_050).contains(&waited.as_millis()), "{waited:?}");
     assert_eq!(
         (world.entry(&id).status.phase, world.entry(&id).status.code()),
         (Phase::BackingOff, Some("net-silent"))
