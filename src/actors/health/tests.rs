@@ -136,7 +136,7 @@ async fn s23_a_watchdog_that_trips_makes_a_new_link_and_messages_take_it() {
     let id = world.add("shop").await;
     world.pass(SOON).await;
     world.links.answer_pings(Answer::Never);
-    world.pass(Duration::from_secs(40)).await;
+    world.pass(Duration::from_millis(39_900)).await;
     world.links.answer_pings(Answer::Well);
     world.pass(Duration::from_secs(3)).await;
     let story = world.links.story();

@@ -164,7 +164,7 @@ async fn draining_saves_then_closes_every_instance() {
         let at = |what: &str| story.iter().position(|line| line.starts_with(&format!("{name} g1 {what}"))).unwrap();
         assert!(at("save") < at("close") && at("close") < at("seal"), "{story:?}");
     }
-    let id = holdfast_core::id::InstanceId::new("a");
+    let id = InstanceId::new("a");
     assert_eq!(world.supervisor.send(RestartInstance { id }).await.unwrap(), Err(CommandError::Stopping));
 }
 

@@ -30,7 +30,6 @@ async fn every_stream_error_has_its_reason() -> Result<()> {
     let passing = |code| DownReason::Transient { code };
     let removed = |code| DownReason::LoggedOut { code };
     let endings = [
-        (error(None, None), passing(None)),
         (error(Some(401), None), removed(401)),
         (error(Some(401), Some("device_removed")), removed(401)),
         (error(None, Some("device_removed")), removed(401)),

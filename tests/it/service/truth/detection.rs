@@ -84,7 +84,11 @@ async fn s04_a_login_whose_pings_stay_unanswered_is_never_open() {
     fault(&sim, 0, Action::MutePings).await;
     sim.set_rules(Rules::default()).unwrap();
     // The login is accepted, the ping is not answered: a failure, and no word of being open meanwhile.
-    says(&engine, "shop", "net-silent").await;
+    eventually("a dial after the silence", || async {
+        let told = figures(&engine).await;
+        (figure(&told, r#"holdfast_dials_total{reason="net-silent"}"#) >= 1.0).then_some(())
+    })
+    .await;
     engine.reaches("shop", "open").await;
     let opens = || {
         let all = receiver.all();

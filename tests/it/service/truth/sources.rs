@@ -74,6 +74,14 @@ async fn s20_every_source_says_the_same_under_faults() {
         }
         fault(&sim, 0, Action::Replaced).await;
         engine.reaches("shop", "close").await;
+        // Long enough to be sampled.
+        for _ in 0..10 {
+            eventually("every source to say close", || async {
+                let sample = Sample::take(&home, &engine, &receiver, "shop").await;
+                (sample.read == "close" && sample.agrees()).then_some(())
+            })
+            .await;
+        }
         engine.api().get("/instance/connect/shop").await.good();
         engine.reaches("shop", "open").await;
     };
