@@ -57,6 +57,7 @@ pub struct Settings {
     pub accepted_retention: Duration,
     pub shutdown: Shutdown,
     pub webhook: Webhook,
+    pub metrics: Metrics,
     /// Names this process among those that share a database; kept in the data directory when unset.
     pub node_id: Option<String>,
     pub log: Log,
@@ -125,6 +126,18 @@ pub struct Webhook {
     pub dead_letters: Duration,
 }
 
+/// The figures for Prometheus.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Whether they can be read.
+    pub enabled: bool,
+    /// From where; from everywhere unless set.
+    pub allowed: Option<Networks>,
+    pub auth_required: bool,
+    pub user: Option<String>,
+    pub password: Option<SecretString>,
+}
+
 /// Logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
@@ -168,6 +181,7 @@ impl Settings {
             accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
             shutdown: shutdown(&mut r),
             webhook: webhook(&mut r),
+            metrics: metrics(&mut r),
             node_id: r.optional("NODE_ID"),
             log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", color: r.flag("LOG_COLOR", false) },
             data_dir,
@@ -267,6 +281,27 @@ fn networks(r: &mut Reader<'_>) -> Networks {
     })
 }
 
+fn metrics(r: &mut Reader<'_>) -> Metrics {
+    let entries = r.list("METRICS_ALLOWED_IPS", "");
+    let entries: Vec<&str> = entries.iter().map(String::as_str).filter(|entry| !entry.is_empty()).collect();
+    let allowed = Networks::parse(entries.iter().copied()).unwrap_or_else(|_entry| {
+        r.error(
+            "METRICS_ALLOWED_IPS",
+            "cfg-metrics-ips",
+            "an entry is no address",
+            "write addresses and networks like 10.1.0.0/16 with commas between them",
+        );
+        Networks::default()
+    });
+    Metrics {
+        enabled: r.flag("PROMETHEUS_METRICS", false),
+        allowed: (!entries.is_empty()).then_some(allowed),
+        auth_required: r.flag("METRICS_AUTH_REQUIRED", false),
+        user: r.optional("METRICS_USER"),
+        password: r.secret("METRICS_PASSWORD"),
+    }
+}
+
 fn signing_key(r: &mut Reader<'_>) -> Option<SigningKey> {
     let key = SigningKey::parse(&r.optional("WEBHOOK_HMAC_KEY")?);
     if let Err(why) = key {
@@ -292,6 +327,23 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "cfg-backoff",
             "the first wait is longer than the longest",
             "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
+        );
+    }
+    let metrics = &settings.metrics;
+    if metrics.enabled && metrics.auth_required && (metrics.user.is_none() || metrics.password.is_none()) {
+        r.warn(
+            "METRICS_AUTH_REQUIRED",
+            "cfg-metrics-login",
+            "a login is asked for, but there is none: nobody can read /metrics",
+            "set METRICS_USER and METRICS_PASSWORD",
+        );
+    }
+    if metrics.enabled && !metrics.auth_required && metrics.allowed.is_none() {
+        r.warn(
+            "PROMETHEUS_METRICS",
+            "cfg-metrics-open",
+            "everybody who reaches this service can read /metrics, with the names of all instances",
+            "set METRICS_AUTH_REQUIRED with METRICS_USER and METRICS_PASSWORD, or METRICS_ALLOWED_IPS",
         );
     }
     if settings.old_session_key.is_some() && settings.session_key.is_none() {

@@ -15,6 +15,7 @@ mod idempotency;
 mod instance_settings;
 mod instances;
 mod messages;
+mod metrics;
 mod pairing;
 pub mod qr;
 mod query;
@@ -48,6 +49,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/verify-creds", system::verify_credentials);
         table.get("/health/live", system::live);
         table.get("/health/ready", system::readiness);
+        table.get("/metrics", metrics::metrics);
 
         table.post("/instance/create", instances::create::create);
         table.get("/instance/connect/{name}", instances::connect::connect);

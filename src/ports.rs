@@ -8,6 +8,7 @@ pub mod chance;
 pub mod clock;
 pub mod dead_letters;
 pub mod link;
+pub mod meter;
 pub mod outbox;
 pub mod restore;
 pub mod sends;

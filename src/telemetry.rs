@@ -1,4 +1,6 @@
-//! Logs: one subscriber for the whole process, on standard error.
+//! Logs: one subscriber for the whole process, on standard error. Figures: [`figures`], in the format of Prometheus.
+
+pub mod figures;
 
 use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;

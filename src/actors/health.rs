@@ -7,92 +7,108 @@ pub mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
-use holdfast_core::connection::Phase;
-use holdfast_core::id::{Generation, InstanceId};
+use chrono::SecondsFormat;
+use holdfast_core::event::EngineEvent;
+use holdfast_core::health::{Due, Watchdog, mismatch};
+use holdfast_core::id::InstanceId;
 use holdfast_core::time::Timestamp;
 use tracing::warn;
 
 use self::protocol::{Unwatch, Watch};
+use crate::actors::instance::Scribe;
 use crate::actors::instance::protocol::{Ping, Pong};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::meter::{Measure, Meter};
+use crate::ports::store::InstancePatch;
 
-/// How often the board is searched for claims that no evidence backs.
+/// How often the whole board is searched for claims that no evidence backs, besides the look at each when its proof runs out.
 const SWEEP: Duration = Duration::from_secs(30);
 
 /// The watchdog of all instances.
 pub struct HealthActor {
     clock: Clock,
     board: Arc<Board>,
-    interval: Duration,
-    watched: HashMap<InstanceId, Watched>,
-    due: BTreeSet<(Timestamp, InstanceId)>,
+    meter: Arc<dyn Meter>,
+    watchdog: Watchdog,
+    ways: HashMap<InstanceId, Way>,
     timer: Option<SpawnHandle>,
     mismatches: u64,
 }
 
-struct Watched {
-    generation: Generation,
+/// How an instance is reached, and how it is spoken for.
+struct Way {
     ping: Recipient<Ping>,
-    due: Option<Timestamp>,
+    name: String,
+    scribe: Scribe,
 }
 
 impl HealthActor {
     /// Makes the watchdog; `interval` is how old a proof of life may become before it is asked for.
-    pub fn new(clock: Clock, board: Arc<Board>, interval: Duration) -> Self {
-        Self { clock, board, interval, watched: HashMap::new(), due: BTreeSet::new(), timer: None, mismatches: 0 }
-    }
-
-    fn arm(&mut self, id: &InstanceId, at: Option<Timestamp>) {
-        let Some(watched) = self.watched.get_mut(id) else { return };
-        if let Some(old) = std::mem::replace(&mut watched.due, at) {
-            self.due.remove(&(old, id.clone()));
-        }
-        if let Some(at) = at {
-            self.due.insert((at, id.clone()));
-        }
+    pub fn new(clock: Clock, board: Arc<Board>, meter: Arc<dyn Meter>, interval: Duration) -> Self {
+        let watchdog = Watchdog::new(interval);
+        Self { clock, board, meter, watchdog, ways: HashMap::new(), timer: None, mismatches: 0 }
     }
 
     fn rearm(&mut self, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some((at, _)) = self.due.first() {
-            let wait = self.clock.now().until(*at);
-            self.timer = Some(ctx.run_later(wait, Self::ping_due));
+        if let Some(at) = self.watchdog.deadline() {
+            self.timer = Some(ctx.run_later(self.clock.now().until(at), Self::due));
         }
     }
 
-    fn ping_due(&mut self, ctx: &mut Context<Self>) {
+    fn due(&mut self, ctx: &mut Context<Self>) {
         let now = self.clock.now();
-        while let Some((at, id)) = self.due.first().cloned() {
-            if at > now {
-                break;
-            }
-            // Asked again after another interval should the question be lost; an answer re-arms it anyway.
-            self.arm(&id, Some(now.after(self.interval)));
-            if let Some(watched) = self.watched.get(&id)
-                && watched.ping.try_send(Ping).is_err()
-            {
-                warn!(instance.id = %id, "Instance {id} does not take its ping: its mailbox is full or its actor gone");
+        for due in self.watchdog.take_due(now) {
+            match due {
+                Due::Ping(id) => {
+                    if self.ways.get(&id).is_some_and(|way| way.ping.try_send(Ping).is_err()) {
+                        warn!(instance.id = %id, "Instance {id} does not take its ping: its mailbox is full or its actor gone");
+                    }
+                }
+                Due::Look(id) => self.look(&id, now),
             }
         }
         self.rearm(ctx);
     }
 
-    /// An instance that still says online although its proof has run out has an actor that does not turn.
     fn sweep(&mut self, _: &mut Context<Self>) {
         let now = self.clock.now();
         for (id, entry) in self.board.all() {
-            if entry.status.phase == Phase::Online && entry.status.phase_at(now) == Phase::Suspect {
-                self.mismatches += 1;
-                warn!(instance.id = %id, mismatches = self.mismatches, "Instance {id} claims to be online without proof; it is reported as suspect");
+            if mismatch(&entry.status, now).is_some() {
+                self.look(&id, now);
             }
+        }
+    }
+
+    /// Corrects an instance that still says online although its proof has run out: its actor does not turn, so board, row and event are
+    /// written for it. When it turns again it takes this back, or confirms it, by itself.
+    fn look(&mut self, id: &InstanceId, now: Timestamp) {
+        let mut corrected = None;
+        self.board.update(id, |entry| {
+            corrected = mismatch(&entry.status, now);
+            if let Some(status) = &corrected {
+                entry.status = status.clone();
+            }
+            corrected.is_some()
+        });
+        let Some(status) = corrected else { return };
+        self.mismatches += 1;
+        self.meter.note(Measure::Mismatch);
+        warn!(instance.id = %id, mismatches = self.mismatches, "Instance {id} claims to be online without proof; it is reported as suspect");
+        if let Some(way) = self.ways.get(id) {
+            let clock = self.clock;
+            let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+            let state = Some(status.state_at(now));
+            way.scribe.patch(InstancePatch { connection_status: state, ..InstancePatch::default() });
+            way.scribe.publish(EngineEvent::connecting(&way.name, status.explanation_at(now).as_ref(), &date));
         }
     }
 }
@@ -109,9 +125,10 @@ impl Actor for HealthActor {
 impl Handler<Watch> for HealthActor {
     type Result = ();
 
-    fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
-        self.arm(&watch.id, None);
-        self.watched.insert(watch.id, Watched { generation: watch.generation, ping: watch.ping, due: None });
+    fn handle(&mut self, watch: Watch, ctx: &mut Self::Context) {
+        self.watchdog.watch(watch.id.clone(), watch.generation);
+        self.ways.insert(watch.id, Way { ping: watch.ping, name: watch.name, scribe: watch.scribe });
+        self.rearm(ctx);
     }
 }
 
@@ -119,9 +136,8 @@ impl Handler<Unwatch> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, unwatch: Unwatch, ctx: &mut Self::Context) {
-        if self.watched.get(&unwatch.id).is_some_and(|watched| watched.generation == unwatch.generation) {
-            self.arm(&unwatch.id, None);
-            self.watched.remove(&unwatch.id);
+        if self.watchdog.unwatch(&unwatch.id, unwatch.generation) {
+            self.ways.remove(&unwatch.id);
             self.rearm(ctx);
         }
     }
@@ -131,10 +147,7 @@ impl Handler<Pong> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, pong: Pong, ctx: &mut Self::Context) {
-        if self.watched.get(&pong.id).is_some_and(|watched| watched.generation == pong.generation) {
-            let at = pong.proof_due_in.map(|wait| self.clock.now().after(wait));
-            self.arm(&pong.id, at);
-            self.rearm(ctx);
-        }
+        self.watchdog.proven(&pong.id, pong.generation, pong.ping_due, pong.stale);
+        self.rearm(ctx);
     }
 }

@@ -3,12 +3,14 @@
 //! It feeds events to the machine, carries the effects out through its ports, keeps one timer armed for the machine's deadline, and
 //! hangs the resulting status on the board. It decides nothing.
 
+mod measure;
 mod perform;
 pub mod protocol;
 mod scribe;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +18,7 @@ use actix::prelude::{
     Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler,
 };
 use futures_util::stream::unfold;
-use holdfast_core::connection::{Desired, Env, Event, Machine, Policy, Refusal};
+use holdfast_core::connection::{Desired, Env, Event, Machine, Memory, Notice, Phase, Policy, Refusal};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::sending::allowance::Allowance;
@@ -27,8 +29,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use self::measure::cause;
 use self::protocol::{Command, Ping, Pong};
-use self::scribe::Scribe;
+pub use self::scribe::Scribe;
+use self::verify::Probe;
 use crate::actors::exit::ExitGuard;
 use crate::actors::supervisor::protocol::ChildExited;
 use crate::failpoint::reach;
@@ -36,6 +40,7 @@ use crate::ports::board::{Board, PairingView};
 use crate::ports::chance;
 use crate::ports::clock::Clock;
 use crate::ports::link::{Link, LinkSpec, Links, Report};
+use crate::ports::meter::Meter;
 use crate::ports::store::Store;
 
 /// Reports that may wait for the actor before its link has to.
@@ -49,6 +54,7 @@ pub struct InstanceParts {
     pub links: Arc<dyn Links>,
     pub store: Arc<dyn Store>,
     pub board: Arc<Board>,
+    pub meter: Arc<dyn Meter>,
     pub clock: Clock,
     pub policy: Arc<Policy>,
     /// The shared runtime, on which everything that waits is done.
@@ -68,6 +74,10 @@ pub struct Birth {
     pub owner: Owner,
     /// The newest link of earlier incarnations.
     pub last_link: LinkId,
+    /// Writes its rows and events.
+    pub scribe: Scribe,
+    /// How the last process left it.
+    pub memory: Option<Memory>,
 }
 
 /// The actor of one instance.
@@ -88,6 +98,9 @@ pub struct InstanceActor {
     refusal: Option<Refusal>,
     /// What is used of the rate at which it may send; shared with the messages under way.
     allowance: Arc<Mutex<Allowance>>,
+    probe: Probe,
+    /// Since when it is not open any more, although it should be.
+    lost: Option<Timestamp>,
     exit: ExitGuard,
 }
 
@@ -99,11 +112,11 @@ impl InstanceActor {
         let link = parts.links.make(spec, sender);
         let exit = ExitGuard::new(&birth, parts.supervisor.clone(), Arc::clone(&link));
         Self {
-            scribe: Scribe::start(birth.id.clone(), Arc::clone(&parts.store), &parts.runtime),
+            scribe: birth.scribe,
             id: birth.id,
             name: birth.name,
             generation: birth.generation,
-            machine: Machine::new().after_link(birth.last_link),
+            machine: Machine::new().after_link(birth.last_link).remembering(birth.memory),
             boot: Some((birth.paired, birth.desired)),
             since: parts.clock.now(),
             link,
@@ -114,6 +127,8 @@ impl InstanceActor {
             timer: None,
             refusal: None,
             allowance: Arc::default(),
+            probe: Probe::default(),
+            lost: None,
             exit,
         }
     }
@@ -121,22 +136,26 @@ impl InstanceActor {
     /// Takes one step: the event in, the effects out, the timer re-armed, the status hung up.
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
         let now = self.parts.clock.now();
-        let before = self.machine.state.phase();
+        let before = InstanceStatus::of(&self.machine, self.since);
+        let result = self.probe.result(&event, now);
+        let cause = cause(&event);
         let policy = Arc::clone(&self.parts.policy);
         let env = Env { now, jitter: chance::unit(), policy: &policy };
         let (machine, effects) = std::mem::take(&mut self.machine).step(event, env);
         self.machine = machine;
         self.exit.remember(&self.machine);
         let after = self.machine.state.phase();
-        if before != after {
+        if before.phase != after {
             self.since = now;
-            info!(instance.id = %self.id, from = before.as_str(), to = after.as_str(), "Instance {} is {}", self.name, after.as_str());
+            info!(instance.id = %self.id, from = before.phase.as_str(), to = after.as_str(), "Instance {} is {}", self.name, after.as_str());
         }
+        self.measure(&before, &effects, cause, now);
         for effect in effects {
             self.perform(effect, ctx);
         }
         self.rearm(now, ctx);
         self.hang();
+        self.settle_probe(result, now);
     }
 
     fn rearm(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
@@ -153,28 +172,36 @@ impl InstanceActor {
         reason = "at most one notice a second; a lost one would cost a healthy connection its ping"
     )]
     fn hang(&mut self) {
-        let status = InstanceStatus::of(&self.machine, self.since);
-        if status.phase != holdfast_core::connection::Phase::Pairing {
+        let now = self.parts.clock.now();
+        let mut status = InstanceStatus::of(&self.machine, self.since);
+        if status.phase != Phase::Pairing {
             self.pairing = PairingView { count: self.machine.qr_shown(), ..PairingView::default() };
         }
         let (pairing, owner) = (&self.pairing, &self.owner);
-        let proof_due_in = status.proof.map(|proof| {
-            let due = proof.after(self.parts.policy.health_interval);
-            self.parts.clock.now().until(due)
-        });
-        let mut told = false;
+        let ping_due = status.proof.map(|proof| proof.after(self.parts.policy.health_interval));
+        let stale = status.fresh_until;
+        let (mut told, mut doubted) = (false, false);
         self.parts.board.update(&self.id, |entry| {
+            if entry.status.phase == Phase::Suspect && status.phase_at(now) == Phase::Suspect {
+                // This actor stood still and has proven nothing since: what was said of it stays.
+                (status.phase, status.since) = (Phase::Suspect, entry.status.since);
+            }
             if entry.status == status && entry.pairing == *pairing && entry.owner == *owner {
                 return false;
             }
             told = entry.status.proof != status.proof;
+            doubted = entry.status.phase == Phase::Suspect && status.phase == Phase::Online;
             entry.status = status;
             entry.pairing = pairing.clone();
             entry.owner = owner.clone();
             true
         });
         if told {
-            self.parts.health.do_send(Pong { id: self.id.clone(), generation: self.generation, proof_due_in });
+            self.parts.health.do_send(Pong { id: self.id.clone(), generation: self.generation, ping_due, stale });
+        }
+        if doubted {
+            // While this actor stood still it was reported as suspect; now there is fresh proof.
+            self.publish(Notice::Open);
         }
     }
 }

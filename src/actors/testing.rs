@@ -21,13 +21,17 @@ use crate::actors::supervisor::protocol::StartInstance;
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
 use crate::ports::board::{Board, Entry};
 use crate::ports::clock::Clock;
+use crate::ports::meter::Meter;
 use crate::ports::store::InstanceRecord;
+use crate::telemetry::figures::Figures;
 
 pub(super) struct World {
     pub clock: Clock,
     pub links: Arc<ScriptedLinks>,
     pub store: Arc<MemoryStore>,
     pub board: Arc<Board>,
+    pub meter: Arc<dyn Meter>,
+    pub health: Addr<HealthActor>,
     pub supervisor: Addr<SupervisorActor>,
 }
 
@@ -44,15 +48,17 @@ impl World {
         let links = Arc::new(ScriptedLinks::new(clock));
         let store = Arc::new(MemoryStore::default());
         let board = Arc::new(Board::default());
+        let meter: Arc<dyn Meter> = Arc::new(Figures::new().unwrap());
         let policy = Arc::new(policy);
-        let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
+        let health = HealthActor::new(clock, Arc::clone(&board), meter.clone(), policy.health_interval).start();
         let parts = {
-            let (links, store, board, health) =
-                (Arc::clone(&links), Arc::clone(&store), Arc::clone(&board), health.clone());
+            let (links, store, board, health, meter) =
+                (Arc::clone(&links), Arc::clone(&store), Arc::clone(&board), health.clone(), Arc::clone(&meter));
             move |supervisor| InstanceParts {
                 links: links.clone(),
                 store: store.clone(),
                 board: Arc::clone(&board),
+                meter: Arc::clone(&meter),
                 clock,
                 policy: Arc::clone(&policy),
                 runtime: Handle::current(),
@@ -64,7 +70,7 @@ impl World {
             instance: Box::new(parts),
             arbiters: Vec::new(),
             watch: health.clone().recipient(),
-            unwatch: health.recipient(),
+            unwatch: health.clone().recipient(),
             policy: RestartPolicy {
                 intensity: 3,
                 window: Duration::from_secs(60),
@@ -74,7 +80,7 @@ impl World {
             starts_per_second: 20,
         })
         .start();
-        Self { clock, links, store, board, supervisor }
+        Self { clock, links, store, board, meter, health, supervisor }
     }
 
     /// Puts a paired instance that should be connected on the roster.

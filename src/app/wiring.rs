@@ -18,13 +18,15 @@ use crate::actors::system::{SystemActor, SystemParts};
 use crate::config::{Settings, WhatsApp};
 use crate::http::Api;
 use crate::http::qr::{self, Color};
-use crate::http::settings::{CorsSettings, HttpSettings, Limits};
+use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::link::Links;
+use crate::ports::meter::Meter;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
+use crate::telemetry::figures::Figures;
 use crate::whatsapp::LinkSettings;
 
 /// Evolution API's version whose interface is served.
@@ -41,6 +43,7 @@ pub(super) struct Parts {
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
     board: Arc<Board>,
+    meter: Arc<dyn Meter>,
     clock: Clock,
 }
 
@@ -53,19 +56,22 @@ pub(super) fn build(
     node: String,
 ) -> Result<Parts> {
     let board = Arc::new(Board::default());
+    let meter: Arc<dyn Meter> = Arc::new(Figures::new().context("the figures cannot be set up")?);
     let links =
         crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
             .context("the WhatsApp driver cannot be set up")?;
     let links: Arc<dyn Links> = Arc::new(links);
     let policy = Arc::new(settings.policy.clone());
-    let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
+    let health = HealthActor::new(clock, Arc::clone(&board), Arc::clone(&meter), policy.health_interval).start();
 
     let instance = {
         let (store, board, health, runtime) = (Arc::clone(&store), Arc::clone(&board), health.clone(), runtime.clone());
+        let meter = Arc::clone(&meter);
         move |supervisor| InstanceParts {
             links: Arc::clone(&links),
             store: Arc::clone(&store),
             board: Arc::clone(&board),
+            meter: Arc::clone(&meter),
             clock,
             policy: Arc::clone(&policy),
             runtime: runtime.clone(),
@@ -103,7 +109,7 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, clock })
 }
 
 impl Parts {
@@ -123,6 +129,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             restore,
             board: Arc::clone(&self.board),
+            meter: Arc::clone(&self.meter),
             clock: self.clock,
             keys: Arc::default(),
             settings: Arc::new(HttpSettings {
@@ -137,6 +144,8 @@ impl Parts {
                 },
                 qr_color: color(settings),
                 webhook_networks: settings.webhook.networks.clone(),
+                metrics: metrics(settings),
+                ping_timeout: settings.policy.ping_timeout,
                 limits: Limits::default(),
             }),
         }
@@ -151,6 +160,16 @@ fn arbiters() -> Vec<ArbiterHandle> {
 fn color(settings: &Settings) -> Color {
     // The settings were validated; the usual colour stands in for what could not be read.
     settings.server.qr_color.parse().unwrap_or_default()
+}
+
+fn metrics(settings: &Settings) -> Option<MetricsSettings> {
+    let metrics = &settings.metrics;
+    metrics.enabled.then(|| MetricsSettings {
+        allowed: metrics.allowed.clone(),
+        auth_required: metrics.auth_required,
+        login: metrics.user.clone().zip(metrics.password.clone()),
+        server_url: settings.server.url.clone().unwrap_or_default(),
+    })
 }
 
 fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {

@@ -9,7 +9,7 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 13] = [
+const ANY_TEXT: [&str; 15] = [
     "AUTHENTICATION_API_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
@@ -19,6 +19,8 @@ const ANY_TEXT: [&str; 13] = [
     "DATABASE_CONNECTION_URI",
     "DATABASE_SAVE_DATA_INSTANCE",
     "DATA_DIR",
+    "METRICS_PASSWORD",
+    "METRICS_USER",
     "NODE_ID",
     "SERVER_HOST",
     "SERVER_URL",

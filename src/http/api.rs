@@ -20,6 +20,7 @@ use crate::actors::supervisor::protocol::{
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::meter::Meter;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 
@@ -40,6 +41,7 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     pub restore: Arc<dyn Restore>,
     pub board: Arc<Board>,
+    pub meter: Arc<dyn Meter>,
     pub clock: Clock,
     pub keys: Arc<KeysInUse>,
     pub settings: Arc<HttpSettings>,

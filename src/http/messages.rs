@@ -181,11 +181,11 @@ fn not_connected(api: &Api, known: &Known) -> ApiError {
     if !status.paired {
         error = error.with("userAction", json!("relogin"));
     }
-    if let Some(action) = status.user_action() {
-        error = error.with("userAction", json!(action));
-    }
-    if let (Some(code), Some(sentence)) = (status.code(), status.message()) {
-        error = error.with("reason", json!(code)).with("explanation", json!(sentence));
+    if let Some(why) = status.explanation_at(api.clock.now()) {
+        error = error
+            .with("userAction", json!(why.user_action))
+            .with("reason", json!(why.code))
+            .with("explanation", json!(why.sentence));
     }
     error
 }

@@ -24,8 +24,25 @@ pub struct HttpSettings {
     pub qr_color: Color,
     /// Where webhooks may go besides public addresses (`WEBHOOK_ALLOWED_NETWORKS`).
     pub webhook_networks: Networks,
+    /// Who may read `/metrics`, if there is such a path (`PROMETHEUS_METRICS`).
+    pub metrics: Option<MetricsSettings>,
+    /// How long a ping may take (`HEALTH_PING_TIMEOUT_SECONDS`).
+    pub ping_timeout: Duration,
     /// Sizes and times.
     pub limits: Limits,
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone)]
+pub struct MetricsSettings {
+    /// The addresses it is read from (`METRICS_ALLOWED_IPS`); every one unless set.
+    pub allowed: Option<Networks>,
+    /// Whether a login is asked for (`METRICS_AUTH_REQUIRED`).
+    pub auth_required: bool,
+    /// User and password (`METRICS_USER`, `METRICS_PASSWORD`); without them nobody passes where a login is asked for.
+    pub login: Option<(String, SecretString)>,
+    /// The address of this service, as it is set (`SERVER_URL`).
+    pub server_url: String,
 }
 
 /// Which web pages may call, and how.

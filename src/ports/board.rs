@@ -37,6 +37,8 @@ pub struct Entry {
     pub name: String,
     /// Its token; compared in constant time, never logged.
     pub token: Token,
+    /// What connects it to WhatsApp, as its row says.
+    pub integration: String,
     /// Its status.
     pub status: InstanceStatus,
     /// What is to be scanned or typed; empty unless pairing.

@@ -190,15 +190,18 @@ impl Listener {
         self.reports.tell(Report::Owner { link, owner: Owner { jid, name, picture: None } });
     }
 
-    /// The dial is over: nothing that comes now belongs to it.
-    pub(super) async fn ended(&self, dial: &Dial) {
+    /// The dial is over: nothing that comes now belongs to it. Returns whether the library is done with it too; otherwise what it still
+    /// does to the client would end the next dial right after its login.
+    pub(super) async fn ended(&self, dial: &Dial) -> bool {
+        let mut done = true;
         if dial.pairs && self.backend.is_linked() {
             // The library finishes a pairing in a task of its own, which the restart that follows can overtake. What it does there to
             // the client would hit the next dial.
-            let _ = timeout(PAIRING_DONE_WITHIN, dial.pairing_done.notified()).await;
+            done = timeout(PAIRING_DONE_WITHIN, dial.pairing_done.notified()).await.is_ok();
             self.paired(dial);
         }
         self.belong_to(None);
+        done
     }
 
     /// The phone has accepted the device: first the credentials become durable, then anybody is told.

@@ -15,3 +15,4 @@ mod rotation;
 mod safety;
 mod sending;
 mod shutdown;
+mod truth;

@@ -34,4 +34,4 @@ pub use effect::{Effect, Notice, Refusal};
 pub use event::{Desired, Event, Method, PairingText};
 pub use state::{Machine, ParkReason, Phase, State, WaitReason};
 pub use step::{Env, Policy};
-pub use trouble::Trouble;
+pub use trouble::{Memory, Trouble};

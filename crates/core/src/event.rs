@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::connection::DownReason;
+use crate::explanation::{Date, Explanation};
 
 macro_rules! names {
     ($($variant:ident $dotted:literal $key:literal),+ $(,)?) => {
@@ -112,10 +113,8 @@ impl EngineEvent {
     }
 
     /// `connection.update` with the state `connecting`.
-    pub fn connecting(instance: &str, why: Option<&DownReason>) -> Self {
-        let mut data = json!({ "instance": instance, "state": "connecting", "statusReason": why.map_or(200, DownReason::status_reason) });
-        explain(&mut data, why);
-        Self { name: EventName::ConnectionUpdate, data }
+    pub fn connecting(instance: &str, why: Option<&Explanation>, date: Date<'_>) -> Self {
+        Self::not_open(instance, "connecting", why, date)
     }
 
     /// `connection.update` with the state `open`.
@@ -128,9 +127,16 @@ impl EngineEvent {
     }
 
     /// `connection.update` with the state `close`.
-    pub fn closed(instance: &str, why: Option<&DownReason>) -> Self {
-        let mut data = json!({ "instance": instance, "state": "close", "statusReason": why.map_or(200, DownReason::status_reason) });
-        explain(&mut data, why);
+    pub fn closed(instance: &str, why: Option<&Explanation>, date: Date<'_>) -> Self {
+        Self::not_open(instance, "close", why, date)
+    }
+
+    fn not_open(instance: &str, state: &str, why: Option<&Explanation>, date: Date<'_>) -> Self {
+        let reason = why.map_or(200, |why| why.status_reason);
+        let mut data = json!({ "instance": instance, "state": state, "statusReason": reason });
+        if let Some(why) = why {
+            why.write(&mut data, date);
+        }
         Self { name: EventName::ConnectionUpdate, data }
     }
 
@@ -159,18 +165,18 @@ impl EngineEvent {
         }
     }
 
-    /// `status.instance`: WhatsApp has ended the login; `at` is an ISO date, `stanza` what the server said.
-    pub fn ended(instance: &str, why: &DownReason, at: &str) -> Self {
-        Self {
-            name: EventName::StatusInstance,
-            data: json!({
-                "instance": instance,
-                "status": "closed",
-                "disconnectionAt": at,
-                "disconnectionReasonCode": why.status_reason(),
-                "disconnectionObject": disconnection_object(why, at),
-            }),
-        }
+    /// `status.instance`: the connection has ended and is not redialled as usual; `at` is an ISO date, `object` what
+    /// [`disconnection_object`] made of the end.
+    pub fn ended(instance: &str, why: &Explanation, date: Date<'_>, at: &str, object: &str) -> Self {
+        let mut data = json!({
+            "instance": instance,
+            "status": "closed",
+            "disconnectionAt": at,
+            "disconnectionReasonCode": why.status_reason,
+            "disconnectionObject": object,
+        });
+        why.write(&mut data, date);
+        Self { name: EventName::StatusInstance, data }
     }
 
     /// `logout.instance` or `remove.instance`, which carry no data.
@@ -179,7 +185,8 @@ impl EngineEvent {
     }
 }
 
-/// Returns the JSON text that Evolution stores as `disconnectionObject` and sends in `status.instance`.
+/// Returns the JSON text that Evolution stores as `disconnectionObject` and sends in `status.instance`; `reason` in it is ours, for
+/// [`remembered_end`].
 pub fn disconnection_object(why: &DownReason, at: &str) -> String {
     let code = why.status_reason();
     json!({
@@ -193,17 +200,21 @@ pub fn disconnection_object(why: &DownReason, at: &str) -> String {
                 "headers": {}
             }
         },
-        "date": at
+        "date": at,
+        "reason": why,
     })
     .to_string()
 }
 
-fn explain(data: &mut Value, why: Option<&DownReason>) {
-    if let Some(why) = why {
-        data["code"] = json!(why.code());
-        data["message"] = json!(why.sentence());
-        data["userAction"] = json!(why.user_action());
-    }
+/// Reads the end of a link from a stored `disconnectionObject`; `None` if another program wrote it.
+pub fn remembered_end(object: &str) -> Option<DownReason> {
+    let object: Value = serde_json::from_str(object).ok()?;
+    // Evolution keeps the text as a JSON string inside JSON.
+    let object = match object {
+        Value::String(inner) => serde_json::from_str(&inner).ok()?,
+        other => other,
+    };
+    serde_json::from_value(object.get("reason")?.clone()).ok()
 }
 
 fn put(data: &mut Value, key: &str, value: Option<&str>) {

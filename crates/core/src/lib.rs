@@ -5,6 +5,7 @@
 //!
 //! 1. [`id`] and [`time`]: what things are called, and how time is handed in;
 //! 2. [`connection`]: the life of one instance, from QR to shutdown; [`connection::down_reason`] says why a link ended;
+//!    [`explanation`] puts it into the words that all reads share, [`health`] says when proof of life is asked for;
 //! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many;
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
@@ -15,6 +16,8 @@ pub mod backoff;
 pub mod connection;
 pub mod delivery;
 pub mod event;
+pub mod explanation;
+pub mod health;
 pub mod id;
 pub mod network;
 pub mod restored;

@@ -132,15 +132,20 @@ impl Networks {
         Ok(networks)
     }
 
+    /// Tells whether this list names an address; unlike [`Networks::permit`], which lets every public one pass.
+    pub fn lists(&self, address: IpAddr) -> bool {
+        let own = self.private && matches!(class(address), Class::Loopback | Class::Private);
+        let listed = |one: &Network| one.contains(address) || one.contains(plain(address));
+        self.all || own || self.listed.iter().any(listed)
+    }
+
     /// Lets an address pass, or tells what it is.
     ///
     /// # Errors
     /// Its class, if neither the internet at large nor this list has it.
     pub fn permit(&self, address: IpAddr) -> Result<(), Class> {
         let class = class(address);
-        let own = self.private && matches!(class, Class::Loopback | Class::Private);
-        let listed = |one: &Network| one.contains(address) || one.contains(plain(address));
-        if self.all || own || class == Class::Public || self.listed.iter().any(listed) { Ok(()) } else { Err(class) }
+        if class == Class::Public || self.lists(address) { Ok(()) } else { Err(class) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What an instance says about itself: one source for every read, event, metric and row.
 
-use crate::connection::down_reason::UserAction;
 use crate::connection::state::PublicState;
 use crate::connection::{DownReason, Machine, ParkReason, Phase, State, Trouble};
+use crate::explanation::{Explanation, NextTry};
 use crate::time::Timestamp;
 
 /// The state of one instance as its actor last knew it.
@@ -70,6 +70,15 @@ impl InstanceStatus {
         }
     }
 
+    /// Describes an instance whose actor has crashed and is started again at `retry`.
+    pub fn crashed(now: Timestamp, retry: Timestamp, paired: bool) -> Self {
+        Self {
+            trouble: Some(Trouble { why: DownReason::Panicked, since: now }),
+            next_try: Some(retry),
+            ..Self::without_actor(Phase::BackingOff, now, paired, false)
+        }
+    }
+
     /// Returns the phase as it may be told at `now`.
     pub fn phase_at(&self, now: Timestamp) -> Phase {
         match self.fresh_until {
@@ -93,22 +102,37 @@ impl InstanceStatus {
         if self.quarantined { Some(self.since) } else { self.trouble.as_ref().map(|trouble| trouble.since) }
     }
 
-    /// Returns the stable code that explains a state other than open, if there is something to explain.
-    pub fn code(&self) -> Option<&'static str> {
-        if self.quarantined { Some("instance-quarantined") } else { self.why().map(DownReason::code) }
-    }
-
-    /// Returns a sentence that explains the state, if there is something to explain.
-    pub fn message(&self) -> Option<&'static str> {
+    /// Returns what explains a state other than open at `now`, if there is something to explain.
+    pub fn explanation_at(&self, now: Timestamp) -> Option<Explanation> {
         if self.quarantined {
-            Some("The instance crashed too often and is parked; restart it after reading the log.")
-        } else {
-            self.why().map(DownReason::sentence)
+            return Some(Explanation::quarantined());
+        }
+        match self.why() {
+            Some(why) => Some(Explanation::of(why, self.next_try())),
+            None => (self.phase_at(now) == Phase::Suspect).then(Explanation::suspect),
         }
     }
 
-    /// Returns what a person can do, if there is something to explain.
-    pub fn user_action(&self) -> Option<UserAction> {
-        self.why().map(DownReason::user_action)
+    /// Returns the stable code that explains a state other than open, if there is something to explain.
+    pub fn code(&self) -> Option<&'static str> {
+        self.explanation_at(self.since).map(|explanation| explanation.code)
+    }
+
+    /// Returns when the next dial comes by itself.
+    fn next_try(&self) -> NextTry {
+        match (self.next_try, self.phase) {
+            (Some(at), _) => NextTry::At(at),
+            (None, Phase::Unpaired | Phase::Parked | Phase::Draining | Phase::Stopped) => NextTry::Never,
+            (
+                None,
+                Phase::Waiting
+                | Phase::Connecting
+                | Phase::Pairing
+                | Phase::Syncing
+                | Phase::Online
+                | Phase::Suspect
+                | Phase::BackingOff,
+            ) => NextTry::UnderWay,
+        }
     }
 }

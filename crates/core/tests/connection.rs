@@ -29,7 +29,7 @@ fn a_new_instance_pairs_by_qr_and_comes_online() {
 }
 
 #[test]
-fn a_login_without_an_answered_request_is_never_open() {
+fn s04_a_login_without_an_answered_request_is_never_open() {
     let mut story = Story::paired();
     story.happens(Event::Authenticated { link: LinkId(1) });
     story.happens(Event::Ready { link: LinkId(1) });
@@ -100,7 +100,7 @@ fn only_a_stable_connection_resets_the_backoff() {
 }
 
 #[test]
-fn a_logout_is_believed_unless_the_pairing_is_only_just_done() {
+fn s09_a_logout_is_believed_unless_the_pairing_is_only_just_done() {
     let mut story = Story::unpaired();
     story.happens(Event::Connect { method: Method::Qr });
     story.happens(Event::Paired { link: LinkId(1) });
@@ -138,7 +138,7 @@ fn a_logout_right_after_a_boot_is_doubted_once() {
 }
 
 #[test]
-fn a_takeover_is_no_duel() {
+fn s06_a_takeover_is_no_duel() {
     let mut story = Story::online();
     story.down(1, DownReason::Replaced);
     assert!(matches!(story.machine.state, State::Parked { why: ParkReason::Replaced, retry: Some(_) }));
@@ -152,7 +152,7 @@ fn a_takeover_is_no_duel() {
 }
 
 #[test]
-fn a_ban_is_waited_out_and_tried_once() {
+fn s10_a_ban_is_waited_out_and_tried_once() {
     let mut story = Story::online();
     story.down(1, DownReason::TemporaryBan { seconds: Some(600) });
     story.passes(secs(599));
@@ -164,7 +164,7 @@ fn a_ban_is_waited_out_and_tried_once() {
 }
 
 #[test]
-fn an_outdated_client_looks_its_version_up_once() {
+fn s11_an_outdated_client_looks_its_version_up_once() {
     let mut story = Story::paired();
     story.down(1, DownReason::Outdated);
     assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: None, rebuild: true, refresh_version: true }));
@@ -235,7 +235,7 @@ fn a_restart_closes_first_and_dials_when_the_socket_is_gone() {
 }
 
 #[test]
-fn connecting_again_and_again_opens_one_socket() {
+fn s24_connecting_again_and_again_opens_one_socket() {
     let mut story = Story::unpaired();
     for _ in 0..100 {
         story.happens(Event::Connect { method: Method::Qr });

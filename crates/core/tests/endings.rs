@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use holdfast_core::connection::down_reason::UserAction;
 use holdfast_core::connection::{DownReason, Verdict};
+use holdfast_core::event::{EngineEvent, disconnection_object, remembered_end};
+use holdfast_core::explanation::{Explanation, NextTry};
+use holdfast_core::time::Timestamp;
+use serde_json::{Value, json};
 
 fn all() -> Vec<DownReason> {
     vec![
@@ -126,4 +130,82 @@ fn codes_are_unique_and_everything_is_explained() {
     codes.dedup();
     assert_eq!(codes.len(), all().len());
     assert_eq!(DownReason::LoggedOut { code: 401 }.user_action(), UserAction::Relogin);
+}
+
+#[test]
+fn every_failure_code_of_the_table_has_its_meaning() {
+    // 400 to 418 and 500 to 503, and what is done about each: as in whatsmeow and the library.
+    for (code, verdict, action) in [
+        (400, Verdict::Park, UserAction::OpenPhone),
+        (401, Verdict::LogOut, UserAction::Relogin),
+        (403, Verdict::LogOut, UserAction::Relogin),
+        (405, Verdict::Upgrade, UserAction::Upgrade),
+        (406, Verdict::LogOut, UserAction::Relogin),
+        (409, Verdict::Upgrade, UserAction::Upgrade),
+        (411, Verdict::Park, UserAction::OpenPhone),
+        (413, Verdict::Park, UserAction::OpenPhone),
+        (414, Verdict::Park, UserAction::OpenPhone),
+        (415, Verdict::Park, UserAction::OpenPhone),
+        (418, Verdict::Park, UserAction::OpenPhone),
+        (500, Verdict::Backoff, UserAction::Wait),
+        (501, Verdict::Backoff, UserAction::Wait),
+        (503, Verdict::Backoff, UserAction::Wait),
+        (999, Verdict::Park, UserAction::OpenPhone),
+    ] {
+        let why = DownReason::from_failure(code, None);
+        assert_eq!((why.verdict(), why.user_action()), (verdict, action), "failure {code}");
+        if matches!(verdict, Verdict::LogOut | Verdict::Park) {
+            assert_eq!(why.detail(), Some(("whatsappCode", code)), "what WhatsApp said is told");
+        }
+    }
+}
+
+#[test]
+fn s10_a_ban_without_end_is_not_believed_beyond_what_a_calendar_holds() {
+    let why = DownReason::from_failure(402, Some(u64::MAX));
+    let Verdict::WaitOut(wait) = why.verdict() else { panic!("{why:?}") };
+    assert!(wait <= Duration::from_secs(10 * 366 * 86_400));
+}
+
+/// Keys of ours in what is told may be these and no others, and Evolution's are untouched.
+#[test]
+fn events_tell_the_code_the_sentence_the_action_and_when_it_is_tried_again() {
+    let date = |at: Timestamp| format!("t{}", at.as_millis());
+    let next = Timestamp::from_millis(7);
+    for why in all() {
+        for (next_try, told) in
+            [(NextTry::At(next), Some(json!("t7"))), (NextTry::Never, Some(Value::Null)), (NextTry::UnderWay, None)]
+        {
+            let explained = Explanation::of(&why, next_try);
+            let object = disconnection_object(&why, "2026-01-01T00:00:00.000Z");
+            let ended = EngineEvent::ended("shop", &explained, &date, "2026-01-01T00:00:00.000Z", &object);
+            let connecting = EngineEvent::connecting("shop", Some(&explained), &date);
+            let closed = EngineEvent::closed("shop", Some(&explained), &date);
+            for (event, own) in [
+                (&connecting, &["instance", "state", "statusReason"][..]),
+                (&closed, &["instance", "state", "statusReason"]),
+                (&ended, &["instance", "status", "disconnectionAt", "disconnectionReasonCode", "disconnectionObject"]),
+            ] {
+                let data = event.data.as_object().unwrap();
+                for key in own {
+                    assert!(data.contains_key(*key), "{key} is Evolution's: {data:?}");
+                }
+                for key in data.keys().filter(|key| !own.contains(&key.as_str())) {
+                    assert!(Explanation::KEYS.contains(&key.as_str()), "{key} is nobody's: {data:?}");
+                }
+                assert_eq!(data["code"], why.code());
+                assert_eq!(data["message"], why.sentence());
+                assert_eq!(data["userAction"], json!(why.user_action()));
+                assert_eq!(data.get("nextTryAt"), told.as_ref(), "{why:?}");
+                let expires = matches!((&why, next_try), (DownReason::TemporaryBan { .. }, NextTry::At(_)));
+                assert_eq!(data.get("expiresAt").is_some(), expires, "a ban shows its end: {data:?}");
+            }
+            assert_eq!(connecting.data["statusReason"], why.status_reason());
+            assert_eq!(ended.data["disconnectionReasonCode"], why.status_reason());
+            assert_eq!(remembered_end(&object), Some(why.clone()), "what is stored is understood after a restart");
+            assert_eq!(remembered_end(&Value::String(object).to_string()), Some(why.clone()), "as Evolution stores it");
+        }
+    }
+    let foreign = r#"{"error":{"data":{"tag":"stream:error"}},"date":"2025-01-01T00:00:00.000Z"}"#;
+    assert_eq!((remembered_end(foreign), remembered_end("no json")), (None, None));
 }

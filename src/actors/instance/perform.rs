@@ -8,6 +8,7 @@ use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{DownReason, Effect, Event, Method, Notice};
 use holdfast_core::event::{EngineEvent, EventName, Owner, disconnection_object};
 use holdfast_core::id::LinkId;
+use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
 use tracing::{info, warn};
 
@@ -32,7 +33,10 @@ impl InstanceActor {
                 warn!(instance.id = %self.id, link = link.0, "The close of link {link} did not come to an end; it is cut");
                 self.link.seal(SealReason::Abandoned);
             }
-            Effect::Ping { link, within } => self.link.ping(link, within),
+            Effect::Ping { link, within } => {
+                self.probe.sent(link, self.parts.clock.now());
+                self.link.ping(link, within);
+            }
             Effect::Save { link } => self.link.save(link),
             Effect::ArchiveCredentials => self.scribe.archive("logged out"),
             Effect::SetDesired(desired) => self.scribe.desire(desired),
@@ -71,8 +75,11 @@ impl InstanceActor {
         }));
     }
 
-    fn publish(&mut self, notice: Notice) {
+    pub(super) fn publish(&mut self, notice: Notice) {
         let name = self.name.as_str();
+        let clock = self.parts.clock;
+        let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+        let told = InstanceStatus::of(&self.machine, self.since).explanation_at(clock.now());
         match notice {
             Notice::Connecting { why } => {
                 if let Some(why) = &why {
@@ -82,7 +89,7 @@ impl InstanceActor {
                     connection_status: Some(PublicState::Connecting),
                     ..InstancePatch::default()
                 });
-                self.scribe.publish(EngineEvent::connecting(name, why.as_ref()));
+                self.scribe.publish(EngineEvent::connecting(name, told.filter(|_| why.is_some()).as_ref(), &date));
             }
             Notice::Open => {
                 self.scribe.patch(InstancePatch {
@@ -95,9 +102,21 @@ impl InstanceActor {
                 self.scribe.publish(EngineEvent::open(name, &self.owner));
             }
             Notice::Closed { why } => {
-                self.scribe
-                    .patch(InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() });
-                self.scribe.publish(EngineEvent::closed(name, why.as_ref()));
+                let closed = InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() };
+                match (why, &told) {
+                    (Some(why), Some(told)) => {
+                        let at = date(clock.now());
+                        let object = disconnection_object(&why, &at);
+                        let disconnection = Some((i32::from(told.status_reason), object.clone()));
+                        self.scribe.patch(InstancePatch { disconnection, ..closed });
+                        self.scribe.publish(EngineEvent::ended(name, told, &date, &at, &object));
+                        self.scribe.publish(EngineEvent::closed(name, Some(told), &date));
+                    }
+                    _ => {
+                        self.scribe.patch(closed);
+                        self.scribe.publish(EngineEvent::closed(name, None, &date));
+                    }
+                }
             }
             Notice::Qr { text, count } => {
                 self.pairing.qr = Some(text.as_str().to_owned());
@@ -113,15 +132,7 @@ impl InstanceActor {
                 self.scribe.publish(EngineEvent::qr_limit());
                 self.scribe.publish(EngineEvent::refused(name, &self.owner));
             }
-            Notice::LoggedOut { why } => {
-                let at = self.parts.clock.wall().to_rfc3339_opts(SecondsFormat::Millis, true);
-                self.scribe.patch(InstancePatch {
-                    disconnection: Some((i32::from(why.status_reason()), disconnection_object(&why, &at))),
-                    ..InstancePatch::default()
-                });
-                self.scribe.publish(EngineEvent::ended(name, &why, &at));
-                self.scribe.publish(EngineEvent::bare(EventName::LogoutInstance));
-            }
+            Notice::LoggedOut { .. } => self.scribe.publish(EngineEvent::bare(EventName::LogoutInstance)),
         }
     }
 

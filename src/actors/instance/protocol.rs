@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::Message;
 use holdfast_core::connection::{Event, Refusal};
 use holdfast_core::id::{Generation, InstanceId};
+use holdfast_core::time::Timestamp;
 
 use crate::ports::link::{OutgoingText, SendError, SentMessage};
 
@@ -26,17 +27,36 @@ pub struct SendText {
     pub within: Duration,
 }
 
+/// Asks for proof that the connection lives, now. Answers when a ping was answered or has failed, at the latest after the ping's deadline;
+/// who asks while one is under way, or within a second of the last, shares its result. `None` if too many wait already.
+///
+/// Sent by the HTTP API. Safe to repeat.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<Verified>")]
+pub struct Verify;
+
+/// What a ping has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Whether it was answered.
+    pub alive: bool,
+    /// Its round trip.
+    pub rtt: Option<Duration>,
+}
+
 /// Asks for fresh proof of life. Sent by HealthActor when the last proof is one interval old. Safe to repeat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Ping;
 
-/// Tells that an instance has shown life, or has none to show any more (`proof_due_in` is `None`). Sent to HealthActor.
+/// Tells that an instance has shown life, or has none to show any more (both are `None`). Sent to HealthActor.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Pong {
     pub id: InstanceId,
     pub generation: Generation,
-    /// How long until its proof of life is one interval old.
-    pub proof_due_in: Option<Duration>,
+    /// When its proof of life is one interval old.
+    pub ping_due: Option<Timestamp>,
+    /// When its claim of being open runs out.
+    pub stale: Option<Timestamp>,
 }

@@ -4,6 +4,7 @@
 //! queue, from which the oldest are dropped and counted; messages do not pass here, they are durable before they are acknowledged.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::InstanceId;
-use tokio::runtime::Handle;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -25,8 +26,12 @@ use crate::ports::store::{InstancePatch, Store, StoreError};
 const EVENTS: usize = 256;
 const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
-/// The writing end; dropping it lets the background task finish what it can and end.
-pub(super) struct Scribe {
+/// The writing end, the same for every incarnation of an instance and for those who speak for it while its actor does not. Dropping the
+/// last one lets the background task finish what it can and end.
+#[derive(Clone)]
+pub struct Scribe(Arc<Handle>);
+
+struct Handle {
     desk: Arc<Desk>,
     progress: watch::Receiver<Progress>,
 }
@@ -55,12 +60,18 @@ struct Progress {
     written: u64,
 }
 
+impl fmt::Debug for Scribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scribe").field(&self.0.desk.instance).finish()
+    }
+}
+
 impl Scribe {
-    pub(super) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Handle) -> Self {
+    pub(in crate::actors) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Runtime) -> Self {
         let desk = Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), instance, store });
         let (sender, progress) = watch::channel(Progress::default());
         runtime.spawn(work(Arc::clone(&desk), sender));
-        Self { desk, progress }
+        Self(Arc::new(Handle { desk, progress }))
     }
 
     pub(super) fn archive(&self, why: &'static str) {
@@ -74,11 +85,11 @@ impl Scribe {
         self.submit(|pages| pages.desired = Some(desired));
     }
 
-    pub(super) fn patch(&self, patch: InstancePatch) {
+    pub(in crate::actors) fn patch(&self, patch: InstancePatch) {
         self.submit(|pages| merge(pages.patch.get_or_insert_default(), patch));
     }
 
-    pub(super) fn publish(&self, event: EngineEvent) {
+    pub(in crate::actors) fn publish(&self, event: EngineEvent) {
         self.submit(|pages| {
             if pages.events.len() >= EVENTS {
                 pages.events.pop_front();
@@ -90,31 +101,31 @@ impl Scribe {
 
     /// Tells whether no archiving is under way.
     pub(super) fn is_archived(&self) -> bool {
-        self.progress.borrow().written >= self.desk.pages().archive_submitted
+        self.0.progress.borrow().written >= self.0.desk.pages().archive_submitted
     }
 
     /// Waits until credentials that were to be archived are.
     pub(super) fn archived(&self, within: Duration) -> impl Future<Output = bool> + 'static {
-        let upto = self.desk.pages().archive_submitted;
-        reached(self.progress.clone(), upto, within)
+        let upto = self.0.desk.pages().archive_submitted;
+        reached(self.0.progress.clone(), upto, within)
     }
 
     /// Waits until everything that was submitted is written.
     pub(super) fn written(&self, within: Duration) -> impl Future<Output = bool> + 'static {
-        let upto = self.desk.pages().submitted;
-        reached(self.progress.clone(), upto, within)
+        let upto = self.0.desk.pages().submitted;
+        reached(self.0.progress.clone(), upto, within)
     }
 
     fn submit(&self, write: impl FnOnce(&mut Pages)) {
-        let mut pages = self.desk.pages();
+        let mut pages = self.0.desk.pages();
         pages.submitted += 1;
         write(&mut pages);
         drop(pages);
-        self.desk.changed.notify_one();
+        self.0.desk.changed.notify_one();
     }
 }
 
-impl Drop for Scribe {
+impl Drop for Handle {
     fn drop(&mut self) {
         self.desk.pages().closed = true;
         self.desk.changed.notify_one();
@@ -231,6 +242,10 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
     older.owner_jid = newer.owner_jid.or(older.owner_jid.take());
     older.profile_name = newer.profile_name.or(older.profile_name.take());
     older.profile_picture = newer.profile_picture.or(older.profile_picture.take());
+    if newer.online_now {
+        // It has come back since: a restart must not take the older end for the present one.
+        older.disconnection = None;
+    }
     older.disconnection = newer.disconnection.or(older.disconnection.take());
     older.online_now |= newer.online_now;
 }

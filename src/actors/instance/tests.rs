@@ -26,7 +26,7 @@ async fn an_hour_of_refused_dials_follows_the_backoff_and_ends_when_the_server_i
 }
 
 #[actix::test]
-async fn a_lost_link_is_told_and_redialled_once() {
+async fn s05_a_lost_link_is_told_and_redialled_once() {
     let world = World::start();
     let id = world.add("shop").await;
     world.pass(SOON).await;
@@ -47,7 +47,7 @@ async fn a_lost_link_is_told_and_redialled_once() {
 }
 
 #[actix::test]
-async fn late_facts_of_an_old_link_change_nothing() {
+async fn s14_late_facts_of_an_old_link_change_nothing() {
     let world = World::start();
     let id = world.add("shop").await;
     world.pass(SOON).await;

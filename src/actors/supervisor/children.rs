@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use chrono::SecondsFormat;
 use holdfast_core::connection::Phase;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::event::EngineEvent;
 use holdfast_core::id::InstanceId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::{Decision, ExitReason};
@@ -13,9 +16,12 @@ use super::SupervisorActor;
 use super::protocol::ChildExited;
 use super::roster::Child;
 use crate::actors::health::protocol::{Unwatch, Watch};
-use crate::actors::instance::{Birth, InstanceActor};
+use crate::actors::instance::{Birth, InstanceActor, Scribe};
 use crate::failpoint::reach;
 use crate::ports::chance;
+use crate::ports::clock::Clock;
+use crate::ports::meter::Measure;
+use crate::ports::store::InstancePatch;
 
 impl SupervisorActor {
     /// Starts the child unless it runs already; forgets a restart that was due later.
@@ -39,7 +45,10 @@ impl SupervisorActor {
             desired: line.desired,
             owner,
             last_link: line.last_link,
+            scribe: line.scribe(id, instance),
+            memory: line.memory.take(),
         };
+        let (name, scribe) = (birth.name.clone(), birth.scribe.clone());
         let parts = instance.clone();
         let addr = match pick(&self.parts.arbiters, id) {
             Some(arbiter) => InstanceActor::start_in_arbiter(arbiter, move |_| InstanceActor::new(birth, parts)),
@@ -47,7 +56,7 @@ impl SupervisorActor {
         };
         notify(
             &self.parts.watch,
-            Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient() },
+            Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient(), name, scribe },
         );
         line.child = Child::Running { addr, since: instance.clock.now() };
     }
@@ -75,15 +84,43 @@ impl SupervisorActor {
         }
     }
 
-    fn hang_without_actor(&self, id: &InstanceId, phase: Phase, quarantined: bool) {
+    fn hang_without_actor(&mut self, id: &InstanceId, phase: Phase, quarantined: bool) {
         let Some(instance) = &self.instance else { return };
         let now = instance.clock.now();
+        self.hang(id, |paired| InstanceStatus::without_actor(phase, now, paired, quarantined));
+    }
+
+    /// Says what an instance is whose actor is gone: on the board and, if that is another state than was last told, in its row and as an
+    /// event. What the actor wrote last goes before it.
+    fn hang(&mut self, id: &InstanceId, status: impl FnOnce(bool) -> InstanceStatus) {
+        let Some(instance) = &self.instance else { return };
+        let mut told = None;
         instance.board.update(id, |entry| {
-            entry.status = InstanceStatus::without_actor(phase, now, entry.status.paired, quarantined);
+            let status = status(entry.status.paired);
+            told = (entry.status.phase.public() != status.phase.public()).then(|| status.clone());
+            entry.status = status;
             entry.pairing = crate::ports::board::PairingView::default();
             true
         });
+        if let Some(status) = told
+            && let Some(line) = self.roster.get_mut(id)
+        {
+            let scribe = line.scribe(id, instance);
+            tell(&scribe, &line.name, &status, instance.clock);
+        }
     }
+}
+
+/// Writes the state of an instance into its row and tells whoever listens.
+pub(super) fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
+    let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let (now, state) = (clock.now(), status.phase.public());
+    let why = status.explanation_at(now);
+    scribe.patch(InstancePatch { connection_status: Some(state), ..InstancePatch::default() });
+    scribe.publish(match state {
+        PublicState::Close => EngineEvent::closed(name, why.as_ref(), &date),
+        PublicState::Open | PublicState::Connecting => EngineEvent::connecting(name, why.as_ref(), &date),
+    });
 }
 
 /// Chooses the thread of an instance: always the same one for the same id.
@@ -128,11 +165,13 @@ impl Handler<ChildExited> for SupervisorActor {
             Decision::Leave => self.hang_without_actor(&exit.id, Phase::Stopped, false),
             Decision::RestartAfter(wait) => {
                 warn!(instance.id = %exit.id, generation = exit.generation.0, reason = ?exit.reason, wait_ms = wait.as_millis(), "Instance {} crashed; it is started again", exit.id);
-                self.hang_without_actor(&exit.id, Phase::BackingOff, false);
+                instance.meter.note(Measure::Restarted);
+                self.hang(&exit.id, |paired| InstanceStatus::crashed(now, now.after(wait), paired));
                 self.restart_after(&exit.id, wait, ctx);
             }
             Decision::Quarantine => {
                 error!(instance.id = %exit.id, generation = exit.generation.0, "Instance {} crashed too often and is parked until an operator restarts it", exit.id);
+                instance.meter.note(Measure::Quarantined);
                 line.child = Child::Quarantined;
                 self.hang_without_actor(&exit.id, Phase::Parked, true);
             }

@@ -6,8 +6,9 @@ use actix::prelude::{
     ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture,
     WrapFuture,
 };
-use holdfast_core::connection::{Event, Phase, Refusal};
-use holdfast_core::event::Owner;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{DownReason, Event, Memory, Phase, Refusal, Verdict};
+use holdfast_core::event::{Owner, remembered_end};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::SupervisorActor;
+use super::children::tell;
 use super::protocol::{
     CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance,
     StartInstance, WhereIs,
@@ -24,6 +26,7 @@ use super::roster::{Child, Line};
 use crate::actors::instance::protocol::Command;
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
+use crate::ports::clock::Clock;
 use crate::ports::store::InstanceRecord;
 
 /// How long an instance may take to take a command.
@@ -59,7 +62,9 @@ impl Handler<StartInstance> for SupervisorActor {
 
 impl SupervisorActor {
     fn enlist(&mut self, record: InstanceRecord) {
-        let line = Line {
+        let (claimed, name) = (record.connection_status.clone(), record.name.clone());
+        let memory = self.instance.as_ref().and_then(|instance| memory(&record, instance.clock));
+        let mut line = Line {
             name: record.name.clone(),
             generation: Generation(0),
             child: Child::Queued,
@@ -67,6 +72,8 @@ impl SupervisorActor {
             last_link: LinkId(0),
             paired: record.paired,
             desired: record.desired,
+            scribe: None,
+            memory,
             farewells: Vec::new(),
         };
         if let Some(instance) = &self.instance {
@@ -76,9 +83,19 @@ impl SupervisorActor {
                 (true, holdfast_core::connection::Desired::Connected) => Phase::Waiting,
             };
             let status = InstanceStatus::without_actor(phase, instance.clock.now(), record.paired, false);
+            if claimed == PublicState::Open.as_str() {
+                // The last process could not say that it ended.
+                tell(&line.scribe(&record.id, instance), &name, &status, instance.clock);
+            }
             let owner = Owner { jid: record.owner_jid, name: record.profile_name, picture: record.profile_picture };
-            let entry =
-                Entry { name: record.name, token: Token(record.token), status, pairing: PairingView::default(), owner };
+            let entry = Entry {
+                name: record.name,
+                token: Token(record.token),
+                integration: record.integration.unwrap_or_default(),
+                status,
+                pairing: PairingView::default(),
+                owner,
+            };
             instance.board.hang(&record.id, entry);
         }
         self.roster.insert(record.id, line);
@@ -125,6 +142,23 @@ impl SupervisorActor {
         line.farewells.push(sender);
         Some(receiver)
     }
+}
+
+/// Reads from a row how the instance was parked; nothing if it was online since.
+fn memory(record: &InstanceRecord, clock: Clock) -> Option<Memory> {
+    let at = record.disconnection_at?;
+    if record.last_online_at.is_some_and(|online| online > at) {
+        return None;
+    }
+    let why = remembered_end(record.disconnection_object.as_deref()?)?;
+    let retry = match (&why, why.verdict()) {
+        (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => {
+            let gone = (clock.wall() - at).to_std().unwrap_or_default();
+            Some(clock.now().after(ban.saturating_sub(gone)))
+        }
+        _ => None,
+    };
+    Some(Memory { why, retry })
 }
 
 async fn ask(instance: Recipient<Command>, command: Command) -> Result<(), CommandError> {
@@ -235,7 +269,7 @@ impl Handler<WhereIs> for SupervisorActor {
             }
         }
         let addr = self.reach(&question.id, ctx)?;
-        Ok(InstancePorts { send_text: addr.recipient() })
+        Ok(InstancePorts { send_text: addr.clone().recipient(), verify: addr.recipient() })
     }
 }
 

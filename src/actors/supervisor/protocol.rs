@@ -6,7 +6,7 @@ use holdfast_core::connection::{Desired, Method, Refusal};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::ExitReason;
 
-use crate::actors::instance::protocol::SendText;
+use crate::actors::instance::protocol::{SendText, Verify};
 use crate::ports::store::InstanceRecord;
 
 /// Why a command for an instance was not carried out.
@@ -79,6 +79,8 @@ pub struct WhereIs {
 pub struct InstancePorts {
     /// Takes messages to send.
     pub send_text: Recipient<SendText>,
+    /// Takes the wish for proof of life.
+    pub verify: Recipient<Verify>,
 }
 
 /// Tells that a child's actor is gone. Sent by its ExitGuard, during a panic too.

@@ -1,16 +1,17 @@
 //! The roster: every instance the supervisor answers for, and what its child is doing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix::Addr;
 use actix::prelude::SpawnHandle;
-use holdfast_core::connection::Desired;
+use holdfast_core::connection::{Desired, Memory};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::CrashRecord;
 use holdfast_core::time::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::actors::instance::InstanceActor;
+use crate::actors::instance::{InstanceActor, InstanceParts, Scribe};
 
 /// What a child is doing.
 pub(super) enum Child {
@@ -35,8 +36,20 @@ pub(super) struct Line {
     pub last_link: LinkId,
     pub paired: bool,
     pub desired: Desired,
+    /// Writes the rows and events of every incarnation, and of the time between them; made when it is first needed.
+    pub scribe: Option<Scribe>,
+    /// How the last process left it.
+    pub memory: Option<Memory>,
     /// Those who wait for the child to end; they are told whether it ended cleanly.
     pub farewells: Vec<oneshot::Sender<bool>>,
+}
+
+impl Line {
+    /// Returns what writes the rows and events of this instance.
+    pub(super) fn scribe(&mut self, id: &InstanceId, parts: &InstanceParts) -> Scribe {
+        let start = || Scribe::start(id.clone(), Arc::clone(&parts.store), &parts.runtime);
+        self.scribe.get_or_insert_with(start).clone()
+    }
 }
 
 /// All lines.

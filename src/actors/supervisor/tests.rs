@@ -2,14 +2,16 @@ use std::time::Duration;
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Method, Phase, Refusal};
+use holdfast_core::id::InstanceId;
 
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, StartInstance, WhereIs,
 };
 use crate::actors::instance::protocol::SendText;
-use crate::actors::testing::World;
 use crate::actors::testing::links::{Answer, Dial};
+use crate::actors::testing::{World, record};
 use crate::ports::link::{OutgoingText, SendError};
+use crate::ports::meter::Picture;
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -91,7 +93,7 @@ async fn a_restart_by_an_operator_does_not_wait_for_the_supervisors_backoff() {
 }
 
 #[actix::test]
-async fn connecting_a_hundred_times_dials_once() {
+async fn s24_connecting_a_hundred_times_dials_once() {
     let world = World::start();
     world.links.usually(Dial::Qr);
     let id = world.add_with("new", false, Desired::Stopped).await;
@@ -162,7 +164,7 @@ async fn draining_saves_then_closes_every_instance() {
         let at = |what: &str| story.iter().position(|line| line.starts_with(&format!("{name} g1 {what}"))).unwrap();
         assert!(at("save") < at("close") && at("close") < at("seal"), "{story:?}");
     }
-    let id = holdfast_core::id::InstanceId::new("a");
+    let id = InstanceId::new("a");
     assert_eq!(world.supervisor.send(RestartInstance { id }).await.unwrap(), Err(CommandError::Stopping));
 }
 
@@ -220,4 +222,37 @@ fn outgoing(text: &str) -> OutgoingText {
         mentioned: Vec::new(),
         quoted: None,
     }
+}
+
+#[actix::test]
+async fn s20_a_crash_is_told_like_any_other_loss_and_a_quarantine_too() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.store.written();
+    world.links.answer_pings(Answer::Panic);
+    world.pass(Duration::from_millis(29_950)).await;
+    let status = world.entry(&id).status;
+    assert_eq!((status.phase, status.code()), (Phase::BackingOff, Some("internal-panic")));
+    assert!(status.next_try.is_some());
+    assert_eq!(world.store.written(), ["shop is connecting", "shop connection.update connecting"]);
+    world.links.usually(Dial::Panic);
+    world.pass(Duration::from_secs(60)).await;
+    let written = world.store.written();
+    assert_eq!(world.entry(&id).status.code(), Some("instance-quarantined"));
+    assert_eq!(written.iter().rev().take(2).collect::<Vec<_>>(), ["shop connection.update close", "shop is close"]);
+    let figures = world.meter.write(&Picture::default());
+    assert!(figures.contains("holdfast_instance_restarts_total 3"), "{figures}");
+    assert!(figures.contains("holdfast_instance_quarantines_total 1"), "{figures}");
+}
+
+#[actix::test]
+async fn s20_a_row_that_claims_to_be_open_at_boot_is_put_right_at_once() {
+    let world = World::start();
+    let id = InstanceId::new("shop");
+    let mut stored = record(&id, true, Desired::Stopped);
+    stored.connection_status = "open".to_owned();
+    world.supervisor.send(StartInstance { record: stored }).await.unwrap().unwrap();
+    world.pass(SOON).await;
+    assert_eq!(world.store.written(), ["shop is close", "shop connection.update close"]);
 }

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_envelope_is_the_contracts() {
-        let event = EngineEvent::connecting("demo", None);
+        let event = EngineEvent::connecting("demo", None, &|_| String::new());
         assert_eq!(
             of(&delivery(event.clone()), &settings(Some("https://api.example.com"), true)),
             json!({

@@ -201,7 +201,7 @@ impl Driver {
             return DownReason::Requested;
         }
         reach!("dial.runs");
-        self.run(&holder, order, attempt).await;
+        let done = self.run(&holder, order, attempt).await;
         reach!("dial.ran");
 
         if holder.seal.reason().is_none() {
@@ -215,7 +215,7 @@ impl Driver {
         {
             holder.backend.keep_last_words(&verdict.stanza).await;
         }
-        if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) {
+        if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) || !done {
             holder.retire();
         } else {
             *turn = Some(holder);
@@ -259,8 +259,8 @@ impl Driver {
         None
     }
 
-    /// One call of `run()`, from which everything of this dial follows.
-    async fn run(&self, holder: &Holder, order: &Order, attempt: &Arc<Attempt>) {
+    /// One call of `run()`, from which everything of this dial follows. Returns whether the client can be used again.
+    async fn run(&self, holder: &Holder, order: &Order, attempt: &Arc<Attempt>) -> bool {
         let number = match &order.method {
             Some(Method::Code(number)) => Some(number.clone()),
             Some(Method::Qr) | None => None,
@@ -307,7 +307,7 @@ impl Driver {
         holder.sockets.belong_to(None);
         attempt.close(false);
         attempt.all_gone().await;
-        holder.listener.ended(&dial).await;
+        holder.listener.ended(&dial).await
     }
 
     fn set_live(&self, link: LinkId, live: Option<Live>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
-use holdfast::actors::instance::protocol::SendText;
+use holdfast::actors::instance::protocol::{SendText, Verified, Verify};
 use holdfast::actors::supervisor::protocol::{
     CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance,
     WhereIs,
@@ -38,6 +38,8 @@ pub(super) struct Script {
     pub(super) ready: bool,
     /// What the dispatcher knows of its targets.
     pub(super) targets: Vec<TargetStatus>,
+    /// What a ping shows; `None` says nothing for ever.
+    pub(super) verified: Option<Option<Verified>>,
 }
 
 /// What a dial brings.
@@ -65,6 +67,7 @@ impl Scripted {
             phase: Phase::Running,
             ready: true,
             targets: Vec::new(),
+            verified: Some(Some(Verified { alive: true, rtt: Some(Duration::from_millis(7)) })),
         })))
     }
 
@@ -143,6 +146,7 @@ impl Handler<StartInstance> for Supervisor {
         let entry = Entry {
             name: record.name,
             token: Token(record.token),
+            integration: record.integration.unwrap_or_default(),
             status,
             pairing: PairingView::default(),
             owner: Owner::default(),
@@ -215,7 +219,8 @@ impl Handler<WhereIs> for Supervisor {
 
     fn handle(&mut self, _: WhereIs, _: &mut Self::Context) -> Self::Result {
         self.asked("where is".to_owned())?;
-        Ok(InstancePorts { send_text: Instance { script: self.script.clone() }.start().recipient() })
+        let instance = Instance { script: self.script.clone() }.start();
+        Ok(InstancePorts { send_text: instance.clone().recipient(), verify: instance.recipient() })
     }
 }
 
@@ -240,6 +245,22 @@ impl Handler<GetSinkStatus> for Supervisor {
             failed: 3,
             given_up: 2,
             targets,
+        })
+    }
+}
+
+impl Handler<Verify> for Instance {
+    type Result = ResponseFuture<Option<Verified>>;
+
+    fn handle(&mut self, _: Verify, _: &mut Self::Context) -> Self::Result {
+        let mut script = self.script.lock();
+        script.asked.push("verify".to_owned());
+        let verified = script.verified;
+        Box::pin(async move {
+            match verified {
+                Some(verified) => verified,
+                None => std::future::pending().await,
+            }
         })
     }
 }

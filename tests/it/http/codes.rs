@@ -1,10 +1,9 @@
 //! The documentation of the codes says what the code says.
 
 use holdfast::http::code::ErrorCode;
-use holdfast_core::connection::{DownReason, Phase};
+use holdfast_core::connection::DownReason;
+use holdfast_core::explanation::Explanation;
 use holdfast_core::sending::nack::Nack;
-use holdfast_core::status::InstanceStatus;
-use holdfast_core::time::Timestamp;
 use serde_json::json;
 
 const DOCUMENT: &str = include_str!("../../../docs/errors.md");
@@ -86,9 +85,10 @@ fn the_codes_of_connections_are_documented() {
             (reason.code().to_owned(), action, reason.sentence().to_owned())
         })
         .collect();
-    let quarantined = InstanceStatus::without_actor(Phase::Parked, Timestamp::default(), true, true);
-    let (code, sentence) = (quarantined.code().unwrap(), quarantined.message().unwrap());
-    expected.push((code.to_owned(), "-".to_owned(), sentence.to_owned()));
+    for other in [Explanation::quarantined(), Explanation::suspect()] {
+        let action = json!(other.user_action).as_str().unwrap().to_owned();
+        expected.push((other.code.to_owned(), action, other.sentence.to_owned()));
+    }
     assert_eq!(documented("Why an instance is not open"), expected);
 }
 

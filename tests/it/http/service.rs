@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use actix::prelude::Actor;
 use actix_web::dev::ServerHandle;
-use holdfast::http::settings::{CorsSettings, HttpSettings, Limits};
+use holdfast::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
 use holdfast::http::{Api, serve};
 use holdfast::ports::board::{Board, Entry};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::restore::{Restore, RestoreError, Restored};
 use holdfast::ports::store::{Instances as _, Store};
 use holdfast::store::{EncryptionKey, Retention, StoreOptions, open};
+use holdfast::telemetry::figures::Figures;
 use holdfast_core::connection::Phase;
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
@@ -58,6 +59,15 @@ impl Service {
     }
 
     pub(super) async fn with(cors: CorsSettings) -> Self {
+        Self::made(cors, None).await
+    }
+
+    /// A service whose figures can be read.
+    pub(super) async fn measured(metrics: MetricsSettings) -> Self {
+        Self::made(CorsSettings::default(), Some(metrics)).await
+    }
+
+    async fn made(cors: CorsSettings, metrics: Option<MetricsSettings>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::start();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -83,6 +93,8 @@ impl Service {
             cors,
             qr_color: holdfast::http::qr::Color::default(),
             webhook_networks: Networks::parse(["10.1.0.0/16"]).unwrap(),
+            metrics,
+            ping_timeout: Duration::from_millis(300),
             limits,
         };
         let api = Api {
@@ -97,6 +109,7 @@ impl Service {
             store: Arc::clone(&store) as Arc<dyn Store>,
             restore: Arc::new(NothingPrepared),
             board: Arc::clone(&board),
+            meter: Arc::new(Figures::new().unwrap()),
             clock,
             keys: Arc::default(),
             settings: Arc::new(settings),

@@ -1,16 +1,17 @@
 //! How links end, and what is made of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use holdfast::ports::link::SealReason;
 use holdfast_core::connection::{DownReason, Event, Method};
-use holdfast_sim::Action;
+use holdfast_sim::{Action, LoginFailure, Rules};
 
 use super::bench::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Result<()> {
+async fn s05_a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Result<()> {
     let (mut bench, mut link) = Bench::online().await?;
     for action in [Action::Rst, Action::Fin] {
         bench.fault(action).await?;
@@ -22,18 +23,32 @@ async fn a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Result<
     Ok(())
 }
 
+/// Every stream error of the table, over the wire.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_ending_has_its_reason() -> Result<()> {
+async fn every_stream_error_has_its_reason() -> Result<()> {
+    let error = |code, conflict: Option<&str>| Action::StreamError { code, conflict: conflict.map(str::to_owned) };
+    let passing = |code| DownReason::Transient { code };
+    let removed = |code| DownReason::LoggedOut { code };
     let endings = [
-        (Action::StreamError { code: Some(503), conflict: None }, DownReason::Transient { code: Some(503) }),
-        (Action::StreamError { code: Some(429), conflict: None }, DownReason::RateLimited),
-        (Action::StreamError { code: Some(515), conflict: None }, DownReason::RestartRequired),
+        (error(Some(401), None), removed(401)),
+        (error(Some(401), Some("device_removed")), removed(401)),
+        (error(None, Some("device_removed")), removed(401)),
+        (error(Some(516), None), removed(516)),
+        (error(Some(409), None), DownReason::Replaced),
+        (error(Some(440), None), DownReason::Replaced),
+        (error(Some(401), Some("replaced")), DownReason::Replaced),
         (Action::Replaced, DownReason::Replaced),
+        (error(Some(429), None), DownReason::RateLimited),
+        (error(Some(500), None), passing(Some(500))),
+        (error(Some(503), None), passing(Some(503))),
+        (error(Some(515), None), DownReason::RestartRequired),
+        (error(Some(999), None), passing(Some(999))),
+        (Action::WsClose { code: Some(1011) }, DownReason::SocketLost { code: Some(1011) }),
     ];
     let (mut bench, mut link) = Bench::online().await?;
     for (action, why) in endings {
-        bench.fault(action).await?;
-        assert_eq!(bench.down(link).await?, why);
+        bench.fault(action.clone()).await?;
+        assert_eq!(bench.down(link).await?, why, "{action:?}");
         link = bench.dial(None, false);
         bench.ready(link).await?;
     }
@@ -41,30 +56,28 @@ async fn each_ending_has_its_reason() -> Result<()> {
     Ok(())
 }
 
+/// Every refusal of a login of the table, over the wire.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_login_has_its_reason() -> Result<()> {
+async fn every_refused_login_has_its_reason() -> Result<()> {
     let (mut bench, mut link) = Bench::online().await?;
-    for (reason, why) in [
-        (503, DownReason::Transient { code: Some(503) }),
-        (405, DownReason::Outdated),
-        (402, DownReason::TemporaryBan { seconds: None }),
-        (403, DownReason::LoggedOut { code: 403 }),
-    ] {
-        bench.fault(Action::Failure { reason }).await?;
+    for reason in [400, 401, 402, 403, 405, 406, 409, 411, 413, 414, 415, 418, 429, 500, 501, 503, 999] {
+        let attrs = BTreeMap::from([("expire".to_owned(), "90".to_owned())]);
+        let login_failure = Some(LoginFailure { reason, count: Some(1), jid: None, attrs });
+        bench.sim.set_rules(Rules { login_failure, ..Rules::default() })?;
         bench.link.close(link);
         bench.down(link).await?;
         link = bench.dial(None, false);
-        let ended = bench.down(link).await?;
-        assert_eq!(std::mem::discriminant(&ended), std::mem::discriminant(&why), "{ended:?}");
+        assert_eq!(bench.down(link).await?, DownReason::from_failure(reason, Some(90)), "failure {reason}");
         link = bench.dial(None, false);
         bench.ready(link).await?;
     }
     assert!(bench.store.rows("last-words") > 0, "what the server said once is kept");
+    bench.assert_harmless();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_device_is_logged_out() -> Result<()> {
+async fn s09_a_removed_device_is_logged_out() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.fault(Action::DeviceRemoved).await?;
     assert!(matches!(bench.down(link).await?, DownReason::LoggedOut { .. }));
@@ -74,7 +87,7 @@ async fn a_removed_device_is_logged_out() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_finds_a_silent_server() -> Result<()> {
+async fn s01_a_ping_finds_a_silent_server() -> Result<()> {
     let (mut bench, link) = Bench::online().await?;
     bench.link.ping(link, Duration::from_secs(5));
     bench.until(|event| matches!(event, Event::Pong { .. })).await?;

@@ -51,7 +51,7 @@ async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_device_is_parked_with_its_reason_and_pairs_again() {
+async fn s09_a_removed_device_is_parked_with_its_reason_and_pairs_again() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let receiver = crate::harness::receiver::Receiver::start();
     let home = Home::new(sim.ws_url());
@@ -76,7 +76,7 @@ async fn a_removed_device_is_parked_with_its_reason_and_pairs_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_the_state_a_hundred_times_dials_nothing() {
+async fn s24_reading_the_state_a_hundred_times_dials_nothing() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = Home::new(sim.ws_url());
     let engine = home.start().await;

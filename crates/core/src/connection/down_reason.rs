@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a link ended, as classified from the evidence of its transport and its last stanzas.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum DownReason {
     /// We closed it ourselves.
@@ -102,17 +102,21 @@ pub enum UserAction {
     CheckStore,
     /// End the other connection that uses these credentials.
     CloseOther,
+    /// Read the log of the service.
+    ReadLog,
 }
 
 /// How long an unexplained ban is waited out.
 const DEFAULT_BAN: Duration = Duration::from_secs(3_600);
+/// The longest ban that is believed, in seconds: what comes from the network must not reach beyond what a calendar can hold.
+const LONGEST_BAN: u64 = 10 * 366 * 86_400;
 
 impl DownReason {
     /// Classifies a `<failure reason="..">` that was read inside the Noise channel.
     pub fn from_failure(code: u16, expire_seconds: Option<u64>) -> Self {
         match code {
             401 | 403 | 406 => Self::LoggedOut { code },
-            402 => Self::TemporaryBan { seconds: expire_seconds },
+            402 => Self::TemporaryBan { seconds: expire_seconds.map(|seconds| seconds.min(LONGEST_BAN)) },
             405 | 409 => Self::Outdated,
             429 => Self::RateLimited,
             500 | 501 | 503 => Self::Transient { code: Some(code) },
@@ -266,6 +270,36 @@ impl DownReason {
             | Self::LoginTimeout
             | Self::Silent
             | Self::QrExhausted => 408,
+        }
+    }
+
+    /// Returns the number that the other side gave, and the key under which it is told.
+    pub fn detail(&self) -> Option<(&'static str, u16)> {
+        match self {
+            Self::LoggedOut { code } | Self::Refused { code } | Self::Transient { code: Some(code) } => {
+                Some(("whatsappCode", *code))
+            }
+            Self::UpgradeRefused { status } => Some(("httpStatus", *status)),
+            Self::SocketLost { code: Some(code) } => Some(("closeCode", *code)),
+            Self::Requested
+            | Self::Dns
+            | Self::Unreachable
+            | Self::Proxy
+            | Self::Tls
+            | Self::Handshake
+            | Self::LoginTimeout
+            | Self::SocketLost { code: None }
+            | Self::Silent
+            | Self::RestartRequired
+            | Self::Transient { code: None }
+            | Self::RateLimited
+            | Self::Replaced
+            | Self::TemporaryBan { .. }
+            | Self::Outdated
+            | Self::QrExhausted
+            | Self::StoreUnavailable
+            | Self::LeaseLost
+            | Self::Panicked => None,
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::down_reason::DownReason;
 use super::event::{Desired, Method};
-use super::trouble::Trouble;
+use super::trouble::{Memory, Trouble};
 use crate::id::LinkId;
 use crate::time::Timestamp;
 
@@ -247,6 +247,8 @@ pub struct Machine {
     pub(super) rebuild: bool,
     /// What keeps it from being connected.
     pub(super) trouble: Option<Trouble>,
+    /// How the last process left it.
+    pub(super) memory: Option<Memory>,
 }
 
 impl Machine {
@@ -269,6 +271,7 @@ impl Machine {
             version_refreshed: false,
             rebuild: false,
             trouble: None,
+            memory: None,
         }
     }
 

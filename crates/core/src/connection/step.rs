@@ -139,6 +139,10 @@ impl Machine {
     fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>, effects: &mut Vec<Effect>) {
         self.paired = paired;
         self.desired = desired;
+        // An operator's stop needs no other reason.
+        if (paired, desired) != (true, Desired::Stopped) && self.recall(env) {
+            return;
+        }
         match (paired, desired) {
             (true, Desired::Connected) => {
                 // The last process may have ended just after a pairing.

@@ -1,7 +1,7 @@
 //! What keeps an instance from being connected, and since when.
 
 use super::down_reason::DownReason;
-use super::state::{Machine, State};
+use super::state::{Machine, ParkReason, State};
 use super::step::Env;
 use crate::time::Timestamp;
 
@@ -16,7 +16,44 @@ pub struct Trouble {
     pub since: Timestamp,
 }
 
+/// What is still known of how the last connection ended, after the process that saw it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// Why it ended.
+    pub why: DownReason,
+    /// When the next dial is due, if it was to be waited for.
+    pub retry: Option<Timestamp>,
+}
+
 impl Machine {
+    /// Makes the machine of an instance that was parked when the last process ended.
+    #[must_use]
+    pub fn remembering(mut self, memory: Option<Memory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Takes up at boot what is remembered, and tells whether that decides what happens: a ban is waited out to its end, and a device
+    /// that WhatsApp has removed still says so. Everything else is tried anew, and explained by its end until it is online.
+    pub(super) fn recall(&mut self, env: Env<'_>) -> bool {
+        let Some(Memory { why, retry }) = self.memory.take() else { return false };
+        let parked = match (&why, self.paired) {
+            (DownReason::TemporaryBan { .. }, true) => {
+                retry.filter(|until| env.now < *until).map(|until| (ParkReason::Banned(why.clone()), Some(until)))
+            }
+            (DownReason::LoggedOut { .. }, false) => Some((ParkReason::LoggedOut(why.clone()), None)),
+            _ => None,
+        };
+        if let Some((why, retry)) = parked {
+            self.state = State::Parked { why, retry };
+            return true;
+        }
+        if self.paired {
+            self.trouble = Some(Trouble { why, since: env.now });
+        }
+        false
+    }
+
     /// Returns what keeps the instance from being connected, if anything does.
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()

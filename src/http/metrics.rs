@@ -1,0 +1,103 @@
+//! `GET /metrics`: the figures, for those who may read them. The texts are Evolution's.
+
+use std::net::IpAddr;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::api::Api;
+use super::error::{Answer, ApiError};
+use super::settings::MetricsSettings;
+use crate::ports::meter::{Picture, Portrait, SinkFigures};
+
+/// What `METRICS_AUTH_REQUIRED` asks for.
+const CHALLENGE: &str = r#"Basic realm="Evolution API Metrics""#;
+
+/// Answers from the board and the counters; touches neither an instance's actor nor the store.
+pub(super) async fn metrics(api: web::Data<Api>, request: HttpRequest) -> Answer {
+    let Some(settings) = &api.settings.metrics else {
+        return Err(ApiError::unknown_route(request.method().as_str(), &request.uri().to_string()));
+    };
+    // Whoever the connection comes from; what a header says about it anybody can write.
+    let peer = request.peer_addr().map(|address| address.ip().to_canonical());
+    if let Err(refusal) = admit(settings, peer, request.headers().get(header::AUTHORIZATION)) {
+        return Ok(refusal);
+    }
+    let picture = picture(&api, settings).await;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, api.meter.content_type()))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"))
+        .body(api.meter.write(&picture)))
+}
+
+/// Lets a reader pass, or makes the answer that it gets instead.
+fn admit(
+    settings: &MetricsSettings,
+    peer: Option<IpAddr>,
+    authorization: Option<&header::HeaderValue>,
+) -> Result<(), HttpResponse> {
+    if let Some(allowed) = &settings.allowed
+        && !peer.is_some_and(|peer| allowed.lists(peer))
+    {
+        return Err(text(StatusCode::FORBIDDEN, "Forbidden: IP not allowed"));
+    }
+    if !settings.auth_required {
+        return Ok(());
+    }
+    let Some((user, password)) = &settings.login else {
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "Metrics authentication not configured"));
+    };
+    let given = authorization.and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Basic "));
+    let Some(given) = given else {
+        let mut answer = text(StatusCode::UNAUTHORIZED, "Authentication required");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(CHALLENGE));
+        return Err(answer);
+    };
+    let wanted = format!("{user}:{}", password.expose_secret());
+    // Digests of one length: the time of the comparison depends on neither.
+    let (given, wanted) = (Sha256::digest(STANDARD.decode(given.trim()).unwrap_or_default()), Sha256::digest(wanted));
+    if given.as_slice().ct_eq(wanted.as_slice()).into() {
+        Ok(())
+    } else {
+        Err(text(StatusCode::UNAUTHORIZED, "Invalid credentials"))
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> HttpResponse {
+    HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(text)
+}
+
+async fn picture(api: &Api, settings: &MetricsSettings) -> Picture {
+    let now = api.clock.now();
+    let mut instances: Vec<Portrait> = api
+        .board
+        .all()
+        .into_iter()
+        .map(|(_, entry)| Portrait {
+            state: entry.status.state_at(now),
+            phase: entry.status.phase_at(now),
+            code: entry.status.explanation_at(now).map(|why| why.code),
+            integration: entry.integration,
+            name: entry.name,
+        })
+        .collect();
+    instances.sort_by(|one, other| one.name.cmp(&other.name));
+    let sink = api.sink_status().await.map(|sink| SinkFigures {
+        under_way: sink.under_way,
+        delivered: sink.delivered,
+        failed: sink.failed,
+        given_up: sink.given_up,
+    });
+    Picture {
+        version: api.settings.version.clone(),
+        client_name: api.settings.client_name.clone(),
+        server_url: settings.server_url.clone(),
+        instances,
+        sink,
+    }
+}
