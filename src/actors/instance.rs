@@ -3,6 +3,7 @@
 //! It feeds events to the machine, carries the effects out through its ports, keeps one timer armed for the machine's deadline, and
 //! hangs the resulting status on the board. It decides nothing.
 
+mod conduct;
 mod perform;
 pub mod protocol;
 mod scribe;
@@ -24,7 +25,7 @@ use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
 use self::protocol::{Command, Ping, Pong};
@@ -88,6 +89,8 @@ pub struct InstanceActor {
     refusal: Option<Refusal>,
     /// What is used of the rate at which it may send; shared with the messages under way.
     allowance: Arc<Mutex<Allowance>>,
+    /// Replies that are under way.
+    replies: Arc<Semaphore>,
     exit: ExitGuard,
 }
 
@@ -114,6 +117,7 @@ impl InstanceActor {
             timer: None,
             refusal: None,
             allowance: Arc::default(),
+            replies: Arc::new(Semaphore::new(conduct::REPLIES)),
             exit,
         }
     }
@@ -209,6 +213,7 @@ impl StreamHandler<Report> for InstanceActor {
                     self.hang();
                 }
             }
+            Report::Reply { link, to, text } => self.reply(link, to, text),
             // Events of messages and receipts are true whichever link brought them.
             Report::Event { link, event } => {
                 debug!(instance.id = %self.id, link = link.0, event = event.name.dotted(), "Event");

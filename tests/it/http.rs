@@ -16,6 +16,7 @@ mod lifecycle;
 mod receiver;
 mod send;
 mod service;
+mod settings;
 mod sink;
 mod system;
 mod validation;

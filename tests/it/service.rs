@@ -14,4 +14,5 @@ mod races;
 mod rotation;
 mod safety;
 mod sending;
+mod settings;
 mod shutdown;
