@@ -69,13 +69,13 @@ async fn a_message_is_not_marked_as_read_before_it_is_on_disk() -> Result<()> {
     let id = bench.receive(ANA, "hello").await?;
     assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable);
     assert!(read(&bench).is_empty(), "{:?}", read(&bench));
-    assert!(bench.store.accepted().is_empty());
+    assert!(!bench.store.accepted().contains(&id));
 
     bench.store.heal();
     let link = bench.dial(None, true);
     bench.ready(link).await?;
     bench.eventually("the receipt", |bench| read(bench) == [id.as_str()]).await?;
-    assert_eq!(bench.store.accepted(), [id.as_str()]);
+    assert!(bench.store.accepted().contains(&id));
     bench.assert_harmless();
     Ok(())
 }

@@ -53,7 +53,8 @@ async fn shows(sim: &Simulator, state: &str) {
         let accounts = sim.accounts();
         let device = accounts.iter().find(|account| account.phone == SHOP)?.devices.first()?;
         let there = device.available == (state == "available");
-        (last.link.is_some() && last.detail["state"] == state && device.connected && there).then_some(())
+        let here = sim.sessions().iter().any(|session| Some(session.link) == last.link);
+        (here && last.detail["state"] == state && device.connected && there).then_some(())
     })
     .await;
 }
