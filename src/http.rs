@@ -57,12 +57,14 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/instance/fetchInstances", instances::fetch::fetch_instances);
         table.post("/instance/restart/{name}", instances::restart::restart);
         table.put("/instance/restart/{name}", instances::restart::restart);
+        table.post("/instance/setPresence/{name}", instances::presence::set_presence);
         table.delete("/instance/logout/{name}", instances::logout::log_out);
         table.delete("/instance/delete/{name}", instances::delete::delete);
 
         table.post("/message/sendText/{name}", messages::send_text);
         table.post("/webhook/set/{name}", webhooks::set);
         table.get("/webhook/find/{name}", webhooks::find);
+        table.post("/settings/set/{name}", instance_settings::set);
         table.get("/settings/find/{name}", instance_settings::find);
 
         table.get("/engine/outbox", engine::outbox::outbox);

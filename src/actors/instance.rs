@@ -4,6 +4,7 @@
 //! hangs the resulting status on the board. It decides nothing.
 
 mod measure;
+mod conduct;
 mod perform;
 pub mod protocol;
 mod scribe;
@@ -26,7 +27,7 @@ use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
 use self::measure::cause;
@@ -101,6 +102,8 @@ pub struct InstanceActor {
     probe: Probe,
     /// Since when it is not open any more, although it should be.
     lost: Option<Timestamp>,
+    /// Replies that are under way.
+    replies: Arc<Semaphore>,
     exit: ExitGuard,
 }
 
@@ -129,6 +132,7 @@ impl InstanceActor {
             allowance: Arc::default(),
             probe: Probe::default(),
             lost: None,
+            replies: Arc::new(Semaphore::new(conduct::REPLIES)),
             exit,
         }
     }
@@ -236,6 +240,7 @@ impl StreamHandler<Report> for InstanceActor {
                     self.hang();
                 }
             }
+            Report::Reply { link, to, text } => self.reply(link, to, text),
             // Events of messages and receipts are true whichever link brought them.
             Report::Event { link, event } => {
                 debug!(instance.id = %self.id, link = link.0, event = event.name.dotted(), "Event");

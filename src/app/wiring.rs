@@ -124,6 +124,7 @@ impl Parts {
             log_out: self.supervisor.clone().recipient(),
             delete: self.supervisor.clone().recipient(),
             where_is: self.supervisor.clone().recipient(),
+            apply_settings: self.supervisor.clone().recipient(),
             system: self.system.clone().recipient(),
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),

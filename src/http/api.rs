@@ -15,7 +15,8 @@ use super::idempotency::KeysInUse;
 use super::settings::HttpSettings;
 use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance,
+    WhereIs,
 };
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
@@ -36,6 +37,7 @@ pub struct Api {
     pub log_out: Recipient<LogOutInstance>,
     pub delete: Recipient<DeleteInstance>,
     pub where_is: Recipient<WhereIs>,
+    pub apply_settings: Recipient<ApplySettings>,
     pub system: Recipient<GetSystemStatus>,
     pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,

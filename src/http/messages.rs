@@ -173,7 +173,7 @@ fn refused(api: &Api, known: &Known, error: SendError) -> Failed {
     Failed { error, fate }
 }
 
-fn not_connected(api: &Api, known: &Known) -> ApiError {
+pub(super) fn not_connected(api: &Api, known: &Known) -> ApiError {
     let entry = known.entry.borrow();
     let status = &entry.status;
     let mut error = ApiError::bad_request(ErrorCode::NotConnected, "Error: Connection Closed")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::conduct::Presence;
 use holdfast_core::connection::{Event, Method};
 use holdfast_core::event::{EngineEvent, Owner};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
@@ -19,6 +20,8 @@ pub enum Report {
     Owner { link: LinkId, owner: Owner },
     /// Something for the sinks that is not covered by the durability hook: at most once.
     Event { link: LinkId, event: EngineEvent },
+    /// Somebody is to get a text that the settings ask for, within the rate at which the instance may send.
+    Reply { link: LinkId, to: String, text: String },
 }
 
 /// Why nothing may leave a link any more.
@@ -146,6 +149,13 @@ pub trait Link: Send + Sync {
 
     /// Seals the link: nothing leaves its socket from here on, the socket is cut, and no store call succeeds.
     fn seal(&self, why: SealReason);
+
+    /// The settings of the instance have changed: reads them, and lets them hold on the present connection. Returns when they do, or
+    /// when they could not be read; then they are read again later.
+    async fn settings_changed(&self);
+
+    /// Shows that the account is there or not, until the settings change or the connection ends.
+    async fn show(&self, link: LinkId, presence: Presence) -> Result<(), SendError>;
 
     /// Sends a text and waits for WhatsApp's acknowledgement.
     async fn send_text(&self, link: LinkId, message: OutgoingText) -> Result<SentMessage, SendError>;

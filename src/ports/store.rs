@@ -4,6 +4,7 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use holdfast_core::conduct::Conduct;
 use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
@@ -142,6 +143,35 @@ pub struct Settings {
     pub wavoip_token: String,
 }
 
+impl Settings {
+    /// Returns what they mean for a connection.
+    pub fn conduct(&self) -> Conduct {
+        Conduct {
+            reject_call: self.reject_call,
+            msg_call: self.msg_call.clone(),
+            groups_ignore: self.groups_ignore,
+            always_online: self.always_online,
+            read_messages: self.read_messages,
+            read_status: self.read_status,
+            sync_full_history: self.sync_full_history,
+        }
+    }
+}
+
+/// What a client sets; a text that is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the row and the API have these switches")]
+pub struct SettingsSpec {
+    pub reject_call: bool,
+    pub msg_call: Option<String>,
+    pub groups_ignore: bool,
+    pub always_online: bool,
+    pub read_messages: bool,
+    pub read_status: bool,
+    pub sync_full_history: bool,
+    pub wavoip_token: Option<String>,
+}
+
 /// A row of `Setting`, in the API's shape.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -213,6 +243,12 @@ pub trait Instances: Send + Sync {
 
     /// Creates or replaces the webhook. Disabling one drops what was queued for it.
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError>;
+
+    /// Reads the settings, `None` if the instance has none. An unknown instance is an error.
+    async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError>;
+
+    /// Creates or replaces the settings.
+    async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError>;
 }
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.

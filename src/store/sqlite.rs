@@ -12,6 +12,7 @@ mod queue;
 mod readers;
 mod sends;
 mod sessions;
+mod settings;
 pub mod upkeep;
 mod values;
 mod webhooks;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use holdfast_core::conduct::Chat;
 use holdfast_core::connection::{DownReason, Event as Fact};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{InstanceId, LinkId};
@@ -13,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
+use wacore::stanza::call::parse_call_stanza;
 use wacore::types::events::{
     Event, EventHandler, EventInterest, EventKind, InboundMessage, MessageBatch, ServerAck, UndecryptableMessage,
 };
@@ -24,9 +26,10 @@ use super::backend::Backend;
 use super::backlog::Backlog;
 use super::debts::Debts;
 use super::evidence::Attempt;
-use super::message;
+use super::manners::Manners;
 use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
+use super::{message, reading};
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::link::Report;
@@ -49,6 +52,14 @@ pub(super) struct Dial {
     pub(super) pairing_done: Notify,
 }
 
+/// What belongs to the client that is listened to.
+pub(super) struct Own {
+    pub(super) backend: Arc<Backend>,
+    pub(super) debts: Arc<Debts>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) manners: Arc<Manners>,
+}
+
 /// Handles the events of one client.
 pub(super) struct Listener {
     instance: InstanceId,
@@ -56,6 +67,7 @@ pub(super) struct Listener {
     backend: Arc<Backend>,
     debts: Arc<Debts>,
     backlog: Arc<Backlog>,
+    manners: Arc<Manners>,
     handle: Handle,
     clock: Clock,
     client: Mutex<Weak<Client>>,
@@ -69,21 +81,15 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        instance: InstanceId,
-        reports: Reports,
-        backend: Arc<Backend>,
-        debts: Arc<Debts>,
-        backlog: Arc<Backlog>,
-        handle: Handle,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(instance: InstanceId, reports: Reports, own: Own, handle: Handle, clock: Clock) -> Self {
+        let Own { backend, debts, backlog, manners } = own;
         Self {
             instance,
             reports,
             backend,
             debts,
             backlog,
+            manners,
             handle,
             clock,
             client: Mutex::default(),
@@ -104,6 +110,7 @@ impl Listener {
         if dial.is_some() {
             self.debts.begin();
         }
+        self.manners.apart();
         *self.dial.lock().unwrap_or_else(PoisonError::into_inner) = dial;
         self.proven_at.store(0, Ordering::Release);
         self.answers.end();
@@ -153,6 +160,7 @@ impl Listener {
                     info!(instance.id = %self.instance, "A stream error that ends nothing");
                 }
             }
+            "call" => self.call(link, node),
             "receipt" if node.get_attr("type").is_some_and(|kind| kind.as_str() == "retry") => self.debts.asked(node),
             // The library closes the socket by itself.
             "xmlstreamend" => {
@@ -160,6 +168,25 @@ impl Listener {
             }
             _ => {}
         }
+    }
+
+    fn call(&self, link: LinkId, node: &OwnedNodeRef) {
+        // The library acknowledges it; what it cannot read it logs.
+        let Ok(Some(call)) = parse_call_stanza(node.get()) else { return };
+        let Some(heard) = self.manners.calls.hear(&call) else { return };
+        let conduct = self.manners.conduct();
+        let response = conduct.responds(heard.ring);
+        if let Some(client) = self.client().filter(|_| response.reject) {
+            let manners = Arc::clone(&self.manners);
+            self.handle.spawn(async move {
+                let (id, creator) = (call.action.call_id(), call.action.call_creator());
+                manners.calls.reject(&client, id, &call.from, creator).await;
+            });
+        }
+        if let Some(text) = response.text {
+            self.reports.tell(Report::Reply { link, to: heard.caller, text: text.to_owned() });
+        }
+        self.reports.tell(Report::Event { link, event: heard.event });
     }
 
     fn judged(&self, dial: &Dial, why: DownReason, node: &OwnedNodeRef) {
@@ -290,18 +317,19 @@ impl Listener {
     /// Messages that the phone has sent again do not pass through the durability hook; they are committed here.
     fn recovered(&self, batch: &MessageBatch) {
         let recovered = |received: &&InboundMessage| received.info.unavailable_request_id.is_some();
-        let accepted: Vec<_> = batch
-            .iter()
-            .filter(recovered)
-            .map(|received| message::accepted(received, self.instance.as_str()))
-            .collect();
+        let conduct = self.manners.conduct();
+        let event_of = |received| message::accepted(received, self.instance.as_str(), &conduct);
+        let accepted: Vec<_> = batch.iter().filter(recovered).map(event_of).collect();
         if batch.hook_committed || accepted.is_empty() {
             return;
         }
-        let backend = Arc::clone(&self.backend);
+        let reads = reading::to_read(batch.iter().filter(recovered).zip(&accepted), &conduct);
+        let (backend, manners) = (Arc::clone(&self.backend), Arc::clone(&self.manners));
         self.handle.spawn(async move {
             // A failure has set the seal; the message is still unacknowledged and comes again.
-            let _ = backend.accept(accepted).await;
+            if backend.accept(accepted).await.is_ok() {
+                manners.read(reads);
+            }
         });
     }
 
@@ -372,6 +400,7 @@ impl EventHandler for Listener {
                 self.owner(link);
                 self.reports.fact(Fact::Ready { link });
                 if let Some(client) = self.client() {
+                    self.manners.connected(&client);
                     self.debts.pay(client);
                 }
             }
@@ -395,13 +424,19 @@ impl EventHandler for Listener {
             Event::Messages(batch) => self.recovered(batch),
             Event::Receipt(receipt) => {
                 reach!("receipt.heard");
+                if !self.manners.conduct().tells(Chat::of(&receipt.source.chat.to_string())) {
+                    return;
+                }
                 for event in message::updates(receipt, self.instance.as_str()) {
                     self.reports.tell(Report::Event { link, event });
                 }
             }
             Event::ServerAck(ack) => self.acked(link, ack),
             Event::UndecryptableMessage(lost) => self.undecryptable(lost),
-            Event::SelfPushNameUpdated(_) => self.owner(link),
+            Event::SelfPushNameUpdated(_) => {
+                self.manners.renamed();
+                self.owner(link);
+            }
             Event::AppStateSyncFailed(failed) => {
                 info!(instance.id = %self.instance, fatal = failed.fatal.len(), "Some app state could not be synchronised");
             }

@@ -1,5 +1,6 @@
 //! The driver: one client per actor incarnation, one `run()` per dial, one `LinkDown` per dial.
 
+mod conduct;
 mod driver;
 mod holder;
 mod sending;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::conduct::Presence;
 use holdfast_core::connection::{Event, Method};
 use holdfast_core::id::LinkId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use self::driver::Driver;
 use super::dial::{Dialler, SettingsError};
@@ -105,6 +108,18 @@ impl Link for Handset {
 
     fn seal(&self, why: SealReason) {
         self.0.seal(why);
+    }
+
+    async fn settings_changed(&self) {
+        // On its own task: what was begun is finished, whoever waits for it.
+        let reading = self.0.shared().handle.spawn(Arc::clone(&self.0).reread_settings());
+        if let Err(failed) = reading.await {
+            warn!("Settings were not read: {failed}");
+        }
+    }
+
+    async fn show(&self, link: LinkId, presence: Presence) -> Result<(), SendError> {
+        self.0.show(link, presence).await.map_err(|failed| SendError::Failed(failed.to_string()))?
     }
 
     async fn send_text(&self, link: LinkId, message: OutgoingText) -> Result<SentMessage, SendError> {

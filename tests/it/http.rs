@@ -17,6 +17,7 @@ mod metrics;
 mod receiver;
 mod send;
 mod service;
+mod settings;
 mod sink;
 mod system;
 mod validation;

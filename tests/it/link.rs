@@ -1,6 +1,7 @@
 //! The link driver against the simulator: real sockets, real Noise, real Signal.
 
 mod bench;
+mod conduct;
 mod endings;
 mod matrix;
 mod messages;

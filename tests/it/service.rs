@@ -14,5 +14,6 @@ mod races;
 mod rotation;
 mod safety;
 mod sending;
+mod settings;
 mod shutdown;
 mod truth;

@@ -10,6 +10,7 @@ mod load;
 mod secrets;
 mod sends;
 mod sessions;
+mod settings;
 mod sqlite;
 mod upkeep;
 mod webhooks;
@@ -47,6 +48,10 @@ macro_rules! conformance {
                 disabling_a_webhook_drops_what_waits_for_it,
                 nothing_is_queued_for_what_is_no_web_address,
                 an_unreadable_list_of_events_is_an_error,
+            }
+            settings {
+                settings_are_replaced_and_a_text_that_is_not_given_stays,
+                an_instance_without_settings_is_not_one_that_does_not_exist,
             }
             sessions {
                 each_claim_fences_the_earlier_one_off,

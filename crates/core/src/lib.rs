@@ -10,9 +10,11 @@
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
-//! 7. [`restored`]: what of a login goes on after it came back from a backup.
+//! 7. [`conduct`]: how a connection behaves by the settings of its instance;
+//! 8. [`restored`]: what of a login goes on after it came back from a backup.
 
 pub mod backoff;
+pub mod conduct;
 pub mod connection;
 pub mod delivery;
 pub mod event;

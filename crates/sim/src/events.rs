@@ -78,6 +78,8 @@ pub enum EventKind {
     Presence,
     /// A device said that somebody types.
     ChatState,
+    /// A device rejected a call.
+    CallRejected,
     /// A device has looked at what it was told had changed.
     Cleaned,
     /// A device answered a ping of the server.

@@ -23,6 +23,7 @@ pub mod address;
 pub mod adoption;
 pub mod api;
 pub mod ban;
+pub mod calls;
 pub mod cert;
 pub mod codec;
 pub mod conduct;
@@ -78,7 +79,10 @@ pub mod world;
 
 pub use adoption::{AdoptAnswer, AdoptDevice, AdoptRequest, Adopted};
 pub use api::groups::{GroupAnswer, GroupRequest, GroupView, MemberView};
-pub use api::signs::{DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest};
+pub use api::signs::{
+    CallAnswer, CallRequest, DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest,
+    Ringing,
+};
 pub use api::{EventQuery, MessageRequest, PairingCodeRequest, Problem, ScanAnswer, ScanRequest};
 pub use door::{RefuseAnswer, RefuseMode, RefuseRequest};
 pub use events::{Event, EventKind};

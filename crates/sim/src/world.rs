@@ -221,6 +221,7 @@ impl World {
             "ack" => self.ack_from_device(address, node),
             "receipt" => self.receipt_from_device(id, address, node),
             "presence" => self.presence_from_device(id, address, node),
+            "call" => self.call_from_device(id, address, node),
             "chatstate" => self.chat_state_from_device(id, address, node),
             // Telemetry and the rest need no answer.
             _ => {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::Message;
+use holdfast_core::conduct::Presence;
 use holdfast_core::connection::{Event, Refusal};
 use holdfast_core::id::{Generation, InstanceId};
 use holdfast_core::time::Timestamp;
@@ -42,6 +43,18 @@ pub struct Verified {
     pub alive: bool,
     /// Its round trip.
     pub rtt: Option<Duration>,
+}
+
+/// Tells that the settings of the instance have changed in the store; answers when they hold. Sent by SupervisorActor. Safe to repeat.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SettingsChanged;
+
+/// Shows that the account is there or not. Sent by the HTTP API. Safe to repeat.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), SendError>")]
+pub struct SetPresence {
+    pub presence: Presence,
 }
 
 /// Asks for fresh proof of life. Sent by HealthActor when the last proof is one interval old. Safe to repeat.

@@ -25,14 +25,7 @@ impl Handler<SendText> for InstanceActor {
     type Result = ResponseFuture<Result<SentMessage, SendError>>;
 
     fn handle(&mut self, request: SendText, _: &mut Self::Context) -> Self::Result {
-        let sending = self.parts.board.watch(&self.id).map(|watcher| Sending {
-            instance: self.id.to_string(),
-            link: Arc::clone(&self.link),
-            watcher,
-            clock: self.parts.clock,
-            rate: self.parts.policy.send_rate,
-            allowance: Arc::clone(&self.allowance),
-        });
+        let sending = self.sending();
         Box::pin(async move {
             match sending {
                 Some(sending) => sending.send(request).await,
@@ -42,8 +35,22 @@ impl Handler<SendText> for InstanceActor {
     }
 }
 
+impl InstanceActor {
+    /// Gathers what sending one message needs; `None` if the instance is off the board.
+    pub(super) fn sending(&self) -> Option<Sending> {
+        self.parts.board.watch(&self.id).map(|watcher| Sending {
+            instance: self.id.to_string(),
+            link: Arc::clone(&self.link),
+            watcher,
+            clock: self.parts.clock,
+            rate: self.parts.policy.send_rate,
+            allowance: Arc::clone(&self.allowance),
+        })
+    }
+}
+
 /// What sending one message needs; it goes on without the actor.
-struct Sending {
+pub(super) struct Sending {
     instance: String,
     link: Arc<dyn Link>,
     watcher: watch::Receiver<Entry>,
@@ -53,7 +60,7 @@ struct Sending {
 }
 
 impl Sending {
-    async fn send(self, request: SendText) -> Result<SentMessage, SendError> {
+    pub(super) async fn send(self, request: SendText) -> Result<SentMessage, SendError> {
         let SendText { mut message, wait, within } = request;
         let deadline = self.clock.now().after(within);
         let mut link = self.online(wait, None).await?;

@@ -19,11 +19,11 @@ use tracing::{info, warn};
 use super::SupervisorActor;
 use super::children::tell;
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance,
-    StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance,
+    RestartInstance, StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
-use crate::actors::instance::protocol::Command;
+use crate::actors::instance::protocol::{Command, SettingsChanged};
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
 use crate::ports::clock::Clock;
@@ -269,7 +269,25 @@ impl Handler<WhereIs> for SupervisorActor {
             }
         }
         let addr = self.reach(&question.id, ctx)?;
-        Ok(InstancePorts { send_text: addr.clone().recipient(), verify: addr.recipient() })
+        Ok(InstancePorts { send_text: addr.clone().recipient(), set_presence: addr.clone().recipient(), verify: addr.recipient() })
+    }
+}
+
+impl Handler<ApplySettings> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, ApplySettings { id }: ApplySettings, _: &mut Self::Context) -> Self::Result {
+        let child = self.roster.get_mut(&id).map(|line| match &line.child {
+            Child::Running { addr, .. } => Some(addr.clone()),
+            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => None,
+        });
+        Box::pin(async move {
+            match child {
+                None => Err(CommandError::Unknown),
+                Some(None) => Ok(()),
+                Some(Some(addr)) => addr.send(SettingsChanged).await.map_err(|_gone| CommandError::Overloaded),
+            }
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use holdfast_core::connection::{Desired, Method, Refusal};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::ExitReason;
 
-use crate::actors::instance::protocol::{SendText, Verify};
+use crate::actors::instance::protocol::{SendText, SetPresence, Verify};
 use crate::ports::store::InstanceRecord;
 
 /// Why a command for an instance was not carried out.
@@ -67,6 +67,15 @@ pub struct DeleteInstance {
     pub id: InstanceId,
 }
 
+/// Tells that the settings of an instance have changed in the store; answers when they hold on what runs of it. Sent by the HTTP API.
+///
+/// One that does not run reads them when it dials. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct ApplySettings {
+    pub id: InstanceId,
+}
+
 /// Asks for the way to an instance's actor. Keep it for one request only: it outlives its generation.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<InstancePorts, CommandError>")]
@@ -81,6 +90,8 @@ pub struct InstancePorts {
     pub send_text: Recipient<SendText>,
     /// Takes the wish for proof of life.
     pub verify: Recipient<Verify>,
+    /// Shows whether the account is there.
+    pub set_presence: Recipient<SetPresence>,
 }
 
 /// Tells that a child's actor is gone. Sent by its ExitGuard, during a panic too.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::conduct::Presence;
 use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use serde_json::json;
@@ -216,6 +217,15 @@ impl Link for ScriptedLink {
 
     fn seal(&self, why: SealReason) {
         self.note(&format!("seal {why:?}"));
+    }
+
+    async fn settings_changed(&self) {
+        self.note("settings changed");
+    }
+
+    async fn show(&self, link: LinkId, presence: Presence) -> Result<(), SendError> {
+        self.note(&format!("show {link} {}", presence.as_str()));
+        Ok(())
     }
 
     async fn send_text(&self, link: LinkId, message: OutgoingText) -> Result<SentMessage, SendError> {

@@ -19,7 +19,8 @@ use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlemen
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, Store, StoreError, WebhookRow,
+    WebhookSpec,
 };
 
 #[derive(Default)]
@@ -179,6 +180,14 @@ impl Instances for MemoryStore {
     }
 
     async fn set_webhook(&self, id: &InstanceId, _: WebhookSpec) -> Result<WebhookRow, StoreError> {
+        Err(StoreError::NoSuchInstance(id.clone()))
+    }
+
+    async fn settings(&self, _: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
+        Ok(None)
+    }
+
+    async fn set_settings(&self, id: &InstanceId, _: SettingsSpec) -> Result<SettingRow, StoreError> {
         Err(StoreError::NoSuchInstance(id.clone()))
     }
 }

@@ -8,12 +8,12 @@ use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
 use super::writer::Tx;
-use super::{SqliteStore, queue, webhooks};
+use super::{SqliteStore, queue, settings, webhooks};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Settings, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, StoreError, WebhookRow,
+    WebhookSpec,
 };
 use crate::store::columns::{self, clip, column_time};
-use crate::store::cuid::cuid;
 use crate::store::failure::{Failure, is_duplicate};
 use crate::store::rows::{self, Joined, desired_word};
 use crate::store::schema::{chatwoot, holdfast_session, instance, proxy, setting};
@@ -59,6 +59,16 @@ impl Instances for SqliteStore {
         let id = id.clone();
         self.writer.submit("setting a webhook", move |tx| webhooks::set(tx, &id, &spec)).await
     }
+
+    async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
+        let id = id.clone();
+        self.readers.submit("reading the settings of an instance", move |conn| settings::read(conn, &id)).await
+    }
+
+    async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
+        let id = id.clone();
+        self.writer.submit("changing the settings of an instance", move |tx| settings::set(tx, &id, &spec)).await
+    }
 }
 
 /// Errs unless there is such an instance: "nothing stored" must never be the answer for one that does not exist.
@@ -76,7 +86,7 @@ pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Fai
 }
 
 fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<InstanceRecord, Failure> {
-    let NewInstance { id, name, token, integration, number, settings, webhook } = new;
+    let NewInstance { id, name, token, integration, number, settings: wanted, webhook } = new;
     let time = column_time(tx.now);
     let row = (
         instance::id.eq(id.as_str()),
@@ -96,7 +106,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
         }
         Err(error) => return Err(error.into()),
     }
-    insert_settings(tx, &id, &settings)?;
+    settings::insert(tx, &id, &wanted)?;
     ensure_session(tx, &id)?;
     if let Some(spec) = webhook {
         webhooks::set(tx, &id, &spec)?;
@@ -107,26 +117,6 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
 
 fn name_exists(conn: &mut SqliteConnection, name: &str) -> Result<bool, Failure> {
     Ok(diesel::select(diesel::dsl::exists(instance::table.filter(instance::name.eq(name)))).get_result(conn)?)
-}
-
-fn insert_settings(tx: &mut Tx<'_>, id: &InstanceId, settings: &Settings) -> Result<(), Failure> {
-    let time = column_time(tx.now);
-    let row = (
-        setting::id.eq(cuid()?),
-        setting::reject_call.eq(settings.reject_call),
-        setting::msg_call.eq(clip(&settings.msg_call, columns::SHORT)),
-        setting::groups_ignore.eq(settings.groups_ignore),
-        setting::always_online.eq(settings.always_online),
-        setting::read_messages.eq(settings.read_messages),
-        setting::read_status.eq(settings.read_status),
-        setting::sync_full_history.eq(settings.sync_full_history),
-        setting::wavoip_token.eq(clip(&settings.wavoip_token, columns::SHORT)),
-        setting::created_at.eq(time),
-        setting::updated_at.eq(time),
-        setting::instance_id.eq(id.as_str()),
-    );
-    diesel::insert_into(setting::table).values(row).execute(tx.conn)?;
-    Ok(())
 }
 
 fn list(conn: &mut SqliteConnection, client_name: &str) -> Result<Vec<InstanceRecord>, Failure> {

@@ -23,6 +23,7 @@ use crate::ports::link::{LinkSpec, Report, SealReason};
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
 use crate::whatsapp::evidence::Attempt;
+use crate::whatsapp::manners::Manners;
 use crate::whatsapp::pairing_code::PairingCode;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::seal::Seal;
@@ -65,6 +66,11 @@ pub(super) struct Driver {
     reports: Reports,
     current: Mutex<Option<Current>>,
     accounts: Arc<Accounts>,
+    manners: Arc<Manners>,
+    /// Held by whoever reads the settings.
+    pub(super) settings_turn: AsyncMutex<()>,
+    /// Whether settings that could not be read are read again.
+    pub(super) rereading: AtomicBool,
     /// The seal of the present client, and whether the driver was sealed before it had one.
     sealing: Mutex<Sealing>,
     /// The client between dials. Whoever dials holds it until `run()` has returned: no dial before that.
@@ -81,12 +87,16 @@ struct Sealing {
 impl Driver {
     pub(super) fn start(shared: Arc<Shared>, spec: LinkSpec, actor: mpsc::Sender<Report>) -> Arc<Self> {
         let reports = Reports::start(actor, &shared.handle);
+        let manners = Manners::new(spec.instance.clone(), shared.handle.clone());
         let driver = Arc::new(Self {
             shared,
             spec,
             reports,
             current: Mutex::default(),
             accounts: Arc::default(),
+            manners,
+            settings_turn: AsyncMutex::default(),
+            rereading: AtomicBool::new(false),
             sealing: Mutex::default(),
             turn: AsyncMutex::new(None),
         });
@@ -185,16 +195,22 @@ impl Driver {
             direct = self.way_is_direct() => if let Err(why) = direct { return why },
             () = attempt.closing() => return DownReason::Requested,
         }
+        tokio::select! {
+            read = self.read_settings() => if let Err(why) = read { return why },
+            () = attempt.closing() => return DownReason::Requested,
+        }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
             *turn = self.usable(holder, order, version).await;
         }
         let holder = match turn.take() {
             Some(holder) => holder,
-            None => match Holder::make(&self.shared, &self.spec, &self.reports, version, pairing).await {
-                Ok(holder) => holder,
-                Err(why) => return why,
-            },
+            None => {
+                match Holder::make(&self.shared, &self.spec, &self.reports, &self.manners, version, pairing).await {
+                    Ok(holder) => holder,
+                    Err(why) => return why,
+                }
+            }
         };
         if !self.seal_with(&holder.seal) || attempt.is_closing() {
             *turn = Some(holder);
@@ -354,6 +370,10 @@ impl Driver {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(super) fn manners(&self) -> &Arc<Manners> {
+        &self.manners
     }
 
     pub(super) fn spec(&self) -> &LinkSpec {

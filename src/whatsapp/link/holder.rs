@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use async_trait::async_trait;
+use holdfast_core::conduct::Conduct;
 use holdfast_core::connection::DownReason;
 use tracing::{debug, warn};
 use wacore::client_profile::ClientProfile;
@@ -22,10 +23,12 @@ use crate::whatsapp::backend::{Backend, SENT_TTL_SECS};
 use crate::whatsapp::backlog::Backlog;
 use crate::whatsapp::debts::Debts;
 use crate::whatsapp::durability::Handover;
-use crate::whatsapp::events::{self, Listener};
+use crate::whatsapp::events::{self, Listener, Own};
+use crate::whatsapp::manners::Manners;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::runtime::GuardedRuntime;
 use crate::whatsapp::seal::{self, Seal};
+use crate::whatsapp::settings::LinkSettings;
 use crate::whatsapp::transport::{BeforeFrame, Sockets};
 use crate::whatsapp::version::Version;
 
@@ -50,6 +53,7 @@ impl Holder {
         shared: &Shared,
         spec: &LinkSpec,
         reports: &Reports,
+        manners: &Arc<Manners>,
         version: Version,
         pairing: bool,
     ) -> Result<Self, DownReason> {
@@ -70,7 +74,7 @@ impl Holder {
         let saved = Arc::new(saved);
         backend.remember(Arc::downgrade(&saved));
         // Neither is part of what is stored.
-        saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings))).await;
+        saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings, &manners.conduct()))).await;
         saved.process_command(DeviceCommand::SetClientProfile(ClientProfile::web())).await;
 
         let handle = shared.handle.clone();
@@ -101,6 +105,7 @@ impl Holder {
             .with_inbound_durability_hook(Handover::new(
                 Arc::clone(&backend),
                 Arc::clone(&backlog),
+                Arc::clone(manners),
                 spec.instance.clone(),
             ))
             .with_skip_history_sync(true)
@@ -114,7 +119,8 @@ impl Holder {
 
         reach!("dial.client-made");
         let (instance, own) = (spec.instance.clone(), Arc::clone(&backend));
-        let listener = Arc::new(Listener::new(instance, reports.clone(), own, debts, backlog, handle, shared.clock));
+        let own = Own { backend: own, debts, backlog, manners: Arc::clone(manners) };
+        let listener = Arc::new(Listener::new(instance, reports.clone(), own, handle, shared.clock));
         listener.listen_to(Arc::downgrade(&client));
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
@@ -178,7 +184,7 @@ impl BeforeFrame for BeforeFrames {
     }
 }
 
-fn props(settings: &crate::whatsapp::settings::LinkSettings) -> DevicePropsOverride {
+fn props(settings: &LinkSettings, conduct: &Conduct) -> DevicePropsOverride {
     let platform = match settings.browser.to_ascii_lowercase().as_str() {
         "firefox" => PlatformType::FIREFOX,
         "edge" => PlatformType::EDGE,
@@ -186,5 +192,19 @@ fn props(settings: &crate::whatsapp::settings::LinkSettings) -> DevicePropsOverr
         "safari" => PlatformType::SAFARI,
         _ => PlatformType::CHROME,
     };
-    DevicePropsOverride::new().with_os(settings.client_name.as_str()).with_platform_type(platform)
+    let props = DevicePropsOverride::new().with_os(settings.client_name.as_str()).with_platform_type(platform);
+    props.with_require_full_sync(conduct.sync_full_history)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_history_is_asked_for_if_the_settings_say_so() {
+        for wanted in [true, false] {
+            let conduct = Conduct { sync_full_history: wanted, ..Conduct::default() };
+            assert_eq!(props(&LinkSettings::default(), &conduct).require_full_sync, Some(wanted));
+        }
+    }
 }

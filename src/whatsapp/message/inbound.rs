@@ -1,5 +1,6 @@
 //! A received message: its key, whether it is announced, and as what.
 
+use holdfast_core::conduct::{Chat, Conduct};
 use holdfast_core::event::{EngineEvent, EventName};
 use serde_json::{Map, Value, json};
 use wacore::types::events::InboundMessage;
@@ -13,8 +14,10 @@ use super::protobuf_json;
 use crate::ports::session::{Accepted, MessageKey};
 
 /// Returns what is committed for a received message.
-pub(in crate::whatsapp) fn accepted(received: &InboundMessage, instance: &str) -> Accepted {
+pub(in crate::whatsapp) fn accepted(received: &InboundMessage, instance: &str, conduct: &Conduct) -> Accepted {
     let source = &received.info.source;
+    // What is not told is accepted all the same: it came, and must not come again.
+    let told = conduct.tells(Chat::of(&source.chat.to_string()));
     Accepted {
         // As the library names its pending rows, so that both speak of the same message.
         key: MessageKey {
@@ -22,16 +25,12 @@ pub(in crate::whatsapp) fn accepted(received: &InboundMessage, instance: &str) -
             sender: source.sender.to_string(),
             id: received.info.id.clone(),
         },
-        event: event(&received.message, &received.info, instance),
+        event: told.then(|| event(&received.message, &received.info, instance)).flatten(),
         recovered: received.info.unavailable_request_id.is_some(),
     }
 }
 
 fn event(message: &wa::Message, info: &MessageInfo, instance: &str) -> Option<EngineEvent> {
-    // Status posts are announced only to instances that read them, which none does by default.
-    if info.source.chat.to_string() == "status@broadcast" {
-        return None;
-    }
     // What an own device has sent arrives wrapped.
     let message = message.device_sent_message.as_option().and_then(|sent| sent.message.as_option()).unwrap_or(message);
     if let Some(protocol) = protocol(message) {
@@ -130,6 +129,8 @@ pub(super) fn device(id: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use wacore::types::message::MessageSource;
     use waproto::buffa::MessageField;
 
@@ -208,6 +209,28 @@ mod tests {
         let revoked = event(&with(Type::REVOKE), &info, "i").unwrap();
         assert_eq!(revoked.name, EventName::MessagesDelete);
         assert_eq!(revoked.data, json!({ "remoteJid": "5511@s.whatsapp.net", "fromMe": false, "id": "OLD" }));
+    }
+
+    #[test]
+    fn what_is_not_told_is_accepted_without_an_event() {
+        let from = |chat: &str| {
+            let message = Arc::new(text("hi"));
+            InboundMessage::builder().message(message).info(Arc::new(info(chat, "5511@s.whatsapp.net", "X"))).build()
+        };
+        let ignoring = Conduct { groups_ignore: true, ..Conduct::default() };
+        let seeing = Conduct { read_status: true, ..Conduct::default() };
+        // The chat; then whether it is told by the defaults, without groups, and with status posts.
+        for (chat, told) in [
+            ("5511@s.whatsapp.net", [true, true, true]),
+            ("1-2@g.us", [true, false, true]),
+            ("status@broadcast", [false, false, true]),
+        ] {
+            for (conduct, told) in [&Conduct::default(), &ignoring, &seeing].into_iter().zip(told) {
+                let accepted = accepted(&from(chat), "i", conduct);
+                assert_eq!(accepted.event.is_some(), told, "{chat} {conduct:?}");
+                assert_eq!((accepted.key.chat.as_str(), accepted.key.id.as_str()), (chat, "X"));
+            }
+        }
     }
 
     #[test]

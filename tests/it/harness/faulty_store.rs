@@ -12,7 +12,8 @@ use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, Store, StoreError, WebhookRow,
+    WebhookSpec,
 };
 use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
@@ -158,6 +159,14 @@ impl Instances for FaultyStore {
 
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError> {
         self.pass(Op::SetWebhook, Some(id), self.inner.set_webhook(id, spec)).await
+    }
+
+    async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
+        self.pass(Op::Settings, Some(id), self.inner.settings(id)).await
+    }
+
+    async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
+        self.pass(Op::SetSettings, Some(id), self.inner.set_settings(id, spec)).await
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
-use holdfast::actors::instance::protocol::{SendText, Verified, Verify};
+use holdfast::actors::instance::protocol::{SendText, SetPresence, Verified, Verify};
 use holdfast::actors::supervisor::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance,
-    WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance,
+    StartInstance, WhereIs,
 };
 use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
@@ -220,7 +220,19 @@ impl Handler<WhereIs> for Supervisor {
     fn handle(&mut self, _: WhereIs, _: &mut Self::Context) -> Self::Result {
         self.asked("where is".to_owned())?;
         let instance = Instance { script: self.script.clone() }.start();
-        Ok(InstancePorts { send_text: instance.clone().recipient(), verify: instance.recipient() })
+        Ok(InstancePorts {
+            send_text: instance.clone().recipient(),
+            set_presence: instance.clone().recipient(),
+            verify: instance.recipient(),
+        })
+    }
+}
+
+impl Handler<ApplySettings> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, _: ApplySettings, _: &mut Self::Context) -> Self::Result {
+        self.asked("apply settings".to_owned())
     }
 }
 
@@ -288,5 +300,15 @@ impl Handler<SendText> for Instance {
                 None => std::future::pending().await,
             }
         })
+    }
+}
+
+impl Handler<SetPresence> for Instance {
+    type Result = Result<(), SendError>;
+
+    fn handle(&mut self, SetPresence { presence }: SetPresence, _: &mut Self::Context) -> Self::Result {
+        let mut script = self.script.lock();
+        script.asked.push(format!("show {}", presence.as_str()));
+        script.send.clone().map_or(Ok(()), |answer| answer.map(drop))
     }
 }

@@ -104,6 +104,7 @@ impl Service {
             log_out: supervisor.clone().recipient(),
             delete: supervisor.clone().recipient(),
             where_is: supervisor.clone().recipient(),
+            apply_settings: supervisor.clone().recipient(),
             system: supervisor.clone().recipient(),
             sink: supervisor.recipient(),
             store: Arc::clone(&store) as Arc<dyn Store>,

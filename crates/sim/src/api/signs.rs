@@ -66,6 +66,48 @@ pub struct PingRequest {
     pub target: String,
 }
 
+/// What a caller does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ringing {
+    /// They call.
+    #[default]
+    Offer,
+    /// They give up, because nobody answers.
+    Terminate,
+}
+
+/// `POST /call`: a person calls an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallRequest {
+    /// Who calls: a phone number or JID.
+    pub from: String,
+    /// Whom: a phone number, or the JID of an account or of one device. Only what is connected hears it.
+    pub to: String,
+    /// The id of the call; a new one when absent.
+    pub id: Option<String>,
+    /// What the caller does; they call when absent.
+    #[serde(default)]
+    pub state: Ringing,
+    /// Whether they want to be seen.
+    #[serde(default)]
+    pub video: bool,
+    /// Whether the server says that it comes late, as for a call that rang while nobody was connected.
+    #[serde(default)]
+    pub offline: bool,
+}
+
+/// The call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallAnswer {
+    /// Its id.
+    pub id: String,
+    /// How many connections heard of it.
+    pub hit: usize,
+}
+
 /// How many devices or connections it concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,9 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::adoption::{AdoptAnswer, AdoptRequest};
 use crate::api::groups::{GroupAnswer, GroupRequest, GroupView};
-use crate::api::signs::{DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest};
+use crate::api::signs::{
+    CallAnswer, CallRequest, DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest,
+};
 use crate::api::{
     AccountView, CountersView, EventQuery, Health, MessageAnswer, MessageRequest, PairingCodeRequest, Problem,
     ScanAnswer, ScanRequest, SessionView,
@@ -58,6 +60,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
         .service(groups)
         .service(receipt)
         .service(presence)
+        .service(call)
         .service(dirty)
         .service(ping)
         .service(traffic)
@@ -183,6 +186,13 @@ async fn receipt(operator: Data<Operator>, request: Json<ReceiptRequest>) -> Ans
 #[post("/presence")]
 async fn presence(operator: Data<Operator>, request: Json<PresenceRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(operator.presence(&request)?))
+}
+
+/// A person calls an account, or gives up.
+#[utoipa::path(request_body = CallRequest, responses((status = 200, body = CallAnswer), (status = "4XX", body = Refusal)))]
+#[post("/call")]
+async fn call(operator: Data<Operator>, request: Json<CallRequest>) -> Answer {
+    Ok(HttpResponse::Ok().json(operator.call(&request)?))
 }
 
 /// Devices are told that something changed while they did not look.

@@ -2,7 +2,9 @@
 
 use super::Operator;
 use crate::api::Problem;
-use crate::api::signs::{DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest};
+use crate::api::signs::{
+    CallAnswer, CallRequest, DirtyRequest, HitAnswer, PingRequest, PresenceRequest, ReceiptAnswer, ReceiptRequest,
+};
 
 impl Operator {
     /// A person says that they got, read or played what a device sent.
@@ -19,6 +21,14 @@ impl Operator {
     /// When a name is wrong, or nobody is named to whom they type.
     pub fn presence(&self, request: &PresenceRequest) -> Result<HitAnswer, Problem> {
         self.hub.with(|world| world.be_present(request)).map(|hit| HitAnswer { hit })
+    }
+
+    /// A person calls an account, or gives up.
+    ///
+    /// # Errors
+    /// When a name is wrong, the account has no linked device, or the id is none.
+    pub fn call(&self, request: &CallRequest) -> Result<CallAnswer, Problem> {
+        self.hub.with(|world| world.call(request))
     }
 
     /// Devices have to look at something again.

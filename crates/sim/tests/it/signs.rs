@@ -3,7 +3,8 @@
 use holdfast_sim::address::{Address, Phone};
 use holdfast_sim::codec::stanza::attr;
 use holdfast_sim::{
-    DirtyRequest, Event, EventKind, EventQuery, PingRequest, PresenceRequest, Reading, ReceiptRequest, Simulator, State,
+    CallRequest, DirtyRequest, Event, EventKind, EventQuery, PingRequest, PresenceRequest, Reading, ReceiptRequest,
+    Ringing, Simulator, State,
 };
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -54,6 +55,41 @@ async fn told(link: &mut Link) -> (Option<String>, Option<String>) {
             return (attr(dirty, "type"), attr(dirty, "timestamp"));
         }
     }
+}
+
+#[tokio::test]
+async fn a_person_calls_gives_up_and_is_rejected() {
+    let (simulator, client) = linked().await;
+    let request = |id: Option<&str>, state: Ringing| CallRequest {
+        from: CONTACT.to_owned(),
+        to: PHONE.to_owned(),
+        id: id.map(str::to_owned),
+        state,
+        video: true,
+        offline: false,
+    };
+    assert_eq!(simulator.call(&request(None, Ringing::Offer)).unwrap().hit, 0, "nobody is connected");
+    assert_eq!(simulator.call(&request(Some("not/one"), Ringing::Offer)).unwrap_err().status, 400);
+    let mut link = client.log_in(&simulator).await;
+    let called = simulator.call(&request(None, Ringing::Offer)).unwrap();
+    assert_eq!(called.hit, 1);
+    let call = link.next_tagged("call").await;
+    assert_eq!(attr(&call, "from"), Some(contact().lid_jid().to_string()));
+    let offer = &call.children().unwrap()[0];
+    assert_eq!((offer.tag.as_ref(), attr(offer, "call-id")), ("offer", Some(called.id.clone())));
+    assert!(offer.get_optional_child("video").is_some());
+
+    let creator = contact().lid_jid();
+    let reject = NodeBuilder::new("reject").attr("call-id", called.id.as_str()).attr("call-creator", &creator).build();
+    let reject = NodeBuilder::new("call").attr("to", &creator).attr("id", "R1").children([reject]).build();
+    link.send(&reject).await;
+    let rejected = happens(&simulator, EventKind::CallRejected).await;
+    assert_eq!(rejected.detail, json!({ "id": called.id, "to": contact().phone.jid().to_string() }));
+    assert_eq!(attr(&link.next_tagged("ack").await, "class").as_deref(), Some("call"));
+
+    simulator.call(&request(Some("C2"), Ringing::Terminate)).unwrap();
+    let call = link.next_tagged("call").await;
+    assert_eq!(inside(&call).0, "terminate");
 }
 
 #[tokio::test]

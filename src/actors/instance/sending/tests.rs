@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use actix::prelude::Recipient;
 use holdfast_core::connection::Policy;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{InstanceId, LinkId};
 use holdfast_core::sending::allowance::Rate;
 
 use crate::actors::instance::protocol::SendText;
 use crate::actors::supervisor::protocol::WhereIs;
 use crate::actors::testing::World;
 use crate::actors::testing::links::{Dial, Fate};
-use crate::ports::link::{OutgoingText, SendError, SentMessage};
+use crate::ports::link::{OutgoingText, Report, SendError, SentMessage};
 
 const SOON: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_secs(10);
@@ -109,6 +109,20 @@ async fn instances_have_their_rate_each_and_what_does_not_leave_uses_none_of_it(
         send(door, None).await.unwrap();
         assert!(matches!(send(door, None).await, Err(SendError::Limited { .. })));
     }
+}
+
+#[actix::test]
+async fn a_caller_gets_a_text_once_and_within_the_rate() {
+    let (world, _) = online(Policy { send_rate: Rate::per_minute(2), ..Policy::default() }).await;
+    world.links.fates([Fate::Lost]);
+    for number in 1..=4 {
+        let (to, text) = ("111@lid".to_owned(), format!("later {number}"));
+        world.links.report(&InstanceId::new("shop"), Report::Reply { link: LinkId(1), to, text }).await;
+        world.pass(SOON).await;
+    }
+    world.pass(WITHIN).await;
+    // The first one was lost with its connection, and is not repeated; the last two were more than the rate allows.
+    assert_eq!(sends(&world), ["1 later 1", "2 later 2"]);
 }
 
 async fn online(policy: Policy) -> (World, Recipient<SendText>) {

@@ -15,6 +15,8 @@ pub(crate) enum Op {
     Delete,
     Webhook,
     SetWebhook,
+    Settings,
+    SetSettings,
     Claim,
     Release,
     Device,
