@@ -16,6 +16,7 @@ mod instance_settings;
 mod instances;
 mod messages;
 mod pairing;
+mod proxies;
 pub mod qr;
 mod query;
 mod reply;
@@ -62,6 +63,8 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/webhook/set/{name}", webhooks::set);
         table.get("/webhook/find/{name}", webhooks::find);
         table.get("/settings/find/{name}", instance_settings::find);
+        table.post("/proxy/set/{name}", proxies::set);
+        table.get("/proxy/find/{name}", proxies::find);
 
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);

@@ -6,6 +6,7 @@
 //! - It only logs why an attempt failed, so [`transport`] and [`dial`] keep the evidence, and [`events`] reads the stanzas.
 //! - An error of a store call is answered by nacks, and a nacked message is gone. Therefore every part of a link shares one
 //!   [`seal::Seal`], which is set before such an error is handed to the library: from then on nothing leaves the socket.
+//! - Whatever it sends goes one [`way`]: through the proxy that the instance has, or nowhere.
 //! - It acknowledges a message only after [`durability`] has committed it together with its events.
 //!
 //! Reading order: [`seal`], [`transport`], [`backend`], [`link`].
@@ -22,6 +23,7 @@ mod http;
 mod link;
 mod message;
 mod pairing_code;
+mod proxy;
 mod renewal;
 mod reports;
 mod runtime;
@@ -29,6 +31,7 @@ mod seal;
 mod settings;
 mod transport;
 mod version;
+mod way;
 
 pub use link::WhatsApp;
 pub use renewal::DeviceRenewal;

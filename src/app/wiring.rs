@@ -22,6 +22,7 @@ use crate::http::settings::{CorsSettings, HttpSettings, Limits};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::link::Links;
+use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
@@ -41,6 +42,7 @@ pub(super) struct Parts {
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
     board: Arc<Board>,
+    proxies: Arc<dyn Proxies>,
     clock: Clock,
 }
 
@@ -56,7 +58,9 @@ pub(super) fn build(
     let links =
         crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
             .context("the WhatsApp driver cannot be set up")?;
-    let links: Arc<dyn Links> = Arc::new(links);
+    let driver = Arc::new(links);
+    let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
+    let links: Arc<dyn Links> = driver;
     let policy = Arc::new(settings.policy.clone());
     let health = HealthActor::new(clock, Arc::clone(&board), policy.health_interval).start();
 
@@ -103,7 +107,7 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, proxies, clock })
 }
 
 impl Parts {
@@ -115,6 +119,7 @@ impl Parts {
             start: self.supervisor.clone().recipient(),
             connect: self.supervisor.clone().recipient(),
             restart: self.supervisor.clone().recipient(),
+            reroute: self.supervisor.clone().recipient(),
             log_out: self.supervisor.clone().recipient(),
             delete: self.supervisor.clone().recipient(),
             where_is: self.supervisor.clone().recipient(),
@@ -122,6 +127,7 @@ impl Parts {
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
             restore,
+            proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
             clock: self.clock,
             keys: Arc::default(),
@@ -167,11 +173,12 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
 }
 
 fn link_settings(settings: &Settings, node: String) -> LinkSettings {
-    let WhatsApp { url, version, device_name, browser } = &settings.whatsapp;
+    let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {
         url: url.as_ref().map_or(usual.url, ToString::to_string),
         version: *version,
+        proxy: proxy.clone(),
         client_name: device_name.clone(),
         browser: browser.clone(),
         connect_timeout: settings.policy.connect_timeout,

@@ -15,11 +15,13 @@ use super::idempotency::KeysInUse;
 use super::settings::HttpSettings;
 use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RerouteInstance, RestartInstance, StartInstance,
+    WhereIs,
 };
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 
@@ -32,6 +34,7 @@ pub struct Api {
     pub start: Recipient<StartInstance>,
     pub connect: Recipient<ConnectInstance>,
     pub restart: Recipient<RestartInstance>,
+    pub reroute: Recipient<RerouteInstance>,
     pub log_out: Recipient<LogOutInstance>,
     pub delete: Recipient<DeleteInstance>,
     pub where_is: Recipient<WhereIs>,
@@ -39,6 +42,7 @@ pub struct Api {
     pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,
     pub restore: Arc<dyn Restore>,
+    pub proxies: Arc<dyn Proxies>,
     pub board: Arc<Board>,
     pub clock: Clock,
     pub keys: Arc<KeysInUse>,

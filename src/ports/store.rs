@@ -1,6 +1,7 @@
 //! What is stored about instances, in the tables that Evolution knows.
 
 use std::error::Error;
+use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
 use holdfast_core::id::InstanceId;
+use holdfast_core::proxy::Fields;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -73,6 +75,8 @@ pub struct NewInstance {
     pub settings: Settings,
     /// The webhook, if one was given.
     pub webhook: Option<WebhookSpec>,
+    /// The proxy, if one was given.
+    pub proxy: Option<ProxySpec>,
 }
 
 /// A row of `Instance` with what hangs on it.
@@ -104,8 +108,8 @@ pub struct InstanceRecord {
     pub last_online_at: Option<DateTime<Utc>>,
     /// The `Setting` row.
     pub setting: Option<SettingRow>,
-    /// The `Proxy` row in the API's shape.
-    pub proxy: Option<Value>,
+    /// The `Proxy` row.
+    pub proxy: Option<ProxyRow>,
     /// The `Chatwoot` row in the API's shape.
     pub chatwoot: Option<Value>,
 }
@@ -150,6 +154,49 @@ pub struct SettingRow {
     #[serde(flatten)]
     pub settings: Settings,
     pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub instance_id: InstanceId,
+}
+
+/// A proxy as a client asks for it and as the row holds it: texts that nobody has judged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxySpec {
+    pub enabled: bool,
+    pub host: String,
+    pub port: String,
+    pub protocol: String,
+    pub username: String,
+    pub password: String,
+}
+
+impl ProxySpec {
+    /// Returns the proxy that is switched off, which holds nothing.
+    pub fn off() -> Self {
+        let empty = String::new;
+        Self { enabled: false, host: empty(), port: empty(), protocol: empty(), username: empty(), password: empty() }
+    }
+
+    /// Returns the texts, to be judged.
+    pub fn fields(&self) -> Fields<'_> {
+        let Self { host, port, protocol, username, password, .. } = self;
+        Fields { host, port, protocol, username, password }
+    }
+}
+
+/// Never the credentials.
+impl fmt::Debug for ProxySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { enabled, host, port, protocol, .. } = self;
+        write!(f, "ProxySpec {{ enabled: {enabled}, {protocol:?} at {host:?}, {port:?} }}")
+    }
+}
+
+/// A row of `Proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyRow {
+    pub id: String,
+    pub spec: ProxySpec,
+    pub created_at: Option<DateTime<Utc>>,
     pub updated_at: DateTime<Utc>,
     pub instance_id: InstanceId,
 }
@@ -213,6 +260,9 @@ pub trait Instances: Send + Sync {
 
     /// Creates or replaces the webhook. Disabling one drops what was queued for it.
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError>;
+
+    /// Creates or replaces the proxy; returns whether that has changed anything. [`Instances::get`] reads it.
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError>;
 }
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.

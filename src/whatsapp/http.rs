@@ -1,15 +1,19 @@
 //! The library's HTTP client, for media and for the version of the web client.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use holdfast_core::proxy::Proxy;
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use url::Url;
 use wacore::net::{HttpClient, HttpRequest, HttpResponse};
 
 use super::dial;
+use super::seal::Seal;
 
 /// How long making a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -27,13 +31,20 @@ const LARGEST: usize = 128 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
+    proxy: Option<Proxy>,
 }
 
 impl Http {
-    pub(super) fn new(tls: rustls::ClientConfig) -> Result<Self, reqwest::Error> {
+    /// Makes the client of one way. A proxy of the environment is none: it is not what the operator has set here.
+    pub(super) fn new(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Self, reqwest::Error> {
         // A redirect could lead a build that may only dial loopback somewhere else.
         let redirects = if cfg!(feature = "simulator") { Policy::none() } else { Policy::limited(5) };
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = match proxy {
+            Some(proxy) => builder.proxy(reqwest::Proxy::all(address(proxy))?),
+            None => builder,
+        };
+        let client = builder
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_WITHIN)
             .read_timeout(SILENT_FOR)
@@ -41,7 +52,51 @@ impl Http {
             .redirect(redirects)
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { client })
+        Ok(Self { client, proxy: proxy.cloned() })
+    }
+}
+
+/// Writes the proxy with its credentials, for the HTTP library alone.
+fn address(proxy: &Proxy) -> String {
+    let shown = proxy.to_string();
+    let (Some(known), Some((scheme, place))) = (&proxy.credentials, shown.split_once("://")) else { return shown };
+    format!("{scheme}://{}:{}@{place}", escaped(known.user()), escaped(known.password()))
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// The HTTP of one link: what is sealed fetches nothing any more, by whatever way.
+pub(super) struct SealedHttp {
+    http: Http,
+    seal: Arc<Seal>,
+}
+
+impl SealedHttp {
+    pub(super) fn new(http: Http, seal: Arc<Seal>) -> Self {
+        Self { http, seal }
+    }
+}
+
+#[async_trait]
+impl HttpClient for SealedHttp {
+    async fn execute(&self, request: HttpRequest) -> Result<HttpResponse> {
+        self.seal.check()?;
+        tokio::select! {
+            biased;
+            why = self.seal.sealed() => bail!("the link is sealed: {why:?}"),
+            done = self.http.execute(request) => done,
+        }
     }
 }
 
@@ -49,7 +104,7 @@ impl Http {
 impl HttpClient for Http {
     async fn execute(&self, request: HttpRequest) -> Result<HttpResponse> {
         let url = Url::parse(&request.url).context("the address is not valid")?;
-        if !dial::may_fetch(&url).await {
+        if !dial::may_fetch(&url, self.proxy.as_ref()).await {
             bail!("this build has the feature `simulator` and therefore fetches from loopback addresses only");
         }
         let method = Method::from_bytes(request.method.as_bytes())?;
@@ -70,5 +125,21 @@ impl HttpClient for Http {
             body.extend_from_slice(&chunk);
         }
         Ok(HttpResponse { status_code, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::proxy::Fields;
+
+    use super::*;
+
+    #[test]
+    fn the_credentials_reach_the_library_as_they_are() {
+        let fields = Fields { host: "::1", port: "1080", protocol: "socks", username: "me@x%41", password: "p:/?#é" };
+        let proxy = Proxy::parse(fields).unwrap();
+        assert_eq!(address(&proxy), "socks5h://me%40x%2541:p%3A%2F%3F%23%C3%A9@[::1]:1080");
+        let open = Proxy { credentials: None, ..proxy };
+        assert_eq!(address(&open), "socks5h://[::1]:1080");
     }
 }

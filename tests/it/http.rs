@@ -13,6 +13,7 @@ mod errors;
 mod fetch;
 mod idempotency;
 mod lifecycle;
+mod proxies;
 mod receiver;
 mod send;
 mod service;

@@ -9,7 +9,8 @@
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
-//! 7. [`restored`]: what of a login goes on after it came back from a backup.
+//! 7. [`restored`]: what of a login goes on after it came back from a backup;
+//! 8. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around.
 
 pub mod backoff;
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod delivery;
 pub mod event;
 pub mod id;
 pub mod network;
+pub mod proxy;
 pub mod restored;
 pub mod sending;
 pub mod shutdown;

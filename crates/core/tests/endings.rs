@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use holdfast_core::connection::down_reason::UserAction;
 use holdfast_core::connection::{DownReason, Verdict};
+use holdfast_core::proxy::Fault;
 
 fn all() -> Vec<DownReason> {
     vec![
         DownReason::Requested,
         DownReason::Dns,
         DownReason::Unreachable,
-        DownReason::Proxy,
+        DownReason::Proxy { fault: Fault::Unreachable },
         DownReason::Tls,
         DownReason::UpgradeRefused { status: 403 },
         DownReason::Handshake,

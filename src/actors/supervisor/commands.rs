@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use super::SupervisorActor;
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance,
-    StartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RerouteInstance,
+    RestartInstance, StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
 use crate::actors::instance::protocol::Command;
@@ -147,6 +147,21 @@ impl Handler<RestartInstance> for SupervisorActor {
 
     fn handle(&mut self, command: RestartInstance, ctx: &mut Self::Context) -> Self::Result {
         self.forward(&command.id, Event::Restart, ctx)
+    }
+}
+
+impl Handler<RerouteInstance> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, command: RerouteInstance, _: &mut Self::Context) -> Self::Result {
+        match self.roster.get_mut(&command.id).map(|line| &line.child) {
+            Some(Child::Running { addr, .. }) => Box::pin(ask(addr.clone().recipient(), Command(Event::Rerouted))),
+            // Whoever starts later reads the new row before it dials.
+            Some(Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended) => {
+                Box::pin(std::future::ready(Ok(())))
+            }
+            None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
+        }
     }
 }
 

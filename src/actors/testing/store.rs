@@ -19,7 +19,7 @@ use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlemen
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, Store, StoreError, WebhookRow, WebhookSpec,
 };
 
 #[derive(Default)]
@@ -179,6 +179,10 @@ impl Instances for MemoryStore {
     }
 
     async fn set_webhook(&self, id: &InstanceId, _: WebhookSpec) -> Result<WebhookRow, StoreError> {
+        Err(StoreError::NoSuchInstance(id.clone()))
+    }
+
+    async fn set_proxy(&self, id: &InstanceId, _: ProxySpec) -> Result<bool, StoreError> {
         Err(StoreError::NoSuchInstance(id.clone()))
     }
 }

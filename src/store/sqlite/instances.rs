@@ -8,9 +8,9 @@ use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
 use super::writer::Tx;
-use super::{SqliteStore, queue, webhooks};
+use super::{SqliteStore, proxies, queue, webhooks};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Settings, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, Settings, StoreError, WebhookRow, WebhookSpec,
 };
 use crate::store::columns::{self, clip, column_time};
 use crate::store::cuid::cuid;
@@ -59,6 +59,11 @@ impl Instances for SqliteStore {
         let id = id.clone();
         self.writer.submit("setting a webhook", move |tx| webhooks::set(tx, &id, &spec)).await
     }
+
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer.submit("setting a proxy", move |tx| proxies::set(tx, &id, &spec)).await
+    }
 }
 
 /// Errs unless there is such an instance: "nothing stored" must never be the answer for one that does not exist.
@@ -76,7 +81,7 @@ pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Fai
 }
 
 fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<InstanceRecord, Failure> {
-    let NewInstance { id, name, token, integration, number, settings, webhook } = new;
+    let NewInstance { id, name, token, integration, number, settings, webhook, proxy } = new;
     let time = column_time(tx.now);
     let row = (
         instance::id.eq(id.as_str()),
@@ -100,6 +105,9 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     ensure_session(tx, &id)?;
     if let Some(spec) = webhook {
         webhooks::set(tx, &id, &spec)?;
+    }
+    if let Some(spec) = proxy {
+        proxies::set(tx, &id, &spec)?;
     }
     queue::add(tx, &id, &[EngineEvent::roster(EventName::InstanceCreate, &name, id.as_str())])?;
     get(tx.conn, &id)?.ok_or_else(|| StoreError::NoSuchInstance(id).into())

@@ -12,7 +12,7 @@ use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, Store, StoreError, WebhookRow, WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, Store, StoreError, WebhookRow, WebhookSpec,
 };
 use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
@@ -158,6 +158,10 @@ impl Instances for FaultyStore {
 
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError> {
         self.pass(Op::SetWebhook, Some(id), self.inner.set_webhook(id, spec)).await
+    }
+
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
+        self.pass(Op::SetProxy, Some(id), self.inner.set_proxy(id, spec)).await
     }
 }
 

@@ -7,16 +7,18 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
 use holdfast::actors::instance::protocol::SendText;
 use holdfast::actors::supervisor::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance, StartInstance,
-    WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RerouteInstance, RestartInstance,
+    StartInstance, WhereIs,
 };
 use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::link::{OutgoingText, SendError, SentMessage};
+use holdfast::ports::proxies::{Proxies, TryOutError};
 use holdfast_core::connection::{Method, Phase as InstancePhase, Refusal};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
+use holdfast_core::proxy::Proxy;
 use holdfast_core::shutdown::Phase;
 use holdfast_core::status::InstanceStatus;
 
@@ -38,6 +40,8 @@ pub(super) struct Script {
     pub(super) ready: bool,
     /// What the dispatcher knows of its targets.
     pub(super) targets: Vec<TargetStatus>,
+    /// Why the next proxies are not taken.
+    pub(super) proxy: Option<TryOutError>,
 }
 
 /// What a dial brings.
@@ -65,11 +69,21 @@ impl Scripted {
             phase: Phase::Running,
             ready: true,
             targets: Vec::new(),
+            proxy: None,
         })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap()
+    }
+}
+
+#[async_trait::async_trait]
+impl Proxies for Scripted {
+    async fn try_out(&self, proxy: Proxy) -> Result<(), TryOutError> {
+        let mut script = self.lock();
+        script.asked.push(format!("try {proxy}"));
+        script.proxy.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -132,6 +146,14 @@ impl Supervisor {
 
 impl Actor for Supervisor {
     type Context = Context<Self>;
+}
+
+impl Handler<RerouteInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, command: RerouteInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked(format!("reroute {}", command.id))
+    }
 }
 
 impl Handler<StartInstance> for Supervisor {

@@ -15,6 +15,7 @@ pub(crate) enum Op {
     Delete,
     Webhook,
     SetWebhook,
+    SetProxy,
     Claim,
     Release,
     Device,
