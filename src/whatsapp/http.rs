@@ -131,15 +131,78 @@ impl HttpClient for Http {
 #[cfg(test)]
 mod tests {
     use holdfast_core::proxy::Fields;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
+    const HARD: Fields<'static> =
+        Fields { host: "localhost", port: "1080", protocol: "socks", username: "me@x%41", password: "p:/?#é" };
+
     #[test]
-    fn the_credentials_reach_the_library_as_they_are() {
-        let fields = Fields { host: "::1", port: "1080", protocol: "socks", username: "me@x%41", password: "p:/?#é" };
-        let proxy = Proxy::parse(fields).unwrap();
+    fn the_credentials_are_written_as_the_library_reads_them() {
+        let proxy = Proxy::parse(Fields { host: "::1", ..HARD }).unwrap();
         assert_eq!(address(&proxy), "socks5h://me%40x%2541:p%3A%2F%3F%23%C3%A9@[::1]:1080");
         let open = Proxy { credentials: None, ..proxy };
         assert_eq!(address(&open), "socks5h://[::1]:1080");
+    }
+
+    fn through(protocol: &str, port: u16) -> Http {
+        let proxy = Proxy::parse(Fields { port: &port.to_string(), protocol, ..HARD }).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Http::new(tls, Some(&proxy)).unwrap()
+    }
+
+    async fn fails(http: &Http, url: &str) {
+        let error = http.execute(HttpRequest::get(url)).await.err().unwrap();
+        assert!(!format!("{error:?} {error:#}").contains("p:/?#"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn s48_what_is_fetched_is_asked_of_the_proxy_by_name_and_of_nobody_else() {
+        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = target.local_addr().unwrap().port();
+        let url = format!("https://localhost:{port}/media");
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = proxy.local_addr().unwrap().port();
+
+        let http = through("http", place);
+        let asked = async {
+            let (mut stream, _) = proxy.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            String::from_utf8_lossy(&head[..read]).to_lowercase()
+        };
+        let (asked, ()) = tokio::join!(asked, fails(&http, &url));
+        assert!(asked.starts_with(&format!("connect localhost:{port} http/1.1")), "{asked}");
+        assert!(asked.contains("proxy-authorization: basic "), "{asked}");
+
+        let http = through("socks5", place);
+        let asked = async {
+            let (mut stream, _) = proxy.accept().await.unwrap();
+            let mut said = vec![0; 4096];
+            assert_eq!(stream.read(&mut said).await.unwrap(), 2 + usize::from(said[1]));
+            stream.write_all(&[5, 2]).await.unwrap();
+            let read = stream.read(&mut said).await.unwrap();
+            assert_eq!(said[..read], [&[1, 7][..], b"me@x%41", &[7], "p:/?#é".as_bytes()].concat());
+            stream.write_all(&[1, 0]).await.unwrap();
+            let read = stream.read(&mut said).await.unwrap();
+            said.truncate(read);
+            said
+        };
+        let (asked, ()) = tokio::join!(asked, fails(&http, &url));
+        assert_eq!(asked[..5], [5, 1, 0, 3, 9], "by name");
+        assert_eq!(asked[5..14], *b"localhost");
+
+        // A proxy that is gone leaves nothing but the failure.
+        drop(proxy);
+        fails(&through("http", place), &url).await;
+        fails(&through("socks5", place), &url).await;
+        fails(&through("http", place), &format!("http://localhost:{port}/plain")).await;
+        let nobody = tokio::time::timeout(Duration::from_millis(50), target.accept()).await;
+        assert!(nobody.is_err(), "something went around the proxy");
     }
 }

@@ -181,7 +181,7 @@ fn read_credentials(protocol: Protocol, user: &str, password: &str) -> Result<Op
 /// # Errors
 /// The instance's own proxy is enabled, but cannot be used. Then nothing may be dialled: neither the proxy of the service nor the
 /// direct way is what the operator has chosen.
-pub fn effective<'a>(row: Option<(bool, Fields<'a>)>, service: Option<&Proxy>) -> Result<Option<Proxy>, Invalid> {
+pub fn effective(row: Option<(bool, Fields<'_>)>, service: Option<&Proxy>) -> Result<Option<Proxy>, Invalid> {
     match row {
         Some((true, fields)) => Proxy::parse(fields).map(Some),
         Some((false, _)) | None => Ok(service.cloned()),

@@ -8,7 +8,6 @@ use holdfast_core::connection::{
     WaitReason,
 };
 use holdfast_core::id::LinkId;
-use holdfast_core::proxy::Fault;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 
@@ -233,34 +232,6 @@ fn a_restart_closes_first_and_dials_when_the_socket_is_gone() {
     assert_eq!(story.public(), PublicState::Connecting);
     story.down(1, DownReason::Requested);
     assert_eq!(story.dialled(), [1, 2]);
-}
-
-#[test]
-fn s48_a_changed_proxy_closes_the_old_way_first_and_is_no_failure() {
-    let mut story = Story::online();
-    story.happens(Event::Rerouted);
-    assert_eq!((story.closed(), story.dialled()), (vec![1], vec![1]));
-    story.down(1, DownReason::Requested);
-    assert_eq!(story.dialled(), [1, 2]);
-    assert_eq!(story.machine.failures(), 0);
-
-    // Also while it waits, for the old way may have been what it waited for.
-    story.down(2, DownReason::Proxy { fault: Fault::Unreachable });
-    assert_eq!(story.phase(), Phase::BackingOff);
-    story.happens(Event::Rerouted);
-    assert_eq!(story.dialled(), [1, 2, 3]);
-}
-
-#[test]
-fn a_changed_proxy_dials_nothing_that_nobody_wants_connected() {
-    for (mut story, phase) in [(Story::unpaired(), Phase::Unpaired), (Story::online(), Phase::Parked)] {
-        story.down(1, DownReason::Outdated);
-        story.down(2, DownReason::Outdated);
-        assert_eq!(story.phase(), phase);
-        let before = story.dialled();
-        story.happens(Event::Rerouted);
-        assert_eq!((story.phase(), story.dialled()), (phase, before));
-    }
 }
 
 #[test]
