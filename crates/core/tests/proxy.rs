@@ -9,7 +9,8 @@ const GOOD: Fields<'static> =
     Fields { host: "proxy.example", port: "8080", protocol: "http", username: "me", password: "s3cret" };
 
 fn global() -> Proxy {
-    Proxy::parse(Fields { host: "10.0.0.1", port: "1080", protocol: "socks5", username: "", password: "" }).unwrap()
+    let fields = Fields { host: "10.0.0.1", port: "1080", protocol: "socks5", username: "", password: "" };
+    Proxy::parse(fields).expect("a good proxy")
 }
 
 #[test]

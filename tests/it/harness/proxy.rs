@@ -137,12 +137,12 @@ async fn serve(kind: Kind, mut stream: TcpStream, desk: &Mutex<Desk>) -> io::Res
         (Manner::Works | Manner::Refuses, Kind::Socks) => socks(stream, desk, manner).await,
         (Manner::Silent, _) => hold(stream).await,
         (Manner::Garbage, _) => {
-            stream.read(&mut [0; 512]).await?;
+            let _some = stream.read(&mut [0; 512]).await?;
             stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await?;
             hold(stream).await
         }
         (Manner::Flood, Kind::Http) => {
-            stream.read(&mut [0; 512]).await?;
+            let _some = stream.read(&mut [0; 512]).await?;
             stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
             loop {
                 stream.write_all(&[b'x'; 4096]).await?;

@@ -24,6 +24,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    #[expect(clippy::disallowed_methods, reason = "the thread is its own, and nothing else waits on it")]
     pub(crate) fn start(process: u32) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&over);

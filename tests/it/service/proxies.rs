@@ -1,5 +1,7 @@
 //! Proxies, where the real binary dials through real ones: what cannot go through them goes nowhere.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use holdfast_core::proxy::Fault;
 use holdfast_sim::{Options, Simulator};
