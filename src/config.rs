@@ -1,6 +1,7 @@
 //! The settings: read once from the environment, every value typed, all mistakes reported together.
 
 mod problem;
+mod proxy;
 mod reader;
 mod session_key;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Policy;
 use holdfast_core::delivery::RetryPolicy;
 use holdfast_core::network::Networks;
+use holdfast_core::proxy::Proxy;
 use holdfast_core::sending::allowance::Rate;
 use holdfast_core::shutdown::Budgets;
 use holdfast_core::supervision::RestartPolicy;
@@ -103,6 +105,8 @@ pub struct WhatsApp {
     pub device_name: String,
     /// The browser that the phone shows.
     pub browser: String,
+    /// The proxy of instances that have none of their own.
+    pub proxy: Option<Proxy>,
 }
 
 /// The end.
@@ -168,6 +172,7 @@ impl Settings {
                 version: uri::version(&mut r),
                 device_name: r.text("CONFIG_SESSION_PHONE_CLIENT", "Evolution API"),
                 browser: r.text("CONFIG_SESSION_PHONE_NAME", "Chrome"),
+                proxy: proxy::proxy(&mut r),
             },
             policy: policy(&mut r),
             supervision: RestartPolicy {
@@ -352,14 +357,6 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "cfg-old-session-key",
             "there is an old key without a new one",
             "set SESSION_ENCRYPTION_KEY to the new key, or remove the variable",
-        );
-    }
-    if r.optional("PROXY_HOST").is_some() {
-        r.error(
-            "PROXY_HOST",
-            "cfg-proxy",
-            "this build cannot use a proxy yet, and does not go around one",
-            "unset the variable to connect directly",
         );
     }
     if r.optional("DATABASE_SAVE_DATA_INSTANCE").as_deref() == Some("false") {

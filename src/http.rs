@@ -17,6 +17,7 @@ mod instances;
 mod messages;
 mod metrics;
 mod pairing;
+mod proxies;
 pub mod qr;
 mod query;
 mod reply;
@@ -66,6 +67,8 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/webhook/find/{name}", webhooks::find);
         table.post("/settings/set/{name}", instance_settings::set);
         table.get("/settings/find/{name}", instance_settings::find);
+        table.post("/proxy/set/{name}", proxies::set);
+        table.get("/proxy/find/{name}", proxies::find);
 
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);

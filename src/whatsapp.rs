@@ -6,6 +6,7 @@
 //! - It only logs why an attempt failed, so [`transport`] and [`dial`] keep the evidence, and [`events`] reads the stanzas.
 //! - An error of a store call is answered by nacks, and a nacked message is gone. Therefore every part of a link shares one
 //!   [`seal::Seal`], which is set before such an error is handed to the library: from then on nothing leaves the socket.
+//! - Whatever it sends goes one [`way`]: through the proxy that the instance has, or nowhere.
 //! - It acknowledges a message only after [`durability`] has committed it together with its events.
 //!
 //! Reading order: [`seal`], [`transport`], [`backend`], [`link`].
@@ -25,6 +26,7 @@ mod manners;
 mod message;
 mod pairing_code;
 mod presence;
+mod proxy;
 mod reading;
 mod renewal;
 mod reports;
@@ -33,6 +35,7 @@ mod seal;
 mod settings;
 mod transport;
 mod version;
+mod way;
 
 pub use link::WhatsApp;
 pub use renewal::DeviceRenewal;

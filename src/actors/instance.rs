@@ -3,8 +3,8 @@
 //! It feeds events to the machine, carries the effects out through its ports, keeps one timer armed for the machine's deadline, and
 //! hangs the resulting status on the board. It decides nothing.
 
-mod measure;
 mod conduct;
+mod measure;
 mod perform;
 pub mod protocol;
 mod scribe;

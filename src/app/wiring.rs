@@ -23,6 +23,7 @@ use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::link::Links;
 use crate::ports::meter::Meter;
+use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     store: Arc<dyn Store>,
     board: Arc<Board>,
     meter: Arc<dyn Meter>,
+    proxies: Arc<dyn Proxies>,
     clock: Clock,
 }
 
@@ -60,7 +62,9 @@ pub(super) fn build(
     let links =
         crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
             .context("the WhatsApp driver cannot be set up")?;
-    let links: Arc<dyn Links> = Arc::new(links);
+    let driver = Arc::new(links);
+    let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
+    let links: Arc<dyn Links> = driver;
     let policy = Arc::new(settings.policy.clone());
     let health = HealthActor::new(clock, Arc::clone(&board), Arc::clone(&meter), policy.health_interval).start();
 
@@ -109,7 +113,7 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, proxies, clock })
 }
 
 impl Parts {
@@ -121,6 +125,7 @@ impl Parts {
             start: self.supervisor.clone().recipient(),
             connect: self.supervisor.clone().recipient(),
             restart: self.supervisor.clone().recipient(),
+            reroute: self.supervisor.clone().recipient(),
             log_out: self.supervisor.clone().recipient(),
             delete: self.supervisor.clone().recipient(),
             where_is: self.supervisor.clone().recipient(),
@@ -129,6 +134,7 @@ impl Parts {
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
             restore,
+            proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
             meter: Arc::clone(&self.meter),
             clock: self.clock,
@@ -187,11 +193,12 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
 }
 
 fn link_settings(settings: &Settings, node: String) -> LinkSettings {
-    let WhatsApp { url, version, device_name, browser } = &settings.whatsapp;
+    let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {
         url: url.as_ref().map_or(usual.url, ToString::to_string),
         version: *version,
+        proxy: proxy.clone(),
         client_name: device_name.clone(),
         browser: browser.clone(),
         connect_timeout: settings.policy.connect_timeout,

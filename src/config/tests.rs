@@ -9,7 +9,7 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 15] = [
+const ANY_TEXT: [&str; 18] = [
     "AUTHENTICATION_API_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
@@ -22,6 +22,9 @@ const ANY_TEXT: [&str; 15] = [
     "METRICS_PASSWORD",
     "METRICS_USER",
     "NODE_ID",
+    "PROXY_HOST",
+    "PROXY_PASSWORD",
+    "PROXY_USERNAME",
     "SERVER_HOST",
     "SERVER_URL",
     "WEBHOOK_HMAC_KEY",
@@ -104,6 +107,29 @@ fn a_key_for_webhooks_is_never_shown() {
     assert!(!format!("{found:?}").contains("s3cret"));
     let (settings, _) = Settings::read(|name| (name == "WEBHOOK_HMAC_KEY").then(|| "s3cret".to_owned())).unwrap();
     assert!(settings.webhook.signing_key.is_some() && !format!("{settings:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_proxy_that_is_half_set_keeps_the_engine_from_starting() {
+    let found = |set: &[(&str, &str)]| {
+        let found = problems(|name| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()));
+        found.into_iter().map(|problem| (problem.variable, problem.code)).collect::<Vec<_>>()
+    };
+    let host = ("PROXY_HOST", "proxy.example");
+    assert_eq!(found(&[host]), []);
+    assert_eq!(found(&[host, ("PROXY_PROTOCOL", "socks5"), ("PROXY_PORT", "1080")]), []);
+    assert_eq!(found(&[("PROXY_USERNAME", "me")]), [("PROXY_HOST", "cfg-proxy-incomplete")]);
+    assert_eq!(found(&[("PROXY_PASSWORD", "s3cret")]), [("PROXY_HOST", "cfg-proxy-incomplete")]);
+    assert_eq!(found(&[host, ("PROXY_PASSWORD", "s3cret")]), [("PROXY_USERNAME", "cfg-proxy")]);
+    assert_eq!(found(&[("PROXY_HOST", "http://proxy.example")]), [("PROXY_HOST", "cfg-proxy")]);
+    assert_eq!(found(&[host, ("PROXY_PROTOCOL", "https")]), [("PROXY_PROTOCOL", "cfg-not-a-choice")]);
+    let socks = [host, ("PROXY_PROTOCOL", "socks"), ("PROXY_USERNAME", "me")];
+    assert_eq!(found(&socks), [("PROXY_PASSWORD", "cfg-proxy")]);
+
+    let set = [host, ("PROXY_USERNAME", "s3cret-me"), ("PROXY_PASSWORD", "s3cret-pw")];
+    let lookup = |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+    let (settings, _) = Settings::read(lookup).unwrap();
+    assert!(settings.whatsapp.proxy.is_some() && !format!("{settings:?}").contains("s3cret"));
 }
 
 #[test]

@@ -15,13 +15,14 @@ use super::idempotency::KeysInUse;
 use super::settings::HttpSettings;
 use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
-    ApplySettings, CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RestartInstance, StartInstance,
-    WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, LogOutInstance, RerouteInstance, RestartInstance,
+    StartInstance, WhereIs,
 };
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::meter::Meter;
+use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 
@@ -34,6 +35,7 @@ pub struct Api {
     pub start: Recipient<StartInstance>,
     pub connect: Recipient<ConnectInstance>,
     pub restart: Recipient<RestartInstance>,
+    pub reroute: Recipient<RerouteInstance>,
     pub log_out: Recipient<LogOutInstance>,
     pub delete: Recipient<DeleteInstance>,
     pub where_is: Recipient<WhereIs>,
@@ -42,6 +44,7 @@ pub struct Api {
     pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,
     pub restore: Arc<dyn Restore>,
+    pub proxies: Arc<dyn Proxies>,
     pub board: Arc<Board>,
     pub meter: Arc<dyn Meter>,
     pub clock: Clock,

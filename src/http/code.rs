@@ -53,6 +53,8 @@ codes! {
         "The integration is missing or unknown.",
     WebhookRefused "webhook-address-refused" "allow_network"
         "The webhook's address is none that this service calls: it is not public, and WEBHOOK_ALLOWED_NETWORKS does not have it.",
+    ProxyUnusable "proxy-unusable" "check_proxy"
+        "The proxy cannot be used; explanation says why. Nothing was changed.",
     Unsupported "not-supported" "fix_request"
         "Evolution API can do this, this engine cannot, or not yet.",
     NotConnected "instance-not-connected" "wait"

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use holdfast_core::connection::Refusal;
+use holdfast_core::connection::{DownReason, Refusal};
 use holdfast_core::sending::nack::Nack;
 use serde_json::{Map, Value, json};
 use tracing::{error, warn};
@@ -112,6 +112,17 @@ impl ApiError {
         let (code, user_action) = (nack.code(), nack.user_action());
         let refused = Self::bad_request(ErrorCode::MessageFailed, text);
         Self { code, user_action, ..refused }.with("explanation", json!(nack.sentence()))
+    }
+
+    /// A proxy is not taken. Evolution's words are for its clients, the rest says where it failed.
+    pub(super) fn proxy_unusable(why: &DownReason, explanation: impl Into<String>) -> Self {
+        let refused = Self::bad_request(ErrorCode::ProxyUnusable, "Invalid proxy")
+            .with("reason", json!(why.code()))
+            .with("explanation", json!(explanation.into()));
+        match why.proxy_fault() {
+            Some(fault) => refused.with("stage", json!(fault)),
+            None => refused,
+        }
     }
 
     /// The instance may send again after `wait`. A message that this is answered to has not left.

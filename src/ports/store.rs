@@ -1,6 +1,7 @@
 //! What is stored about instances, in the tables that Evolution knows.
 
 use std::error::Error;
+use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
 use holdfast_core::id::InstanceId;
+use holdfast_core::proxy::Fields;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -74,6 +76,8 @@ pub struct NewInstance {
     pub settings: Settings,
     /// The webhook, if one was given.
     pub webhook: Option<WebhookSpec>,
+    /// The proxy, if one was given.
+    pub proxy: Option<ProxySpec>,
 }
 
 /// A row of `Instance` with what hangs on it.
@@ -105,8 +109,8 @@ pub struct InstanceRecord {
     pub last_online_at: Option<DateTime<Utc>>,
     /// The `Setting` row.
     pub setting: Option<SettingRow>,
-    /// The `Proxy` row in the API's shape.
-    pub proxy: Option<Value>,
+    /// The `Proxy` row.
+    pub proxy: Option<ProxyRow>,
     /// The `Chatwoot` row in the API's shape.
     pub chatwoot: Option<Value>,
 }
@@ -184,6 +188,49 @@ pub struct SettingRow {
     pub instance_id: InstanceId,
 }
 
+/// A proxy as a client asks for it and as the row holds it: texts that nobody has judged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxySpec {
+    pub enabled: bool,
+    pub host: String,
+    pub port: String,
+    pub protocol: String,
+    pub username: String,
+    pub password: String,
+}
+
+impl ProxySpec {
+    /// Returns the proxy that is switched off, which holds nothing.
+    pub fn off() -> Self {
+        let empty = String::new;
+        Self { enabled: false, host: empty(), port: empty(), protocol: empty(), username: empty(), password: empty() }
+    }
+
+    /// Returns the texts, to be judged.
+    pub fn fields(&self) -> Fields<'_> {
+        let Self { host, port, protocol, username, password, .. } = self;
+        Fields { host, port, protocol, username, password }
+    }
+}
+
+/// Never the credentials.
+impl fmt::Debug for ProxySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { enabled, host, port, protocol, .. } = self;
+        write!(f, "ProxySpec {{ enabled: {enabled}, {protocol:?} at {host:?}, {port:?} }}")
+    }
+}
+
+/// A row of `Proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyRow {
+    pub id: String,
+    pub spec: ProxySpec,
+    pub created_at: Option<DateTime<Utc>>,
+    pub updated_at: DateTime<Utc>,
+    pub instance_id: InstanceId,
+}
+
 /// What a client asks of a webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookSpec {
@@ -249,6 +296,9 @@ pub trait Instances: Send + Sync {
 
     /// Creates or replaces the settings.
     async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError>;
+
+    /// Creates or replaces the proxy; returns whether that has changed anything. [`Instances::get`] reads it.
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError>;
 }
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::columns::{self, moment};
 use super::failure::unreadable;
 use super::schema::{chatwoot, holdfast_session, instance, proxy, setting, webhook};
-use crate::ports::store::{InstanceRecord, SettingRow, Settings, StoreError, WebhookRow};
+use crate::ports::store::{InstanceRecord, ProxyRow, ProxySpec, SettingRow, Settings, StoreError, WebhookRow};
 
 /// An instance with what hangs on it, as one query reads it.
 pub(super) type Joined = (Instance, Option<Setting>, Option<Proxy>, Option<Chatwoot>, Option<Session>);
@@ -185,20 +185,16 @@ impl From<Setting> for SettingRow {
     }
 }
 
-impl From<Proxy> for Value {
+impl From<Proxy> for ProxyRow {
     fn from(row: Proxy) -> Self {
-        json!({
-            "id": row.id,
-            "enabled": row.enabled,
-            "host": row.host,
-            "port": row.port,
-            "protocol": row.protocol,
-            "username": row.username,
-            "password": row.password,
-            "createdAt": iso(row.created_at),
-            "updatedAt": iso(Some(row.updated_at)),
-            "instanceId": row.instance_id,
-        })
+        let Proxy { id, enabled, host, port, protocol, username, password, created_at, updated_at, instance_id } = row;
+        Self {
+            id,
+            spec: ProxySpec { enabled, host, port, protocol, username, password },
+            created_at: created_at.map(moment),
+            updated_at: moment(updated_at),
+            instance_id: InstanceId::new(instance_id),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod instances;
 mod losses;
 mod migrations;
 mod outbox;
+mod proxies;
 mod queue;
 mod readers;
 mod sends;

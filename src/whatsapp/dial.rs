@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::connection::DownReason;
+use holdfast_core::proxy::Proxy;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
@@ -19,6 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_confi
 use url::{Host, Url};
 use wacore::net::WHATSAPP_WEB_ORIGIN;
 
+use super::proxy::{self, Target};
 use super::settings::LinkSettings;
 
 /// The library eagerly reserves what it is told; 4 KiB holds any ordinary stanza, and a larger one grows the buffer for its time.
@@ -33,7 +35,11 @@ const MAX_UNSENT: usize = 2 * MAX_MESSAGE;
 /// The library gives a dial 20 seconds and then forgets it; ours ends before that, so that the reason is known.
 const LONGEST: Duration = Duration::from_secs(19);
 
-const LOOPBACK_ONLY: &str = "this build has the feature `simulator` and therefore dials loopback addresses only";
+/// The machine gives up on a dial after the whole time; ours ends before that too.
+const SHARE: f64 = 0.9;
+
+pub(super) const LOOPBACK_ONLY: &str =
+    "this build has the feature `simulator` and therefore dials loopback addresses only";
 const ENCRYPTED_ONLY: &str = "an unencrypted ws:// address has to be a loopback address";
 
 pub(super) type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -47,7 +53,7 @@ pub(super) struct DialError {
 }
 
 impl DialError {
-    fn new(why: DownReason, what: impl Into<String>) -> Self {
+    pub(super) fn new(why: DownReason, what: impl Into<String>) -> Self {
         Self { why, what: what.into() }
     }
 }
@@ -101,25 +107,28 @@ impl Dialler {
             ));
         }
         let tls = Arc::new(tls_config(&settings.extra_roots)?);
-        Ok(Self { url, tls, within: settings.connect_timeout.min(LONGEST) })
+        Ok(Self { url, tls, within: LONGEST.min(settings.connect_timeout.mul_f64(SHARE)) })
     }
 
     pub(super) fn tls(&self) -> ClientConfig {
         ClientConfig::clone(&self.tls)
     }
 
-    /// Connects, within the time that the settings allow for all stages together.
+    /// Connects, through the proxy if there is one, within the time that the settings allow for all stages together.
+    pub(super) async fn open(&self, proxy: Option<&Proxy>) -> Result<WebSocket, DialError> {
+        self.open_within(proxy, self.within).await
+    }
+
+    /// Connects within a time of the caller's.
     #[expect(clippy::disallowed_methods, reason = "a deadline of this process, which no decision depends on")]
-    pub(super) async fn open(&self) -> Result<WebSocket, DialError> {
-        let until = Instant::now() + self.within;
+    pub(super) async fn open_within(&self, proxy: Option<&Proxy>, within: Duration) -> Result<WebSocket, DialError> {
+        let until = Instant::now() + within;
         let late = |why: DownReason, stage: &str| DialError::new(why, format!("{stage} took too long"));
 
-        let addresses = timeout_at(until, self.resolve())
-            .await
-            .map_err(|_elapsed| late(DownReason::Dns, "resolving the name"))??;
-        let tcp = timeout_at(until, connect(&addresses))
-            .await
-            .map_err(|_elapsed| late(DownReason::Unreachable, "the connection"))??;
+        let tcp = match proxy {
+            Some(proxy) => proxy::tunnel(proxy, self.target()?, until).await?,
+            None => self.directly(until).await?,
+        };
         // The frames are small and each waits for an answer.
         let _ = tcp.set_nodelay(true);
         let stream = timeout_at(until, self.secure(tcp))
@@ -128,6 +137,27 @@ impl Dialler {
         timeout_at(until, self.upgrade(stream))
             .await
             .map_err(|_elapsed| late(DownReason::Unreachable, "the WebSocket upgrade"))?
+    }
+
+    /// Returns what a proxy is asked for. The name is not resolved here.
+    fn target(&self) -> Result<Target<'_>, DialError> {
+        if (cfg!(feature = "simulator") || self.url.scheme() == "ws") && !is_literal_loopback(&self.url) {
+            let why = if cfg!(feature = "simulator") { LOOPBACK_ONLY } else { ENCRYPTED_ONLY };
+            return Err(DialError::new(DownReason::Unreachable, why));
+        }
+        let host = self.url.host_str().unwrap_or_default();
+        Ok(Target { host, port: self.url.port_or_known_default().unwrap_or(443) })
+    }
+
+    async fn directly(&self, until: Instant) -> Result<TcpStream, DialError> {
+        let late = |why: DownReason, stage: &str| DialError::new(why, format!("{stage} took too long"));
+        let addresses = timeout_at(until, self.resolve())
+            .await
+            .map_err(|_elapsed| late(DownReason::Dns, "resolving the name"))??;
+        let reached = timeout_at(until, connect(&addresses)).await;
+        reached
+            .map_err(|_elapsed| late(DownReason::Unreachable, "the connection"))?
+            .map_err(|error| DialError::new(DownReason::Unreachable, format!("no connection: {error}")))
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -187,7 +217,8 @@ impl Dialler {
     }
 }
 
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+/// Connects to the first of these addresses that answers.
+pub(super) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = None;
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -195,8 +226,17 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
             Err(error) => last = Some(error),
         }
     }
-    let error = last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
-    Err(DialError::new(DownReason::Unreachable, format!("no connection: {error}")))
+    Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable)))
+}
+
+/// Tells whether it is on this host, as far as that is known without asking anybody.
+pub(super) fn is_literal_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// Refuses addresses that this build may not dial.
@@ -226,19 +266,20 @@ fn tls_config(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, SettingsError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Tells whether this build may fetch something over HTTP from there.
-pub(super) async fn may_fetch(url: &Url) -> bool {
+/// Tells whether this build may fetch something over HTTP from there. What a proxy fetches is not resolved here.
+pub(super) async fn may_fetch(url: &Url, proxy: Option<&Proxy>) -> bool {
     if !cfg!(feature = "simulator") {
         return true;
     }
-    let port = url.port_or_known_default().unwrap_or(443);
+    if let Some(proxy) = proxy {
+        return is_literal_loopback(url) && proxy::addresses(proxy).await.is_ok();
+    }
     match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(name)) => {
+            let port = url.port_or_known_default().unwrap_or(443);
             lookup_host((name, port)).await.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback()))
         }
-        None => false,
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => is_literal_loopback(url),
     }
 }
 
@@ -275,7 +316,7 @@ mod tests {
     #[tokio::test]
     async fn each_stage_names_its_own_failure() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert_eq!(to(format!("ws://{free}")).open().await.unwrap_err().why, DownReason::Unreachable);
+        assert_eq!(to(format!("ws://{free}")).open(None).await.unwrap_err().why, DownReason::Unreachable);
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -291,11 +332,11 @@ mod tests {
             listener.accept().await.unwrap()
         });
         assert_eq!(
-            to(format!("ws://{address}")).open().await.unwrap_err().why,
+            to(format!("ws://{address}")).open(None).await.unwrap_err().why,
             DownReason::UpgradeRefused { status: 403 }
         );
-        assert_eq!(to(format!("wss://{address}")).open().await.unwrap_err().why, DownReason::Tls);
-        assert_eq!(to(format!("ws://{address}")).open().await.unwrap_err().why, DownReason::Unreachable);
+        assert_eq!(to(format!("wss://{address}")).open(None).await.unwrap_err().why, DownReason::Tls);
+        assert_eq!(to(format!("ws://{address}")).open(None).await.unwrap_err().why, DownReason::Unreachable);
         server.abort();
     }
 }

@@ -10,20 +10,32 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::conduct::Presence;
-use holdfast_core::connection::{Event, Method};
+use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
+use holdfast_core::proxy::Proxy;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use self::driver::Driver;
 use super::dial::{Dialler, SettingsError};
-use super::http::Http;
 use super::settings::LinkSettings;
 use super::version::Versions;
+use super::way::Way;
 use crate::ports::clock::Clock;
 use crate::ports::link::{Link, LinkSpec, Links, OutgoingText, Report, SealReason, SendError, SentMessage};
+use crate::ports::proxies::{Proxies, TryOutError};
 use crate::ports::store::Store;
+
+/// How long a proxy may take to reach WhatsApp when it is tried.
+const TRY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long hanging up after a try may take.
+const HANG_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many proxies are tried at once: whoever has a token can ask for it.
+const TRIES_AT_ONCE: usize = 8;
 
 /// What all drivers share.
 struct Shared {
@@ -32,13 +44,15 @@ struct Shared {
     handle: Handle,
     clock: Clock,
     dialler: Arc<Dialler>,
-    http: Http,
+    /// The way of instances without a proxy of their own.
+    way: Arc<Way>,
     versions: Versions,
 }
 
 /// Makes the drivers; one for the whole service.
 pub struct WhatsApp {
     shared: Arc<Shared>,
+    tries: Arc<Semaphore>,
 }
 
 impl WhatsApp {
@@ -50,15 +64,40 @@ impl WhatsApp {
         clock: Clock,
     ) -> Result<Self, SettingsError> {
         let dialler = Arc::new(Dialler::new(&settings)?);
-        let http = Http::new(dialler.tls()).map_err(|error| SettingsError::Tls(error.to_string()))?;
-        let versions = Versions::new(settings.version, http.clone(), clock);
-        Ok(Self { shared: Arc::new(Shared { settings, store, handle, clock, dialler, http, versions }) })
+        let way = Way::new(dialler.tls(), settings.proxy.clone());
+        let way = Arc::new(way.map_err(|error| SettingsError::Tls(error.to_string()))?);
+        let versions = Versions::new(settings.version, clock);
+        let shared = Shared { settings, store, handle, clock, dialler, way, versions };
+        Ok(Self { shared: Arc::new(shared), tries: Arc::new(Semaphore::new(TRIES_AT_ONCE)) })
     }
 }
 
 impl Links for WhatsApp {
     fn make(&self, spec: LinkSpec, reports: mpsc::Sender<Report>) -> Arc<dyn Link> {
         Arc::new(Handset(Driver::start(Arc::clone(&self.shared), spec, reports)))
+    }
+}
+
+#[async_trait]
+impl Proxies for WhatsApp {
+    async fn try_out(&self, proxy: Proxy) -> Result<(), TryOutError> {
+        let turn = Arc::clone(&self.tries).try_acquire_owned().map_err(|_full_or_closed| TryOutError::Busy)?;
+        let shared = Arc::clone(&self.shared);
+        // On the runtime of all sockets, and to its end: whoever asked may have gone.
+        let tried = self.shared.handle.spawn(async move {
+            let _turn = turn;
+            match Box::pin(shared.dialler.open_within(Some(&proxy), TRY_WITHIN)).await {
+                Ok(mut socket) => {
+                    let _ = timeout(HANG_UP_WITHIN, socket.close(None)).await;
+                    Ok(())
+                }
+                Err(error) => {
+                    info!(code = error.why.code(), "A proxy was tried and is not taken: {error}");
+                    Err(TryOutError::Failed(error.why))
+                }
+            }
+        });
+        tried.await.unwrap_or(Err(TryOutError::Failed(DownReason::Panicked)))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use holdfast_core::proxy::Proxy;
+
 /// The settings of the driver.
 #[derive(Debug, Clone)]
 pub struct LinkSettings {
@@ -11,6 +13,8 @@ pub struct LinkSettings {
     pub extra_roots: Vec<Vec<u8>>,
     /// The client version to claim; looked up when unset.
     pub version: Option<(u32, u32, u32)>,
+    /// The proxy of instances that have none of their own.
+    pub proxy: Option<Proxy>,
     /// The device's name on the phone.
     pub client_name: String,
     /// The browser that the device claims to be.
@@ -31,6 +35,7 @@ impl Default for LinkSettings {
             url: wacore::net::WHATSAPP_WEB_WS_URL.to_owned(),
             extra_roots: Vec::new(),
             version: None,
+            proxy: None,
             client_name: "Evolution API".to_owned(),
             browser: "Chrome".to_owned(),
             connect_timeout: Duration::from_secs(20),

@@ -21,6 +21,7 @@ use super::dial::{Dialler, WebSocket};
 use super::evidence::{Attempt, Ended};
 use super::reports::Reports;
 use super::seal::Seal;
+use super::way::Way;
 use crate::failpoint::reach;
 
 /// How long saying goodbye may take before the socket is dropped.
@@ -42,6 +43,7 @@ pub(super) trait BeforeFrame: Send + Sync {
 /// Opens the sockets of one client, each for the dial that is under way.
 pub(super) struct Sockets {
     dialler: Arc<Dialler>,
+    way: Arc<Way>,
     seal: Arc<Seal>,
     reports: Reports,
     handle: Handle,
@@ -52,14 +54,14 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub(super) fn new(
-        dialler: Arc<Dialler>,
+        (dialler, way): (Arc<Dialler>, Arc<Way>),
         seal: Arc<Seal>,
         reports: Reports,
         handle: Handle,
         gate: Arc<dyn BeforeFrame>,
         backlog: Arc<Backlog>,
     ) -> Self {
-        Self { dialler, seal, reports, handle, gate, backlog, attempt: Mutex::new(None) }
+        Self { dialler, way, seal, reports, handle, gate, backlog, attempt: Mutex::new(None) }
     }
 
     /// Says which dial the next socket belongs to; `None` lets none be opened.
@@ -81,7 +83,7 @@ impl TransportFactory for Sockets {
             biased;
             () = attempt.closing() => bail!("the dial was called off"),
             why = self.seal.sealed() => bail!("the link is sealed: {why:?}"),
-            opened = self.dialler.open() => opened,
+            opened = self.dialler.open(self.way.proxy()) => opened,
         };
         let socket = match opened {
             Ok(socket) => socket,

@@ -6,4 +6,6 @@ pub(crate) mod engine;
 pub(crate) mod eventually;
 pub(crate) mod faulty_store;
 pub(crate) mod misbehaving;
+pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod watch;

@@ -14,6 +14,7 @@ mod fetch;
 mod idempotency;
 mod lifecycle;
 mod metrics;
+mod proxies;
 mod receiver;
 mod send;
 mod service;

@@ -10,6 +10,7 @@ mod kill_points;
 mod outbox;
 mod pairing_code;
 mod pressure;
+mod proxies;
 mod races;
 mod rotation;
 mod safety;

@@ -6,6 +6,7 @@ use holdfast_core::connection::down_reason::UserAction;
 use holdfast_core::connection::{DownReason, Verdict};
 use holdfast_core::event::{EngineEvent, disconnection_object, remembered_end};
 use holdfast_core::explanation::{Explanation, NextTry};
+use holdfast_core::proxy::Fault;
 use holdfast_core::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn all() -> Vec<DownReason> {
         DownReason::Requested,
         DownReason::Dns,
         DownReason::Unreachable,
-        DownReason::Proxy,
+        DownReason::Proxy { fault: Fault::Unreachable },
         DownReason::Tls,
         DownReason::UpgradeRefused { status: 403 },
         DownReason::Handshake,

@@ -108,6 +108,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Event::Connect { method: Method::Qr }),
         Just(Event::Connect { method: Method::Code("5511999999999".into()) }),
         Just(Event::Restart),
+        Just(Event::Rerouted),
         Just(Event::LogOut),
         Just(Event::PingDue),
         Just(Event::Elapsed),

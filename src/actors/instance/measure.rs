@@ -14,9 +14,12 @@ pub(super) fn cause(event: &Event) -> Option<&'static str> {
         Event::LinkDown { why: DownReason::Requested, .. } => None,
         Event::LinkDown { why, .. } => Some(why.code()),
         Event::Booted { .. } => Some("start"),
-        Event::Connect { .. } | Event::Restart | Event::LogOut | Event::Delete { .. } | Event::Shutdown { .. } => {
-            Some("operator")
-        }
+        Event::Connect { .. }
+        | Event::Restart
+        | Event::Rerouted
+        | Event::LogOut
+        | Event::Delete { .. }
+        | Event::Shutdown { .. } => Some("operator"),
         Event::Elapsed
         | Event::PingDue
         | Event::QrShown { .. }

@@ -20,7 +20,7 @@ use super::SupervisorActor;
 use super::children::tell;
 use super::protocol::{
     ApplySettings, CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance,
-    RestartInstance, StartInstance, WhereIs,
+    RerouteInstance, RestartInstance, StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
 use crate::actors::instance::protocol::{Command, SettingsChanged};
@@ -184,6 +184,21 @@ impl Handler<RestartInstance> for SupervisorActor {
     }
 }
 
+impl Handler<RerouteInstance> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, command: RerouteInstance, _: &mut Self::Context) -> Self::Result {
+        match self.roster.get_mut(&command.id).map(|line| &line.child) {
+            Some(Child::Running { addr, .. }) => Box::pin(ask(addr.clone().recipient(), Command(Event::Rerouted))),
+            // Whoever starts later reads the new row before it dials.
+            Some(Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended) => {
+                Box::pin(std::future::ready(Ok(())))
+            }
+            None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
+        }
+    }
+}
+
 impl Handler<LogOutInstance> for SupervisorActor {
     type Result = ResponseFuture<Result<(), CommandError>>;
 
@@ -269,7 +284,11 @@ impl Handler<WhereIs> for SupervisorActor {
             }
         }
         let addr = self.reach(&question.id, ctx)?;
-        Ok(InstancePorts { send_text: addr.clone().recipient(), set_presence: addr.clone().recipient(), verify: addr.recipient() })
+        Ok(InstancePorts {
+            send_text: addr.clone().recipient(),
+            set_presence: addr.clone().recipient(),
+            verify: addr.recipient(),
+        })
     }
 }
 

@@ -51,6 +51,14 @@ pub struct RestartInstance {
     pub id: InstanceId,
 }
 
+/// Tells that the proxy of an instance has been changed: a connection that goes by another way is replaced. Sent by the HTTP API after
+/// the row was written. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct RerouteInstance {
+    pub id: InstanceId,
+}
+
 /// Unlinks an instance and archives its credentials; answers when that is done. Sent by the HTTP API.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), CommandError>")]

@@ -19,8 +19,8 @@ use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlemen
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, Store, StoreError, WebhookRow,
-    WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, Store, StoreError,
+    WebhookRow, WebhookSpec,
 };
 
 #[derive(Default)]
@@ -188,6 +188,10 @@ impl Instances for MemoryStore {
     }
 
     async fn set_settings(&self, id: &InstanceId, _: SettingsSpec) -> Result<SettingRow, StoreError> {
+        Err(StoreError::NoSuchInstance(id.clone()))
+    }
+
+    async fn set_proxy(&self, id: &InstanceId, _: ProxySpec) -> Result<bool, StoreError> {
         Err(StoreError::NoSuchInstance(id.clone()))
     }
 }

@@ -14,7 +14,7 @@ use crate::http::auth;
 use crate::http::body::Body;
 use crate::http::error::{Answer, ApiError};
 use crate::http::pairing::{self, Shown, Wanted};
-use crate::http::{instance_settings, qr, reply};
+use crate::http::{instance_settings, proxies, qr, reply};
 use crate::ports::board::PairingView;
 use crate::ports::store::NewInstance;
 
@@ -28,6 +28,9 @@ pub(in crate::http) async fn create(api: web::Data<Api>, request: HttpRequest, B
     auth::global(&api, &request)?;
     let form = form::read(&body, &api.settings.webhook_networks)?;
     api.require_running().await?;
+    if let Some(proxy) = &form.new.proxy {
+        proxies::usable(&api, proxy).await?;
+    }
     to_the_end(async move { build(&api, form, &body).await }).await
 }
 

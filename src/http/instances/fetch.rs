@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::http::api::Api;
 use crate::http::auth::Key;
 use crate::http::error::{Answer, ApiError};
-use crate::http::{instance_settings, query, reply};
+use crate::http::{instance_settings, proxies, query, reply};
 use crate::ports::board::Entry;
 use crate::ports::store::InstanceRecord;
 
@@ -80,7 +80,7 @@ fn row(api: &Api, record: &InstanceRecord) -> Value {
         "createdAt": record.created_at.map(reply::date),
         "updatedAt": record.updated_at.map(reply::date),
         "Chatwoot": record.chatwoot,
-        "Proxy": record.proxy,
+        "Proxy": record.proxy.as_ref().map(proxies::row),
         "Rabbitmq": null,
         "Nats": null,
         "Sqs": null,

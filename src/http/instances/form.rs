@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::http::code::ErrorCode;
 use crate::http::error::ApiError;
 use crate::http::schema::{NUMBER, Rule, Schema};
-use crate::http::webhooks;
+use crate::http::{proxies, webhooks};
 use crate::ports::store::{NewInstance, Settings};
 
 /// The longest name and token, as long as the columns are.
@@ -98,6 +98,7 @@ pub(super) fn read(body: &Value, networks: &Networks) -> Result<Form, ApiError> 
         number: fields.get("number").and_then(Value::as_str).map(str::to_owned),
         settings: settings(fields),
         webhook,
+        proxy: proxies::on_create(fields),
     };
     Ok(Form { new, connects: fields.get("qrcode") == Some(&Value::Bool(true)) })
 }
@@ -124,17 +125,11 @@ fn integration(wanted: &str) -> Result<&str, ApiError> {
     }
 }
 
-/// Refuses what would otherwise be dropped in silence, at a cost: a connection past a proxy shows the address that it was to hide.
+/// Refuses what would otherwise be dropped in silence.
 fn refuse_what_is_missing(fields: &Map<String, Value>) -> Result<(), ApiError> {
     let all_given = |keys: [&str; 3]| {
         keys.iter().all(|key| fields.get(*key).and_then(Value::as_str).is_some_and(|text| !text.is_empty()))
     };
-    if all_given(["proxyHost", "proxyPort", "proxyProtocol"]) {
-        return Err(ApiError::bad_request(
-            ErrorCode::Unsupported,
-            "This engine does not use a proxy of an instance yet; leave proxyHost out",
-        ));
-    }
     if all_given(["chatwootAccountId", "chatwootToken", "chatwootUrl"]) {
         return Err(ApiError::bad_request(ErrorCode::Unsupported, "Chatwoot is not enabled"));
     }

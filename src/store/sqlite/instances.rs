@@ -8,9 +8,9 @@ use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
 use super::writer::Tx;
-use super::{SqliteStore, queue, settings, webhooks};
+use super::{SqliteStore, proxies, queue, settings, webhooks};
 use crate::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, StoreError, WebhookRow,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
 };
 use crate::store::columns::{self, clip, column_time};
@@ -69,6 +69,11 @@ impl Instances for SqliteStore {
         let id = id.clone();
         self.writer.submit("changing the settings of an instance", move |tx| settings::set(tx, &id, &spec)).await
     }
+
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer.submit("setting a proxy", move |tx| proxies::set(tx, &id, &spec)).await
+    }
 }
 
 /// Errs unless there is such an instance: "nothing stored" must never be the answer for one that does not exist.
@@ -86,7 +91,7 @@ pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Fai
 }
 
 fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<InstanceRecord, Failure> {
-    let NewInstance { id, name, token, integration, number, settings: wanted, webhook } = new;
+    let NewInstance { id, name, token, integration, number, settings: wanted, webhook, proxy } = new;
     let time = column_time(tx.now);
     let row = (
         instance::id.eq(id.as_str()),
@@ -110,6 +115,9 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     ensure_session(tx, &id)?;
     if let Some(spec) = webhook {
         webhooks::set(tx, &id, &spec)?;
+    }
+    if let Some(spec) = proxy {
+        proxies::set(tx, &id, &spec)?;
     }
     queue::add(tx, &id, &[EngineEvent::roster(EventName::InstanceCreate, &name, id.as_str())])?;
     get(tx.conn, &id)?.ok_or_else(|| StoreError::NoSuchInstance(id).into())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
+use holdfast_core::proxy::{self, Fault};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -20,6 +21,7 @@ use super::holder::Holder;
 use super::sending::Accounts;
 use crate::failpoint::reach;
 use crate::ports::link::{LinkSpec, Report, SealReason};
+use crate::ports::store::StoreError;
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::{Dial, Listener};
 use crate::whatsapp::evidence::Attempt;
@@ -27,6 +29,8 @@ use crate::whatsapp::manners::Manners;
 use crate::whatsapp::pairing_code::PairingCode;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::seal::Seal;
+use crate::whatsapp::version::Version;
+use crate::whatsapp::way::Way;
 
 /// How long telling WhatsApp that the device is gone may take.
 const LOG_OUT_WITHIN: Duration = Duration::from_secs(8);
@@ -71,6 +75,8 @@ pub(super) struct Driver {
     pub(super) settings_turn: AsyncMutex<()>,
     /// Whether settings that could not be read are read again.
     pub(super) rereading: AtomicBool,
+    /// The way of the last dial.
+    way: Mutex<Option<Arc<Way>>>,
     /// The seal of the present client, and whether the driver was sealed before it had one.
     sealing: Mutex<Sealing>,
     /// The client between dials. Whoever dials holds it until `run()` has returned: no dial before that.
@@ -97,6 +103,7 @@ impl Driver {
             manners,
             settings_turn: AsyncMutex::default(),
             rereading: AtomicBool::new(false),
+            way: Mutex::default(),
             sealing: Mutex::default(),
             turn: AsyncMutex::new(None),
         });
@@ -187,26 +194,30 @@ impl Driver {
             turn = self.turn.lock() => turn,
             () = attempt.closing() => return DownReason::Requested,
         };
-        let version = self.shared.versions.current(order.refresh_version).await;
-        if attempt.is_closing() {
-            return DownReason::Requested;
-        }
-        tokio::select! {
-            direct = self.way_is_direct() => if let Err(why) = direct { return why },
+        let way = tokio::select! {
+            way = self.way() => match way {
+                Ok(way) => way,
+                Err(why) => return why,
+            },
             () = attempt.closing() => return DownReason::Requested,
-        }
+        };
+        let version = tokio::select! {
+            version = self.shared.versions.current(order.refresh_version, &way) => version,
+            () = attempt.closing() => return DownReason::Requested,
+        };
         tokio::select! {
             read = self.read_settings() => if let Err(why) = read { return why },
             () = attempt.closing() => return DownReason::Requested,
         }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
-            *turn = self.usable(holder, order, version).await;
+            *turn = self.usable(holder, order, version, &way).await;
         }
         let holder = match turn.take() {
             Some(holder) => holder,
             None => {
-                match Holder::make(&self.shared, &self.spec, &self.reports, &self.manners, version, pairing).await {
+                let manners = &self.manners;
+                match Holder::make(&self.shared, &self.spec, &self.reports, manners, (version, way), pairing).await {
                     Ok(holder) => holder,
                     Err(why) => return why,
                 }
@@ -239,30 +250,47 @@ impl Driver {
         why
     }
 
-    /// Refuses the direct way to an instance whose traffic is to go through a proxy: better no connection than one that shows this host.
-    async fn way_is_direct(&self) -> Result<(), DownReason> {
+    /// Finds the way that this dial takes, from the row as it is now. What cannot be read or used leads nowhere, least of all past a proxy.
+    async fn way(&self) -> Result<Arc<Way>, DownReason> {
         let instance = &self.spec.instance;
         let read = timeout(self.shared.settings.store_grace, self.shared.store.get(instance)).await;
         let Ok(read) = read else {
             warn!(instance.id = %instance, "The store did not say within the grace whether an instance has a proxy");
             return Err(DownReason::StoreUnavailable);
         };
-        match read {
-            Ok(Some(record)) if record.proxy.as_ref().is_some_and(|proxy| proxy["enabled"] == true) => {
-                warn!(instance.id = %instance, "Instance {} has a proxy, which this build cannot use; it is not dialled", record.name);
-                Err(DownReason::Proxy)
-            }
-            Ok(_) => Ok(()),
-            Err(error) => {
-                warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The proxy of an instance could not be read");
-                Err(DownReason::StoreUnavailable)
-            }
+        let unusable = DownReason::Proxy { fault: Fault::Settings };
+        let record = read.map_err(|error| {
+            warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The proxy of an instance could not be read");
+            if matches!(error, StoreError::Corrupt { .. }) { unusable.clone() } else { DownReason::StoreUnavailable }
+        })?;
+        let row =
+            record.as_ref().and_then(|record| record.proxy.as_ref()).map(|row| (row.spec.enabled, row.spec.fields()));
+        let proxy = proxy::effective(row, self.shared.settings.proxy.as_ref()).map_err(|why| {
+            warn!(instance.id = %instance, "The proxy of instance {} cannot be used, and is not gone around: {why}", self.spec.name);
+            unusable.clone()
+        })?;
+        let mut known = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = self.shared.way.as_ref();
+        if let Some(way) = known.as_ref().filter(|way| way.proxy() == proxy.as_ref()) {
+            return Ok(Arc::clone(way));
         }
+        let way = if others.proxy() == proxy.as_ref() {
+            Arc::clone(&self.shared.way)
+        } else {
+            let way = Way::new(self.shared.dialler.tls(), proxy).map_err(|error| {
+                warn!(instance.id = %instance, "No HTTP client can be made for the proxy of an instance: {error}");
+                unusable
+            })?;
+            Arc::new(way)
+        };
+        *known = Some(Arc::clone(&way));
+        Ok(way)
     }
 
     /// Keeps the client of earlier dials if it is the newest there is of its session.
-    async fn usable(&self, holder: Holder, order: &Order, version: (u32, u32, u32)) -> Option<Holder> {
-        let fit = !order.rebuild && holder.seal.reason().is_none() && holder.version == version;
+    async fn usable(&self, holder: Holder, order: &Order, version: Version, way: &Arc<Way>) -> Option<Holder> {
+        let same = holder.version == version && Arc::ptr_eq(&holder.way, way);
+        let fit = same && !order.rebuild && holder.seal.reason().is_none();
         let claimed = if fit { holder.backend.claim(&self.shared.settings.node).await.ok() } else { None };
         if claimed == Some(Claimed::Continues) {
             return Some(holder);

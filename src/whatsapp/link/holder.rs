@@ -24,6 +24,7 @@ use crate::whatsapp::backlog::Backlog;
 use crate::whatsapp::debts::Debts;
 use crate::whatsapp::durability::Handover;
 use crate::whatsapp::events::{self, Listener, Own};
+use crate::whatsapp::http::SealedHttp;
 use crate::whatsapp::manners::Manners;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::runtime::GuardedRuntime;
@@ -31,6 +32,7 @@ use crate::whatsapp::seal::{self, Seal};
 use crate::whatsapp::settings::LinkSettings;
 use crate::whatsapp::transport::{BeforeFrame, Sockets};
 use crate::whatsapp::version::Version;
+use crate::whatsapp::way::Way;
 
 /// How long the library's saver may leave a change unsaved that it was not told of; changes it is told of are saved at once.
 const SAVE_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -43,6 +45,8 @@ pub(super) struct Holder {
     pub(super) sockets: Arc<Sockets>,
     pub(super) listener: Arc<Listener>,
     pub(super) version: Version,
+    /// The way that its sockets and fetches take.
+    pub(super) way: Arc<Way>,
     _events: Subscription,
     _stanzas: RawNodeLease,
 }
@@ -54,7 +58,7 @@ impl Holder {
         spec: &LinkSpec,
         reports: &Reports,
         manners: &Arc<Manners>,
-        version: Version,
+        (version, way): (Version, Arc<Way>),
         pairing: bool,
     ) -> Result<Self, DownReason> {
         let seal = Arc::new(Seal::new(shared.clock));
@@ -87,7 +91,7 @@ impl Holder {
             debts: Arc::clone(&debts),
         });
         let sockets = Arc::new(Sockets::new(
-            Arc::clone(&shared.dialler),
+            (Arc::clone(&shared.dialler), Arc::clone(&way)),
             Arc::clone(&seal),
             reports.clone(),
             handle.clone(),
@@ -99,7 +103,7 @@ impl Holder {
             .with_runtime(GuardedRuntime::new(handle.clone(), Arc::clone(&seal)))
             .with_persistence_manager(saved)
             .with_transport_factory_arc(Arc::clone(&sockets) as _)
-            .with_http_client(shared.http.clone())
+            .with_http_client(SealedHttp::new(way.http().clone(), Arc::clone(&seal)))
             .with_version_override(version)
             .with_cache_config(cache)
             .with_inbound_durability_hook(Handover::new(
@@ -125,7 +129,7 @@ impl Holder {
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
         let stanzas = client.acquire_raw_node_forwarding();
-        Ok(Self { client, seal, backend, sockets, listener, version, _events: events, _stanzas: stanzas })
+        Ok(Self { client, seal, backend, sockets, listener, version, way, _events: events, _stanzas: stanzas })
     }
 
     /// Tells whether the client has credentials.

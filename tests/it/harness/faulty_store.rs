@@ -12,8 +12,8 @@ use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
-    InstancePatch, InstanceRecord, Instances, NewInstance, SettingRow, SettingsSpec, Store, StoreError, WebhookRow,
-    WebhookSpec,
+    InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, Store, StoreError,
+    WebhookRow, WebhookSpec,
 };
 use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
@@ -167,6 +167,10 @@ impl Instances for FaultyStore {
 
     async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
         self.pass(Op::SetSettings, Some(id), self.inner.set_settings(id, spec)).await
+    }
+
+    async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
+        self.pass(Op::SetProxy, Some(id), self.inner.set_proxy(id, spec)).await
     }
 }
 

@@ -7,16 +7,18 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
 use holdfast::actors::instance::protocol::{SendText, SetPresence, Verified, Verify};
 use holdfast::actors::supervisor::protocol::{
-    ApplySettings, CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RestartInstance,
-    StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RerouteInstance,
+    RestartInstance, StartInstance, WhereIs,
 };
 use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::link::{OutgoingText, SendError, SentMessage};
+use holdfast::ports::proxies::{Proxies, TryOutError};
 use holdfast_core::connection::{Method, Phase as InstancePhase, Refusal};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
+use holdfast_core::proxy::Proxy;
 use holdfast_core::shutdown::Phase;
 use holdfast_core::status::InstanceStatus;
 
@@ -40,6 +42,8 @@ pub(super) struct Script {
     pub(super) targets: Vec<TargetStatus>,
     /// What a ping shows; `None` says nothing for ever.
     pub(super) verified: Option<Option<Verified>>,
+    /// Why the next proxies are not taken.
+    pub(super) proxy: Option<TryOutError>,
 }
 
 /// What a dial brings.
@@ -68,11 +72,21 @@ impl Scripted {
             ready: true,
             targets: Vec::new(),
             verified: Some(Some(Verified { alive: true, rtt: Some(Duration::from_millis(7)) })),
+            proxy: None,
         })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap()
+    }
+}
+
+#[async_trait::async_trait]
+impl Proxies for Scripted {
+    async fn try_out(&self, proxy: Proxy) -> Result<(), TryOutError> {
+        let mut script = self.lock();
+        script.asked.push(format!("try {proxy}"));
+        script.proxy.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -135,6 +149,14 @@ impl Supervisor {
 
 impl Actor for Supervisor {
     type Context = Context<Self>;
+}
+
+impl Handler<RerouteInstance> for Supervisor {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, command: RerouteInstance, _: &mut Self::Context) -> Self::Result {
+        self.asked(format!("reroute {}", command.id))
+    }
 }
 
 impl Handler<StartInstance> for Supervisor {

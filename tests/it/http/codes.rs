@@ -3,6 +3,7 @@
 use holdfast::http::code::ErrorCode;
 use holdfast_core::connection::DownReason;
 use holdfast_core::explanation::Explanation;
+use holdfast_core::proxy::Fault;
 use holdfast_core::sending::nack::Nack;
 use serde_json::json;
 
@@ -10,11 +11,10 @@ const DOCUMENT: &str = include_str!("../../../docs/errors.md");
 
 /// One of each; the match makes the compiler ask for a new one.
 fn reasons() -> Vec<DownReason> {
-    let all = vec![
+    let mut all = vec![
         DownReason::Requested,
         DownReason::Dns,
         DownReason::Unreachable,
-        DownReason::Proxy,
         DownReason::Tls,
         DownReason::UpgradeRefused { status: 403 },
         DownReason::Handshake,
@@ -34,12 +34,15 @@ fn reasons() -> Vec<DownReason> {
         DownReason::LeaseLost,
         DownReason::Panicked,
     ];
+    // One code, and a sentence for each stage.
+    let proxy = Fault::ALL.map(|fault| DownReason::Proxy { fault });
+    all.splice(3..3, proxy);
     for reason in &all {
         match reason {
             DownReason::Requested
             | DownReason::Dns
             | DownReason::Unreachable
-            | DownReason::Proxy
+            | DownReason::Proxy { .. }
             | DownReason::Tls
             | DownReason::UpgradeRefused { .. }
             | DownReason::Handshake

@@ -125,7 +125,6 @@ async fn what_create_cannot_do_is_refused_with_a_sentence() {
         (json!({ "integration": "whatsapp-baileys" }), "integration-invalid", "Invalid integration"),
         (json!({ "integration": "WHATSAPP-BUSINESS" }), "not-supported", "integration WHATSAPP-BUSINESS"),
         (json!({ "integration": "EVOLUTION" }), "not-supported", "integration EVOLUTION"),
-        (json!({ "proxyHost": "h", "proxyPort": "1", "proxyProtocol": "http" }), "not-supported", "proxy"),
         (
             json!({ "chatwootAccountId": "1", "chatwootToken": "t", "chatwootUrl": "u" }),
             "not-supported",

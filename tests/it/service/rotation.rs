@@ -62,6 +62,7 @@ async fn fill(home: &Home) -> anyhow::Result<()> {
             number: None,
             settings: Settings::default(),
             webhook: None,
+            proxy: None,
         };
         let id = store.insert(new).await?.id;
         let epoch = store.claim(&id, "node").await?.epoch;

@@ -142,6 +142,7 @@ pub(crate) fn new_instance(name: &str) -> NewInstance {
         number: None,
         settings: Settings::default(),
         webhook: None,
+        proxy: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::ports::store::{InstancePatch, NewInstance, Settings, StoreError};
+use holdfast::ports::store::{InstancePatch, NewInstance, ProxySpec, Settings, StoreError};
 use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
@@ -229,17 +229,47 @@ pub(super) async fn proxy_and_chatwoot_are_shown_in_full(bench: Bench) -> Outcom
              VALUES ('w', '7', '["a@g.us"]', '2025-10-21 12:00:00', '2025-10-21 12:00:00', 'shop');"#,
     )?;
     let record = bench.record(&id).await?;
-    let proxy = json!({
-        "id": "p", "enabled": true, "host": "proxy.test", "port": "8080", "protocol": "http", "username": "me", "password": "secret",
-        "createdAt": "2025-10-21T12:00:00.000Z", "updatedAt": "2025-10-21T12:00:00.250Z", "instanceId": "shop",
-    });
-    assert_eq!(record.proxy, Some(proxy));
+    let row = record.proxy.as_ref().expect("there is a row");
+    let fields = row.spec.fields();
+    assert_eq!((row.id.as_str(), row.spec.enabled, &row.instance_id), ("p", true, &id));
+    assert_eq!((fields.host, fields.port, fields.protocol), ("proxy.test", "8080", "http"));
+    assert_eq!((fields.username, fields.password), ("me", "secret"));
+    let dates = [row.created_at.expect("a date"), row.updated_at].map(|date| date.timestamp_subsec_millis());
+    assert_eq!(dates, [0, 250]);
+    assert!(!format!("{record:?}").contains("secret"), "the password can be printed");
     let chatwoot = record.chatwoot.expect("there is a row");
     assert_eq!(
         (&chatwoot["accountId"], &chatwoot["enabled"], &chatwoot["ignoreJids"]),
         (&json!("7"), &json!(true), &json!(["a@g.us"]))
     );
     assert_eq!(chatwoot.as_object().map(serde_json::Map::len), Some(21), "every column is there: {chatwoot}");
+    Ok(())
+}
+
+pub(super) async fn a_proxy_is_replaced_and_says_whether_it_changed(bench: Bench) -> Outcome {
+    let id = bench.instance("shop").await?;
+    let text = str::to_owned;
+    let spec = ProxySpec {
+        enabled: true,
+        host: text("proxy.test"),
+        port: text("8080"),
+        protocol: text("http"),
+        username: String::new(),
+        password: String::new(),
+    };
+    assert!(!bench.store.set_proxy(&id, ProxySpec::off()).await?, "there was none before");
+    assert!(bench.store.set_proxy(&id, spec.clone()).await?);
+    let row = bench.record(&id).await?.proxy.expect("a row");
+    assert!(!bench.store.set_proxy(&id, spec.clone()).await?);
+    let other = ProxySpec { password: text("another"), ..spec.clone() };
+    assert!(bench.store.set_proxy(&id, other.clone()).await?);
+    let again = bench.record(&id).await?.proxy.expect("a row");
+    assert_eq!((again.id, again.created_at, again.spec), (row.id, row.created_at, other));
+    assert!(bench.store.set_proxy(&id, ProxySpec::off()).await?);
+    assert_eq!(bench.record(&id).await?.proxy.expect("a row").spec, ProxySpec::off());
+
+    let new = NewInstance { proxy: Some(spec.clone()), ..new_instance("born") };
+    assert_eq!(bench.store.insert(new).await?.proxy.expect("a row").spec, spec);
     Ok(())
 }
 
@@ -255,6 +285,7 @@ pub(super) async fn an_unknown_instance_is_named_as_such(bench: Bench) -> Outcom
         store.set_desired(&id, Desired::Connected).await.err(),
         store.delete(&id).await.err(),
         store.set_webhook(&id, webhook(&[])).await.err(),
+        store.set_proxy(&id, ProxySpec::off()).await.err(),
         store.claim(&id, "node").await.err(),
         store.device(&id).await.err(),
         store.read(&id, "session", "a").await.err(),

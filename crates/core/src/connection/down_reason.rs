@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::Fault;
+
 /// Why a link ended, as classified from the evidence of its transport and its last stanzas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -17,8 +19,11 @@ pub enum DownReason {
     Dns,
     /// No TCP connection could be made, or not in time.
     Unreachable,
-    /// The proxy refused, or could not be reached.
-    Proxy,
+    /// The proxy cannot be used, could not be reached, or refused.
+    Proxy {
+        /// Where on the way through it.
+        fault: Fault,
+    },
     /// TLS failed.
     Tls,
     /// The WebSocket upgrade was answered with another HTTP status.
@@ -146,7 +151,7 @@ impl DownReason {
             Self::Requested
             | Self::Dns
             | Self::Unreachable
-            | Self::Proxy
+            | Self::Proxy { .. }
             | Self::Tls
             | Self::UpgradeRefused { .. }
             | Self::Handshake
@@ -173,7 +178,7 @@ impl DownReason {
             Self::Requested => "requested",
             Self::Dns => "net-dns",
             Self::Unreachable => "net-unreachable",
-            Self::Proxy => "net-proxy",
+            Self::Proxy { .. } => "net-proxy",
             Self::Tls => "net-tls",
             Self::UpgradeRefused { .. } => "net-upgrade-refused",
             Self::Handshake => "wa-handshake",
@@ -201,7 +206,7 @@ impl DownReason {
             Self::Requested => "The connection was closed on request.",
             Self::Dns => "The name of the WhatsApp server could not be resolved.",
             Self::Unreachable => "The WhatsApp server could not be reached.",
-            Self::Proxy => "The proxy of this instance refused the connection or could not be reached.",
+            Self::Proxy { fault } => fault.sentence(),
             Self::Tls => "The encrypted connection to the server could not be made.",
             Self::UpgradeRefused { .. } => {
                 "The server, or something in between, answered the WebSocket upgrade with an HTTP error."
@@ -238,7 +243,7 @@ impl DownReason {
             | Self::RateLimited
             | Self::LeaseLost
             | Self::Panicked => UserAction::Wait,
-            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } => {
+            Self::Dns | Self::Unreachable | Self::Proxy { .. } | Self::Tls | Self::UpgradeRefused { .. } => {
                 UserAction::CheckNetwork
             }
             Self::LoggedOut { .. } | Self::QrExhausted => UserAction::Relogin,
@@ -263,7 +268,7 @@ impl DownReason {
             Self::Requested | Self::SocketLost { .. } => 428,
             Self::Dns
             | Self::Unreachable
-            | Self::Proxy
+            | Self::Proxy { .. }
             | Self::Tls
             | Self::UpgradeRefused { .. }
             | Self::Handshake
@@ -284,7 +289,7 @@ impl DownReason {
             Self::Requested
             | Self::Dns
             | Self::Unreachable
-            | Self::Proxy
+            | Self::Proxy { .. }
             | Self::Tls
             | Self::Handshake
             | Self::LoginTimeout
@@ -303,11 +308,21 @@ impl DownReason {
         }
     }
 
+    /// Returns where on its way through a proxy a dial failed, if that is what happened.
+    pub fn proxy_fault(&self) -> Option<Fault> {
+        if let Self::Proxy { fault } = self { Some(*fault) } else { None }
+    }
+
     /// Tells whether the failure is of the network between this host and WhatsApp, so that many at once mean an outage of the host.
     pub fn is_network(&self) -> bool {
         matches!(
             self,
-            Self::Dns | Self::Unreachable | Self::Proxy | Self::Tls | Self::UpgradeRefused { .. } | Self::Handshake
+            Self::Dns
+                | Self::Unreachable
+                | Self::Proxy { .. }
+                | Self::Tls
+                | Self::UpgradeRefused { .. }
+                | Self::Handshake
         )
     }
 }

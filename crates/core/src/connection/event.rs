@@ -59,6 +59,8 @@ pub enum Event {
     Connect { method: Method },
     /// An operator wants a new connection, whatever the present one is doing. Safe to repeat.
     Restart,
+    /// The proxy of the instance has been changed: what is connected by another way must not stay so. Safe to repeat.
+    Rerouted,
     /// An operator wants the device unlinked and the credentials gone.
     LogOut,
     /// An operator deletes the instance: unlink if possible, then end.
@@ -108,6 +110,7 @@ impl Event {
             Self::Booted { .. }
             | Self::Connect { .. }
             | Self::Restart
+            | Self::Rerouted
             | Self::LogOut
             | Self::Delete { .. }
             | Self::Shutdown { .. }

@@ -83,6 +83,7 @@ impl Machine {
             Event::Booted { .. }
             | Event::Connect { .. }
             | Event::Restart
+            | Event::Rerouted
             | Event::LogOut
             | Event::Delete { .. }
             | Event::Shutdown { .. }

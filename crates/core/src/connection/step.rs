@@ -108,6 +108,7 @@ impl Machine {
             Event::Booted { paired, desired } => self.boot(paired, desired, env, effects),
             Event::Connect { method } => self.connect(method, env, effects),
             Event::Restart => self.restart(env, effects),
+            Event::Rerouted => self.reroute(env, effects),
             Event::LogOut => self.log_out(env, effects),
             Event::Delete { within } => self.delete(within, env, effects),
             Event::Shutdown { within } => self.shut_down(within, env, effects),
@@ -190,6 +191,29 @@ impl Machine {
         let method = self.pairing_method();
         self.close(env, effects);
         self.dial(method, env, effects);
+    }
+
+    /// Leaves the old way at once and dials by the new one. What nobody wants connected stays as it is: the next dial takes the new way.
+    fn reroute(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Connecting { .. }
+            | State::Pairing { .. }
+            | State::Syncing { .. }
+            | State::Online { .. }
+            | State::BackingOff { .. } => {
+                // No failure, and whatever failed so far may have been the old way's fault.
+                self.failures = 0;
+                let method = self.pairing_method();
+                self.close(env, effects);
+                self.dial(method, env, effects);
+            }
+            State::Unpaired
+            | State::Waiting { .. }
+            | State::Parked { .. }
+            | State::LoggingOut { .. }
+            | State::Draining { .. }
+            | State::Stopped { .. } => {}
+        }
     }
 
     fn log_out(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {

@@ -17,6 +17,7 @@ pub(crate) enum Op {
     SetWebhook,
     Settings,
     SetSettings,
+    SetProxy,
     Claim,
     Release,
     Device,
