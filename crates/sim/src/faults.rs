@@ -182,7 +182,10 @@ impl World {
             Action::Stall => Ok(self.treat_each(&links, |conduct| conduct.stalled = true)),
             Action::MutePings => Ok(self.treat_each(&links, |conduct| conduct.mute_pings = true)),
             Action::Delay { ms } => Ok(self.treat_each(&links, |conduct| conduct.delay_ms = *ms)),
-            Action::Garbage => Ok(self.each(&links, |world, id| world.push_effect(Effect::Garbage(id)))),
+            Action::Garbage => Ok(self.each(&links, |world, id| {
+                world.push_effect(Effect::Garbage(id));
+                world.spoil(id);
+            })),
             Action::WsClose { code } => {
                 let closing = Closing::Code(code.unwrap_or(NORMAL_CLOSE));
                 Ok(self.each(&links, |world, id| world.close(id, closing)))

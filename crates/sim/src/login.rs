@@ -88,6 +88,7 @@ impl World {
             link.stage = Stage::Online { active: false };
             pattern = link.pattern;
         }
+        self.review(&address);
         let tally = self.tally(&address);
         tally.logins += 1;
         tally.peak_concurrent = tally.peak_concurrent.max(1);
@@ -103,6 +104,9 @@ impl World {
             .attr("lid", address.lid_jid())
             .attr("location", "sim");
         self.send(id, success.build());
+        if self.rules.silent_on_success {
+            self.treat(id, |conduct| conduct.silent = true);
+        }
         let routing = NodeBuilder::new("edge_routing").children([leaf("routing_info", ROUTING_INFO)]).build();
         self.send(
             id,
