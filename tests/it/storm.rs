@@ -19,7 +19,7 @@ use crate::harness::engine::Home;
 use crate::harness::receiver::Receiver;
 use crate::torture::books::Books;
 
-const INSTANCES: usize = 8;
+const INSTANCES: usize = 10;
 const TIME: Duration = Duration::from_secs(16);
 const SEED: u64 = 5;
 

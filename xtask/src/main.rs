@@ -13,7 +13,8 @@ cargo xtask <command>
 
   ci               every check and every test, with the time of each group
   test [ARGS..]    build what the tests drive, then run those that ARGS (of nextest, or of cargo test) select
-  bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
+  bench NAME [..]  what things cost: messages (in and out, beside the bare crate), fleet (memory, descriptors and
+                  processor time of connected instances, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
   torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
   faults [--instances N] [--minutes N] [--seed S]   a storm of every fault over N instances (100) that talk (5 minutes); prints how

@@ -65,7 +65,7 @@ impl World {
         if let Some(ban) = self.ban_in_force(&address.phone) {
             return self.refuse_saying(id, BANNED, ban, "the account is banned for a while");
         }
-        if let Some(reason) = self.device(&address).and_then(|device| device.next_failure.take()) {
+        if let Some(reason) = self.device(&address).and_then(|device| device.refuses()) {
             return self.refuse(id, reason, "asked for by a fault");
         }
         if let Some(failure) = self.ruled_failure(&address) {

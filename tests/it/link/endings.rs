@@ -50,7 +50,7 @@ async fn a_refused_login_has_its_reason() -> Result<()> {
         (402, DownReason::TemporaryBan { seconds: None }),
         (403, DownReason::LoggedOut { code: 403 }),
     ] {
-        bench.fault(Action::Failure { reason }).await?;
+        bench.fault(Action::Failure { reason, times: None }).await?;
         bench.link.close(link);
         bench.down(link).await?;
         link = bench.dial(None, false);

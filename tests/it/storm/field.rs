@@ -143,7 +143,7 @@ impl<'a> Field<'a> {
             let began = now(&self.clock);
             self.watch.log().strike(number, kind, began, began + lasts.as_millis() as u64);
             if let Some(reason) = kind.next_login() {
-                self.fault(number, Action::Failure { reason }).await;
+                self.fault(number, Action::Failure { reason, times: Some(100) }).await;
             }
             let Some(action) = kind.action() else { continue };
             if self.fault(number, action).await == 0 {

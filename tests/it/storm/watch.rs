@@ -193,6 +193,9 @@ impl Log {
                 fault.left = Some(look.answered);
                 if fault.kind.cuts() {
                     figures.detected.push(look.answered - fault.began);
+                } else if let Some(at) = self.panics.pop_front() {
+                    // The panic came to one whose connection was late, too.
+                    self.kinds.entry(Kind::Panic).or_default().detected.push(look.answered - at);
                 } else {
                     self.unexplained.push(format!("{} by a {} at {}", phone(number), fault.kind, look.answered));
                 }
