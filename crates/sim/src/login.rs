@@ -15,6 +15,7 @@ use crate::codec::stanza::leaf;
 use crate::events::EventKind;
 use crate::link::{LinkId, Stage};
 use crate::pairing::Registration;
+use crate::person::Device;
 use crate::world::{Closing, Effect, World};
 
 /// The failure that tells a client that its device is not linked any more.
@@ -65,7 +66,7 @@ impl World {
         if let Some(ban) = self.ban_in_force(&address.phone) {
             return self.refuse_saying(id, BANNED, ban, "the account is banned for a while");
         }
-        if let Some(reason) = self.device(&address).and_then(|device| device.refuses()) {
+        if let Some(reason) = self.device(&address).and_then(Device::refuses) {
             return self.refuse(id, reason, "asked for by a fault");
         }
         if let Some(failure) = self.ruled_failure(&address) {
