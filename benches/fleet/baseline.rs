@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use holdfast_sim::{AdoptAnswer, AdoptRequest, Options, Simulator};
 use reqwest::Client;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::figures::{Empty, Figures, connected, watch};
@@ -45,17 +46,16 @@ pub(crate) async fn measure(instances: usize, idle: Duration) -> anyhow::Result<
 
 /// Is the fleet: says a line when it has started, links its clients when told to, says another, and dials when told to.
 pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::Result<()> {
-    let mut orders = BufReader::new(stdin()).lines();
     let http = http();
     say("started")?;
-    orders.next_line().await?.context("nobody is there")?;
+    order().await?;
     let clients: Vec<BareClient> = stream::iter(0..instances)
         .map(|number| link(ws, control, &http, number))
         .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await?;
     say("linked")?;
-    orders.next_line().await?.context("nobody is there")?;
+    order().await?;
     for client in &clients {
         client.reconnects(true);
         client.dial();
@@ -63,7 +63,7 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
     // What they tell is taken by nobody in particular.
     let mut events = stream::select_all(clients.iter().map(BareClient::events));
     tokio::select! {
-        _gone = orders.next_line() => Ok(()),
+        gone = order() => gone,
         () = async { while events.next().await.is_some() {} } => Ok(()),
     }
 }
@@ -78,6 +78,13 @@ async fn link(ws: &str, control: &str, http: &Client, number: usize) -> anyhow::
     let adopted: AdoptAnswer = serde_json::from_slice(&answer.bytes().await?)?;
     client.adopt(adopted.devices.into_iter().next().context("nothing was adopted")?).await?;
     Ok(client)
+}
+
+/// Waits for the next line, or for the end of whoever writes it.
+async fn order() -> anyhow::Result<()> {
+    let read = spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    read.await?.context("nobody is there")?;
+    Ok(())
 }
 
 fn say(what: &str) -> anyhow::Result<()> {
