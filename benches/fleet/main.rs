@@ -3,6 +3,8 @@
 //! `cargo xtask bench fleet [--instances N,N] [--idle-seconds N]`. The engine is a process of its own, and so is the named baseline beside
 //! it: as many bare whatsapp-rust clients, with their stores in memory. The simulator is in this process, and not measured.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 mod baseline;
 mod engine;
 #[path = "../../tests/it/harness"]

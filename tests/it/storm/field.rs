@@ -1,5 +1,11 @@
 //! Where the storm rages: an engine with its instances, and what is done to their connections.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "the pace of a storm, which no decision of the engine depends on; a few kinds of many"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What a storm consists of, and when. All of it follows from the seed.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a few kinds of many each time")]
+
 use std::fmt;
 use std::time::Duration;
 
