@@ -1,5 +1,6 @@
 //! The library's transport: one WebSocket per dial, closed in bounded time, silent once the link is sealed.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tracing::info;
+use tracing::{error, info};
 use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::async_channel::{self, Receiver, Sender};
 
@@ -23,6 +24,7 @@ use super::reports::Reports;
 use super::seal::Seal;
 use super::way::Way;
 use crate::failpoint::reach;
+use crate::ports::link::SealReason;
 
 /// How long saying goodbye may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -107,7 +109,7 @@ impl TransportFactory for Sockets {
         self.backlog.clear();
         let room = Room { reports: self.reports.clone(), backlog: Arc::clone(&self.backlog) };
         reach!("socket.opened");
-        self.handle.spawn(Arc::clone(&socket).pump(stream, events, room));
+        self.handle.spawn(Arc::clone(&socket).guarded_pump(stream, events, room));
         Ok((socket, received))
     }
 }
@@ -141,6 +143,22 @@ impl Socket {
             }
         };
         let _ = timeout(CLOSE_WITHIN, goodbye).await;
+    }
+
+    /// The same with a net under it: whoever waits for the end of this socket, and the next dial behind them, would wait for ever.
+    async fn guarded_pump(self: Arc<Self>, stream: SplitStream<WebSocket>, events: Sender<TransportEvent>, room: Room) {
+        let pump = AssertUnwindSafe(Arc::clone(&self).pump(stream, events.clone(), room)).catch_unwind();
+        if pump.await.is_ok() {
+            return;
+        }
+        self.seal.set(SealReason::Panicked);
+        error!("The task of a socket panicked; its link is sealed");
+        self.attempt.socket_ended(Ended::Lost { code: None });
+        self.close().await;
+        let told = events.send(TransportEvent::Disconnected(DisconnectReason::Unknown));
+        // A library that does not listen any more needs not be told.
+        let _ = timeout(CLOSE_WITHIN, told).await;
+        self.attempt.socket_gone();
     }
 
     /// Carries what arrives to the library until either side ends, then reports the end and lets the socket go.

@@ -6,4 +6,5 @@ mod http;
 mod link;
 mod service;
 mod store;
+mod storm;
 mod torture;

@@ -3,9 +3,10 @@
 //!
 //! `cargo xtask torture --rounds N --seed S` runs many; the suite runs a few.
 
-mod books;
+pub(crate) mod books;
 mod fleet;
-mod plan;
+pub(crate) mod plan;
+pub(crate) mod talk;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,6 +22,12 @@ const BENCHES: &[Bench] = &[
         short: &["--instances", "1,3", "--messages", "30", "--rate", "100"],
     },
     Bench {
+        name: "fleet",
+        package: "holdfast",
+        features: &["--features", "simulator"],
+        short: &["--instances", "3", "--idle-seconds", "1"],
+    },
+    Bench {
         name: "sim",
         package: "holdfast-sim",
         features: &[],

@@ -6,16 +6,19 @@ use anyhow::bail;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
-use xtask::{bench, torture};
+use xtask::{bench, faults, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
 
   ci               every check and every test, with the time of each group
   test [ARGS..]    build what the tests drive, then run those that ARGS (of nextest, or of cargo test) select
-  bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
+  bench NAME [..]  what things cost: messages (in and out, beside the bare crate), fleet (memory, descriptors and
+                  processor time of connected instances, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
   torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
+  faults [--instances N] [--minutes N] [--seed S]   a storm of every fault over N instances (100) that talk (5 minutes); prints how
+                  soon each kind was found and mended, and what was lost
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -27,6 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
         ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
         ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
+        ["faults", rest @ ..] => faults::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,
         ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,
         ["deps"] => ci::versions(&Workshop::find()?)? == Outcome::Passed,

@@ -43,6 +43,7 @@ impl World {
             change(&mut link.conduct);
             let conduct = link.conduct;
             self.push_effect(Effect::Treat(id, conduct));
+            self.review_link(id);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::ban;
 use crate::conduct::Conduct;
 use crate::events::EventKind;
 use crate::link::{Link, LinkId};
+use crate::person::Refused;
 use crate::rules::LONGEST_DELAY;
 use crate::world::{Closing, Effect, World};
 
@@ -73,6 +74,8 @@ pub enum Action {
     Failure {
         /// The reason code.
         reason: u16,
+        /// How many logins are refused, one after the other; one when absent.
+        times: Option<u16>,
     },
     /// The account is banned for a while.
     Ban {
@@ -182,7 +185,10 @@ impl World {
             Action::Stall => Ok(self.treat_each(&links, |conduct| conduct.stalled = true)),
             Action::MutePings => Ok(self.treat_each(&links, |conduct| conduct.mute_pings = true)),
             Action::Delay { ms } => Ok(self.treat_each(&links, |conduct| conduct.delay_ms = *ms)),
-            Action::Garbage => Ok(self.each(&links, |world, id| world.push_effect(Effect::Garbage(id)))),
+            Action::Garbage => Ok(self.each(&links, |world, id| {
+                world.push_effect(Effect::Garbage(id));
+                world.spoil(id);
+            })),
             Action::WsClose { code } => {
                 let closing = Closing::Code(code.unwrap_or(NORMAL_CLOSE));
                 Ok(self.each(&links, |world, id| world.close(id, closing)))
@@ -199,7 +205,9 @@ impl World {
                     conflict.as_ref().map(|kind| NodeBuilder::new("conflict").attr("type", kind.as_str()).build());
                 Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, *code, conflict.clone())))
             }
-            Action::Failure { reason } => Ok(self.mark(&devices, Some(*reason))),
+            Action::Failure { reason, times } => {
+                Ok(self.mark(&devices, Some(Refused { reason: *reason, times: times.unwrap_or(1) })))
+            }
             Action::Ban { seconds, code } => {
                 let code = code.unwrap_or(ban::DEFAULT_CODE);
                 let phones: BTreeSet<Phone> = devices.into_iter().map(|device| device.phone).collect();
@@ -215,11 +223,11 @@ impl World {
         }
     }
 
-    fn mark(&mut self, devices: &[Address], failure: Option<u16>) -> usize {
+    fn mark(&mut self, devices: &[Address], failure: Option<Refused>) -> usize {
         self.touch();
         for address in devices {
             if let Some(device) = self.device(address) {
-                device.next_failure = failure;
+                device.next_failures = failure;
             }
         }
         devices.len()

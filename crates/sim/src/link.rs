@@ -81,6 +81,8 @@ pub struct Link {
     pub unjudged: u64,
     /// How the server treats it.
     pub conduct: Conduct,
+    /// Whether a frame was sent after which its client can read nothing more.
+    pub unreadable: bool,
 }
 
 impl Link {
@@ -102,6 +104,7 @@ impl Link {
             overlapping: false,
             unjudged: 0,
             conduct: Conduct::default(),
+            unreadable: false,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::codec::stanza::leaf;
 use crate::events::EventKind;
 use crate::link::{LinkId, Stage};
 use crate::pairing::Registration;
+use crate::person::Device;
 use crate::world::{Closing, Effect, World};
 
 /// The failure that tells a client that its device is not linked any more.
@@ -65,7 +66,7 @@ impl World {
         if let Some(ban) = self.ban_in_force(&address.phone) {
             return self.refuse_saying(id, BANNED, ban, "the account is banned for a while");
         }
-        if let Some(reason) = self.device(&address).and_then(|device| device.next_failure.take()) {
+        if let Some(reason) = self.device(&address).and_then(Device::refuses) {
             return self.refuse(id, reason, "asked for by a fault");
         }
         if let Some(failure) = self.ruled_failure(&address) {
@@ -88,6 +89,7 @@ impl World {
             link.stage = Stage::Online { active: false };
             pattern = link.pattern;
         }
+        self.review(&address);
         let tally = self.tally(&address);
         tally.logins += 1;
         tally.peak_concurrent = tally.peak_concurrent.max(1);
@@ -103,6 +105,9 @@ impl World {
             .attr("lid", address.lid_jid())
             .attr("location", "sim");
         self.send(id, success.build());
+        if self.rules.silent_on_success {
+            self.treat(id, |conduct| conduct.silent = true);
+        }
         let routing = NodeBuilder::new("edge_routing").children([leaf("routing_info", ROUTING_INFO)]).build();
         self.send(
             id,

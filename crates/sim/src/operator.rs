@@ -23,6 +23,7 @@ use crate::media::{ExpireAnswer, ExpireRequest, MediaView};
 use crate::messages::SentMessage;
 use crate::pairing::code::{self, TypedCode};
 use crate::rules::Rules;
+use crate::served::ServedView;
 use crate::traffic::{Traffic, TrafficRequest, TrafficView};
 use crate::world::World;
 
@@ -218,6 +219,12 @@ impl Operator {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionView> {
         self.hub.with(|world| world.sessions())
+    }
+
+    /// Whether each device is served, and since when.
+    #[must_use]
+    pub fn served(&self) -> Vec<ServedView> {
+        self.hub.with(|world| world.served())
     }
 
     /// The phones that have, or had, linked devices.

@@ -107,14 +107,31 @@ pub struct Device {
     pub queue: Queue,
     /// What was sent to it lately.
     pub remembered: VecDeque<Remembered>,
-    /// The reason with which its next login is to be refused.
-    pub next_failure: Option<u16>,
+    /// How its next logins are to be refused.
+    #[serde(default)]
+    pub next_failures: Option<Refused>,
     /// What it has to look at again.
     #[serde(default)]
     pub dirty: Dirty,
 }
 
+/// Logins that are to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// With which code.
+    pub reason: u16,
+    /// How many.
+    pub times: u16,
+}
+
 impl Device {
+    /// The code with which this login is to be refused, if it is.
+    pub fn refuses(&mut self) -> Option<u16> {
+        let Refused { reason, times } = self.next_failures.take()?;
+        self.next_failures = times.checked_sub(2).map(|left| Refused { reason, times: left + 1 });
+        Some(reason)
+    }
+
     /// A device that was just linked.
     #[must_use]
     pub fn new(registration: Registration, key_index: u32, account_identity: Vec<u8>, linked_at: u64) -> Self {
@@ -130,7 +147,7 @@ impl Device {
             key_shared: false,
             queue: Queue::default(),
             remembered: VecDeque::new(),
-            next_failure: None,
+            next_failures: None,
             dirty: Dirty::new(),
         }
     }

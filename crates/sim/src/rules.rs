@@ -21,6 +21,8 @@ pub(crate) const LONGEST_DELAY: u64 = 600_000;
 pub struct Rules {
     /// New connections are accepted, and then never hear anything.
     pub silent_on_connect: bool,
+    /// Logins are accepted, and nothing is heard after that.
+    pub silent_on_success: bool,
     /// How late the steps of a login come.
     pub slow: Slow,
     /// A client that remembers the server's key is made to do the full handshake.
@@ -87,6 +89,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             silent_on_connect: false,
+            silent_on_success: false,
             slow: Slow::default(),
             decline_ik: false,
             key_share: true,

@@ -28,6 +28,7 @@ use crate::noise::Responder;
 use crate::person::{Device, Person};
 use crate::presence::Presence;
 use crate::rules::Rules;
+use crate::served::Served;
 use crate::signal::SignalError;
 
 /// Something for the outside to do.
@@ -75,6 +76,7 @@ pub struct World {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) presences: BTreeMap<Phone, Presence>,
     pub(crate) links: BTreeMap<LinkId, Link>,
+    pub(crate) served: BTreeMap<Address, Served>,
     by_device: HashMap<Address, BTreeSet<LinkId>>,
     pub(crate) tallies: BTreeMap<Address, Tally>,
     pub(crate) unattributed: Tally,
@@ -105,6 +107,7 @@ impl World {
             groups: BTreeMap::new(),
             presences: BTreeMap::new(),
             links: BTreeMap::new(),
+            served: BTreeMap::new(),
             by_device: HashMap::new(),
             tallies: BTreeMap::new(),
             unattributed: Tally::default(),
@@ -158,6 +161,9 @@ impl World {
             if links.is_empty() {
                 self.by_device.remove(address);
             }
+        }
+        if let Some(address) = &link.address {
+            self.review(address);
         }
         self.gone(link.address.as_ref(), link.available && link.online());
         self.log(EventKind::Disconnect, link.address, Some(id), serde_json::json!({ "how": how }));
@@ -322,6 +328,7 @@ impl World {
         if let Some(link) = self.links.get_mut(&id) {
             link.stage = Stage::Ending;
             self.effects.push(Effect::Close(id, closing));
+            self.review_link(id);
         }
     }
 

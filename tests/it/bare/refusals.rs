@@ -27,7 +27,7 @@ fn refusal(event: &Event) -> Option<(&'static str, Option<Duration>)> {
 async fn the_bare_client_is_told_why_a_login_is_refused() -> Result<()> {
     let stage = Stage::linked().await?;
     for (reason, said) in [(401, "logged out"), (403, "logged out"), (405, "outdated"), (500, "refused")] {
-        stage.fault(Action::Failure { reason }).await?;
+        stage.fault(Action::Failure { reason, times: None }).await?;
         stage.fault(Action::Fin).await?;
         stage.bare.ended().await?;
         stage.bare.dial();

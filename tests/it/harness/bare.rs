@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, StreamExt as _};
 use holdfast_sim::keys::SignedKey;
-use holdfast_sim::{AdoptDevice, AdoptRequest, ScanRequest, Simulator};
+use holdfast_sim::{AdoptDevice, AdoptRequest, Adopted, ScanRequest, Simulator};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -90,9 +90,16 @@ impl BareClient {
     /// Makes a client that a phone links from its public keys alone. It has not dialled yet.
     pub(crate) async fn adopted(sim: &Simulator, phone: &str) -> Result<Self> {
         let bare = Self::new(sim.ws_url()).await?;
-        let saved = bare.client.persistence_manager();
+        let adopted = sim.adopt(AdoptRequest { devices: vec![bare.public(phone)?] }).await?.devices;
+        bare.adopt(adopted.into_iter().next().context("nothing was adopted")?).await?;
+        Ok(bare)
+    }
+
+    /// What a server is told that links it from its public keys alone, to this phone.
+    pub(crate) fn public(&self, phone: &str) -> Result<AdoptDevice> {
+        let saved = self.client.persistence_manager();
         let device = saved.get_device_snapshot();
-        let public = AdoptDevice {
+        Ok(AdoptDevice {
             phone: Some(phone.to_owned()),
             noise_pub: device.noise_key.public_key.public_key_bytes().try_into()?,
             identity_pub: device.identity_key.public_key.public_key_bytes().try_into()?,
@@ -103,9 +110,12 @@ impl BareClient {
                 signature: device.signed_pre_key_signature.to_vec(),
             },
             pre_keys: Vec::new(),
-        };
-        let adopted = sim.adopt(AdoptRequest { devices: vec![public] }).await?.devices;
-        let adopted = adopted.into_iter().next().context("nothing was adopted")?;
+        })
+    }
+
+    /// Takes in that it was linked.
+    pub(crate) async fn adopt(&self, adopted: Adopted) -> Result<()> {
+        let saved = self.client.persistence_manager();
         let account = ADVSignedDeviceIdentity::decode_from_slice(&STANDARD.decode(&adopted.account)?)?;
         for command in [
             DeviceCommand::SetId(Some(adopted.jid.parse()?)),
@@ -114,7 +124,7 @@ impl BareClient {
         ] {
             saved.process_command(command).await;
         }
-        Ok(bare)
+        Ok(())
     }
 
     /// Links itself to this phone. It is connected.

@@ -38,6 +38,17 @@ struct Desk {
     refuses_with: u16,
 }
 
+/// What a receiver was sent, for somebody who outlives a call.
+#[derive(Clone)]
+pub(crate) struct Mail(Arc<Mutex<Desk>>);
+
+impl Mail {
+    /// Returns what has come since the last call, and forgets it.
+    pub(crate) fn drain(&self) -> Vec<Received> {
+        std::mem::take(&mut self.0.lock().expect("a desk that no panic has left").received)
+    }
+}
+
 pub(crate) struct Receiver {
     desk: Arc<Mutex<Desk>>,
     address: String,
@@ -92,7 +103,12 @@ impl Receiver {
 
     /// Returns what has come since the last call, and forgets it.
     pub(crate) fn drain(&self) -> Vec<Received> {
-        std::mem::take(&mut self.desk.lock().expect("a desk that no panic has left").received)
+        self.mail().drain()
+    }
+
+    /// What was sent to it, to be taken elsewhere.
+    pub(crate) fn mail(&self) -> Mail {
+        Mail(Arc::clone(&self.desk))
     }
 
     pub(crate) fn texts(&self) -> Vec<String> {

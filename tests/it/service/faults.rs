@@ -1,9 +1,10 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
-use holdfast_sim::{Action, FaultRequest, Options, Simulator};
+use holdfast_sim::{Action, FaultRequest, Options, PingRequest, Simulator};
 
 use crate::harness::engine::{Engine, Home};
+use crate::harness::eventually::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets() {
@@ -76,6 +77,31 @@ async fn s09_a_removed_device_is_parked_with_its_reason_and_pairs_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s27_a_panic_in_the_task_of_a_socket_restarts_one_instance_alone() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        engine.pair(&sim, name, &phone(number), None).await;
+    }
+    let before = logins(&sim, 0) + logins(&sim, 1);
+    // It strikes whose frame comes first; that there is one is seen to.
+    home.order("received.session=1*panic");
+    home.obeyed().await;
+    sim.ping(&PingRequest { target: phone(0) }).unwrap();
+    eventually("the struck instance to log in again", || async {
+        (logins(&sim, 0) + logins(&sim, 1) > before).then_some(())
+    })
+    .await;
+    for name in ["one", "two"] {
+        engine.reaches(name, "open").await;
+    }
+    assert_eq!(logins(&sim, 0) + logins(&sim, 1), before + 1, "the other instance was left alone");
+    let counters = sim.counters(None).unwrap();
+    assert_eq!((counters.tally.stale_frames, counters.tally.overlapped), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s24_reading_the_state_a_hundred_times_dials_nothing() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = Home::new(sim.ws_url());
@@ -103,7 +129,7 @@ async fn s24_reading_the_state_a_hundred_times_dials_nothing() {
 async fn strike(engine: &Engine<'_>, sim: &Simulator, name: &str, number: usize, action: Action) {
     let before = logins(sim, number);
     fault(sim, number, action).await;
-    crate::harness::eventually::eventually(&format!("instance {name} to be open again"), || async {
+    eventually(&format!("instance {name} to be open again"), || async {
         (logins(sim, number) > before && engine.state(name).await["state"] == "open").then_some(())
     })
     .await;

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use holdfast_sim::{EventKind, EventQuery, Simulator};
+use holdfast_sim::{EventKind, EventQuery, Operator, Simulator};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::receiver::Receiver;
+use crate::harness::receiver::{Received, Receiver};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -17,7 +17,7 @@ type Message = (String, String);
 
 /// What the engine said of a text that it was to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// WhatsApp has it.
     Confirmed,
     /// It was not sent.
@@ -38,7 +38,7 @@ struct Pages {
 }
 
 #[derive(Default)]
-pub(super) struct Books(Mutex<Pages>);
+pub(crate) struct Books(Mutex<Pages>);
 
 impl Books {
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -46,16 +46,21 @@ impl Books {
     }
 
     /// Forgets what was written before everybody was paired.
-    pub(super) fn begin(&self, sim: &Simulator) {
+    pub(crate) fn begin(&self, sim: &Simulator) {
         self.pages().seen = sim.last_event();
     }
 
-    pub(super) fn sent(&self, text: String, said: Said, readers: u32) {
+    pub(crate) fn sent(&self, text: String, said: Said, readers: u32) {
         self.pages().sent.insert(text, (said, readers));
     }
 
     /// Enters what has happened since the last time.
-    pub(super) fn update(&self, sim: &Simulator, receiver: &Receiver) {
+    pub(crate) fn update(&self, sim: &Simulator, receiver: &Receiver) {
+        self.enter(&sim.operator(), receiver.drain());
+    }
+
+    /// The same, with what the receiver was sent.
+    pub(crate) fn enter(&self, sim: &Operator, received: Vec<Received>) {
         let mut pages = self.pages();
         // The newest is read first: what is queued meanwhile is entered the next time.
         let newest = sim.last_event();
@@ -68,7 +73,7 @@ impl Books {
             pages.written.insert((account, event.detail["id"].as_str().expect("an id").to_owned()));
         }
         pages.seen = newest;
-        for one in receiver.drain() {
+        for one in received {
             let key = &one.body["data"]["key"];
             if !one.taken || one.event() != "messages.upsert" || key["fromMe"] == true {
                 continue;
@@ -85,7 +90,7 @@ impl Books {
     }
 
     /// Waits until nothing is missing, or it is clear that something is.
-    pub(super) async fn balance(&self, sim: &Simulator, receiver: &Receiver, patience: Duration) {
+    pub(crate) async fn balance(&self, sim: &Simulator, receiver: &Receiver, patience: Duration) {
         let settling = async {
             loop {
                 self.update(sim, receiver);
@@ -100,7 +105,7 @@ impl Books {
         let _late = timeout(patience, settling).await;
     }
 
-    pub(super) fn result(&self, sim: &Simulator) -> Outcome {
+    pub(crate) fn result(&self, sim: &Simulator) -> Outcome {
         let mut arrived: HashMap<String, (u32, u32)> = HashMap::new();
         for message in sim.messages() {
             let (readers, most) = arrived.entry(message.text.unwrap_or_default()).or_default();
@@ -152,7 +157,7 @@ impl Books {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     confirmed: u64,
     refused: u64,
     refused_and_arrived: Vec<String>,
@@ -164,7 +169,7 @@ pub(super) struct Sent {
 
 /// The balance.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     written: usize,
     delivered: usize,
     lost: Vec<Message>,
@@ -172,7 +177,7 @@ pub(super) struct Outcome {
     duplicated: Vec<Message>,
     /// Deliveries beyond the first, under the same event id.
     again: u64,
-    pub(super) sent: Sent,
+    pub(crate) sent: Sent,
     queued: usize,
     reused: u64,
     undecryptable: u64,
@@ -186,7 +191,7 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// What the simulator did with the messages that did not come, and for whom others wait.
-    pub(super) fn traces(&self, sim: &Simulator) -> Vec<String> {
+    pub(crate) fn traces(&self, sim: &Simulator) -> Vec<String> {
         let all = sim.events(&EventQuery::default()).expect("the events");
         let about = |id: String| {
             all.iter().filter(move |event| event.detail["id"] == id.as_str()).map(|event| format!("{event:?}"))
@@ -203,7 +208,7 @@ impl Outcome {
     }
 
     /// Tells whether nothing was lost, nothing came twice as if it were two, and no key was used twice.
-    pub(super) fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         let sent = &self.sent;
         let kept = self.lost.is_empty() && sent.lost.is_empty() && self.queued == 0;
         let once = self.duplicated.is_empty() && sent.duplicated.is_empty() && sent.refused_and_arrived.is_empty();

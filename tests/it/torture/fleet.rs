@@ -6,16 +6,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast::ports::clock::Clock;
-use holdfast_sim::{Action, FaultRequest, RefuseRequest, ScanRequest, Simulator, TrafficRequest};
+use holdfast_sim::{Action, FaultRequest, RefuseRequest, Simulator};
 use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::books::{Books, Said};
+use super::books::Books;
 use super::plan::{Blow, Dice, Moment, Round};
+use super::talk::{Sender, pair, people_write, phone};
 use crate::harness::client::{Answer, Api};
 use crate::harness::engine::{Engine, Home};
 use crate::harness::eventually::eventually;
@@ -24,13 +22,6 @@ use crate::harness::receiver::Receiver;
 pub(super) const INSTANCES: usize = 20;
 /// Each pairing brings hundreds of keys to the database.
 const PAIRED_AT_ONCE: usize = 4;
-/// People who write to each instance, and are with it in a group.
-const CONTACTS: u32 = 3;
-const FIRST_CONTACT: u64 = 5_511_700_000_000;
-const WRITTEN_PER_SECOND: f64 = 20.0;
-const SENT_EVERY: Duration = Duration::from_millis(100);
-/// Requests under way at once; a client waits then.
-const UNDER_WAY: u32 = 24;
 /// How long all instances may take to be open after a blow.
 const RECOVERY: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -59,17 +50,9 @@ impl<'a> Fleet<'a> {
         let pairings = (0..INSTANCES).map(|number| pair(&engine, sim, phone(number), &hook));
         stream::iter(pairings).buffer_unordered(PAIRED_AT_ONCE).collect::<Vec<()>>().await;
         books.begin(sim);
-        let load = TrafficRequest {
-            seed,
-            contacts: CONTACTS,
-            per_second: WRITTEN_PER_SECOND,
-            groups: true,
-            answers: true,
-            ..TrafficRequest::default()
-        };
-        sim.start_traffic(&load).expect("people begin to write");
+        people_write(sim, seed, None);
         let api = engine.api();
-        let sender = Sender::start(sim, api.clone(), Arc::clone(books), Dice::new(seed));
+        let sender = Sender::start(sim, api.clone(), Arc::clone(books), Dice::new(seed), INSTANCES);
         let fleet = Self { sim, home, receiver, api, clock: Clock::start(), engine: Some(engine), sender };
         fleet.all_open().await;
         fleet
@@ -204,85 +187,4 @@ impl<'a> Fleet<'a> {
         self.sim.stop_traffic();
         self.all_open().await;
     }
-}
-
-/// Pairs an instance whose name is its number.
-async fn pair(engine: &Engine<'_>, sim: &Simulator, phone: String, hook: &str) {
-    engine.create(&phone, Some(hook)).await;
-    eventually("a linked device", || async {
-        let shown = engine.api().get(&format!("/instance/connect/{phone}")).await.body;
-        if shown["instance"]["state"] == "open" {
-            return Some(());
-        }
-        let qr = shown["code"].as_str()?.to_owned();
-        let request = ScanRequest { qr, phone: Some(phone.clone()), ..ScanRequest::default() };
-        // A machine that is busy with other tests may have let the code expire.
-        sim.scan(&request).await.ok().map(drop)
-    })
-    .await;
-    engine.reaches(&phone, "open").await;
-}
-
-/// Sends texts of the instances, as a client does: one after the other, and some at once.
-struct Sender {
-    task: JoinHandle<()>,
-    under_way: Arc<Semaphore>,
-}
-
-impl Sender {
-    fn start(sim: &Simulator, api: Api, books: Arc<Books>, mut dice: Dice) -> Self {
-        let groups = sim.groups();
-        let group = |number| {
-            let of = |group: &&holdfast_sim::GroupView| {
-                group.participants.iter().any(|member| member.jid.starts_with(&phone(number)))
-            };
-            groups.iter().find(of).expect("a group of each account").jid.to_string()
-        };
-        let groups: Vec<String> = (0..INSTANCES).map(group).collect();
-        let under_way = Arc::new(Semaphore::new(UNDER_WAY as usize));
-        let permits = Arc::clone(&under_way);
-        let task = tokio::spawn(async move {
-            for number in 0_u64.. {
-                sleep(SENT_EVERY).await;
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let instance = dice.below(INSTANCES as u64) as usize;
-                let (to, readers) = if dice.below(2) == 0 {
-                    (groups[instance].clone(), CONTACTS)
-                } else {
-                    ((FIRST_CONTACT + dice.below(CONTACTS.into())).to_string(), 1)
-                };
-                let (api, books) = (api.clone(), Arc::clone(&books));
-                tokio::spawn(async move {
-                    let text = format!("text {number} of {}", phone(instance));
-                    let body = json!({ "number": to, "text": text }).to_string();
-                    let path = format!("/message/sendText/{}", phone(instance));
-                    let said = said(api.try_call(Method::POST, &path, Some(body)).await);
-                    books.sent(text, said, readers);
-                    drop(permit);
-                });
-            }
-        });
-        Self { task, under_way }
-    }
-
-    async fn stop(&self) {
-        self.task.abort();
-        let _all = self.under_way.acquire_many(UNDER_WAY).await.expect("the last answers");
-    }
-}
-
-/// Reads an answer as a client does.
-fn said(answer: reqwest::Result<Answer>) -> Said {
-    match answer {
-        Ok(Answer { status: 201, .. }) => Said::Confirmed,
-        Ok(Answer { status: 400 | 503, body }) if body.to_string().contains("message-unconfirmed") => Said::Unconfirmed,
-        Ok(Answer { status: 400 | 503, .. }) => Said::Refused,
-        Err(error) if error.is_connect() => Said::Refused,
-        Ok(_) | Err(_) => Said::Unconfirmed,
-    }
-}
-
-/// The number of an instance, which is its name too.
-fn phone(number: usize) -> String {
-    format!("55119999{number:05}")
 }

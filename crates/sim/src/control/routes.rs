@@ -22,6 +22,7 @@ use crate::media::{ExpireAnswer, ExpireRequest, MediaView};
 use crate::messages::SentMessage;
 use crate::operator::Operator;
 use crate::rules::Rules;
+use crate::served::ServedView;
 use crate::traffic::{TrafficRequest, TrafficView};
 
 type Answer = Result<HttpResponse, Problem>;
@@ -47,6 +48,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config
         .service(health)
         .service(sessions)
+        .service(served)
         .service(accounts)
         .service(counters)
         .service(messages)
@@ -95,6 +97,13 @@ async fn health(operator: Data<Operator>) -> HttpResponse {
 #[get("/sessions")]
 async fn sessions(operator: Data<Operator>) -> HttpResponse {
     HttpResponse::Ok().json(operator.sessions())
+}
+
+/// Whether each device is served, and since when.
+#[utoipa::path(responses((status = 200, body = Vec<ServedView>)))]
+#[get("/served")]
+async fn served(operator: Data<Operator>) -> HttpResponse {
+    HttpResponse::Ok().json(operator.served())
 }
 
 /// The phones that have, or had, linked devices.

@@ -14,7 +14,7 @@ async fn baileys_is_told_why_a_login_is_refused() {
     baileys.suffers(&simulator, Action::Fin).await;
     assert_eq!(baileys.closes().await, 428);
     for reason in [401, 405, 503] {
-        baileys.suffers(&simulator, Action::Failure { reason }).await;
+        baileys.suffers(&simulator, Action::Failure { reason, times: None }).await;
         baileys.tell(json!({ "connect": true })).await;
         assert_eq!(baileys.closes().await, u64::from(reason));
     }

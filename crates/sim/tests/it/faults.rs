@@ -194,3 +194,21 @@ async fn faults_that_make_no_sense_are_refused_and_change_nothing() {
     assert_eq!(simulator.last_event(), before);
     assert_eq!(attr(&link.ping().await, "type").as_deref(), Some("result"));
 }
+
+#[tokio::test]
+async fn a_device_counts_as_served_until_it_is_not_answered_any_more() {
+    let served = |simulator: &Simulator| simulator.served().pop().map(|one| (one.served, one.since)).unwrap();
+    for action in [Action::Silent, Action::Stall, Action::Garbage, Action::Rst, Action::Fin, Action::DeviceRemoved] {
+        let (simulator, _client, _link) = logged_in().await;
+        let (before, since) = served(&simulator);
+        assert!(before);
+        fault(&simulator, action.clone()).await;
+        let (after, ended) = served(&simulator);
+        assert!(!after && ended >= since, "{action:?}");
+    }
+    let (simulator, _client, _link) = logged_in().await;
+    for action in [Action::Delay { ms: 50 }, Action::MutePings, Action::Silent, Action::Clear] {
+        fault(&simulator, action.clone()).await;
+        assert_eq!(served(&simulator).0, action != Action::Silent, "{action:?}");
+    }
+}

@@ -132,7 +132,8 @@ async fn the_next_login_fails_with_the_reason_that_was_asked_for_and_only_that_o
     let simulator = simulator().await;
     let mut client = Client::new();
     client.pair(&simulator, PHONE).await;
-    let fault = FaultRequest { target: client.address().to_string(), action: Action::Failure { reason: 503 } };
+    let fault =
+        FaultRequest { target: client.address().to_string(), action: Action::Failure { reason: 503, times: None } };
     assert_eq!(simulator.fault(fault).await.unwrap().hit, 1);
     let failure = Link::log_in(&simulator, &client).await.next().await;
     assert_eq!((failure.tag.as_ref(), attr(&failure, "reason").as_deref()), ("failure", Some("503")));

@@ -88,3 +88,19 @@ async fn a_server_that_is_silent_from_the_beginning_accepts_the_upgrade_and_sees
     simulator.set_rules(Rules::default()).unwrap();
     client.log_in(&simulator).await.close().await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_silent_from_the_login_on_says_success_and_serves_nobody() {
+    let (simulator, client) = linked().await;
+    simulator.set_rules(Rules { silent_on_success: true, ..Rules::default() }).unwrap();
+    let mut link = Link::log_in(&simulator, &client).await;
+    assert_eq!(link.next().await.tag, "success");
+    assert!(tokio::time::timeout(LATE, link.next()).await.is_err(), "nothing more");
+    assert!(!simulator.served().pop().unwrap().served);
+    drop(link);
+
+    simulator.set_rules(Rules::default()).unwrap();
+    let link = client.log_in(&simulator).await;
+    assert!(simulator.served().pop().unwrap().served);
+    link.close().await;
+}
