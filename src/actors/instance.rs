@@ -3,9 +3,10 @@
 //! It feeds events to the machine, carries the effects out through its ports, keeps one timer armed for the machine's deadline, and
 //! hangs the resulting status on the board. It decides nothing.
 
+mod leash;
 mod perform;
 pub mod protocol;
-mod scribe;
+pub(in crate::actors) mod scribe;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 use actix::prelude::{
-    Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle,
+    StreamHandler, WrapFuture,
 };
 use futures_util::stream::unfold;
 use holdfast_core::connection::{Desired, Env, Event, Machine, Policy, Refusal};
@@ -27,10 +29,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use self::protocol::{Command, Ping, Pong};
+pub use self::leash::Leash;
+use self::protocol::{AreYouThere, Command, Ping, Pong};
 use self::scribe::Scribe;
 use crate::actors::exit::ExitGuard;
-use crate::actors::supervisor::protocol::ChildExited;
+use crate::actors::supervisor::protocol::{StillHere, Upward};
 use crate::failpoint::reach;
 use crate::ports::board::{Board, PairingView};
 use crate::ports::chance;
@@ -54,7 +57,7 @@ pub struct InstanceParts {
     /// The shared runtime, on which everything that waits is done.
     pub runtime: Handle,
     pub health: Recipient<Pong>,
-    pub supervisor: Recipient<ChildExited>,
+    pub supervisor: Upward,
 }
 
 /// What one incarnation begins with.
@@ -68,6 +71,8 @@ pub struct Birth {
     pub owner: Owner,
     /// The newest link of earlier incarnations.
     pub last_link: LinkId,
+    /// Where the incarnation leaves what the supervisor needs to replace it.
+    pub leash: Leash,
 }
 
 /// The actor of one instance.
@@ -89,6 +94,7 @@ pub struct InstanceActor {
     /// What is used of the rate at which it may send; shared with the messages under way.
     allowance: Arc<Mutex<Allowance>>,
     exit: ExitGuard,
+    leash: Leash,
 }
 
 impl InstanceActor {
@@ -97,7 +103,8 @@ impl InstanceActor {
         let (sender, reports) = mpsc::channel(REPORTS);
         let spec = LinkSpec { instance: birth.id.clone(), name: birth.name.clone(), generation: birth.generation };
         let link = parts.links.make(spec, sender);
-        let exit = ExitGuard::new(&birth, parts.supervisor.clone(), Arc::clone(&link));
+        birth.leash.hold(Arc::clone(&link));
+        let exit = ExitGuard::new(&birth, parts.supervisor.exited.clone(), Arc::clone(&link));
         Self {
             scribe: Scribe::start(birth.id.clone(), Arc::clone(&parts.store), &parts.runtime),
             id: birth.id,
@@ -115,11 +122,16 @@ impl InstanceActor {
             refusal: None,
             allowance: Arc::default(),
             exit,
+            leash: birth.leash,
         }
     }
 
     /// Takes one step: the event in, the effects out, the timer re-armed, the status hung up.
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if self.leash.is_cut() {
+            // Another incarnation has taken over while this one did not turn.
+            return self.end(ExitReason::Failed, false, ctx);
+        }
         let now = self.parts.clock.now();
         let before = self.machine.state.phase();
         let policy = Arc::clone(&self.parts.policy);
@@ -153,6 +165,9 @@ impl InstanceActor {
         reason = "at most one notice a second; a lost one would cost a healthy connection its ping"
     )]
     fn hang(&mut self) {
+        if self.leash.is_cut() {
+            return;
+        }
         let status = InstanceStatus::of(&self.machine, self.since);
         if status.phase != holdfast_core::connection::Phase::Pairing {
             self.pairing = PairingView { count: self.machine.qr_shown(), ..PairingView::default() };
@@ -189,6 +204,11 @@ impl Actor for InstanceActor {
                 reports.recv().await.map(|report| (report, reports))
             }));
         }
+        let crashed = self.scribe.crashed();
+        ctx.spawn(crashed.into_actor(self).map(|(), actor, ctx| {
+            warn!(instance.id = %actor.id, "A call of the store panicked; instance {} starts afresh", actor.name);
+            actor.end(ExitReason::Panicked, false, ctx);
+        }));
         reach!("instance.started");
         if let Some((paired, desired)) = self.boot.take() {
             self.feed(Event::Booted { paired, desired }, ctx);
@@ -237,6 +257,15 @@ impl Handler<Ping> for InstanceActor {
     fn handle(&mut self, _: Ping, ctx: &mut Self::Context) -> Self::Result {
         self.feed(Event::PingDue, ctx);
         MessageResult(())
+    }
+}
+
+impl Handler<AreYouThere> for InstanceActor {
+    type Result = ();
+
+    #[expect(clippy::disallowed_methods, reason = "one answer to one question")]
+    fn handle(&mut self, _: AreYouThere, _: &mut Self::Context) {
+        self.parts.supervisor.here.do_send(StillHere { id: self.id.clone(), generation: self.generation });
     }
 }
 

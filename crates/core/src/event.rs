@@ -3,6 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::connection::DownReason;
+use crate::connection::down_reason::UserAction;
+use crate::status::{QUARANTINE, QUARANTINE_SENTENCE};
+
+/// The `statusReason` of a quarantine: a service that is unavailable.
+const QUARANTINE_REASON: u16 = 503;
 
 macro_rules! names {
     ($($variant:ident $dotted:literal $key:literal),+ $(,)?) => {
@@ -173,6 +178,28 @@ impl EngineEvent {
         }
     }
 
+    /// `connection.update` and `status.instance` of an instance that crashed too often and is parked; `at` is an ISO date.
+    pub fn quarantined(instance: &str, at: &str) -> [Self; 2] {
+        let mut closed = json!({ "instance": instance, "state": "close", "statusReason": QUARANTINE_REASON });
+        closed["code"] = json!(QUARANTINE);
+        closed["message"] = json!(QUARANTINE_SENTENCE);
+        closed["userAction"] = json!(UserAction::Restart);
+        let status = json!({
+            "instance": instance,
+            "status": "closed",
+            "disconnectionAt": at,
+            "disconnectionReasonCode": QUARANTINE_REASON,
+            "disconnectionObject": boom(QUARANTINE_REASON, QUARANTINE, QUARANTINE_SENTENCE, at),
+            "code": QUARANTINE,
+            "message": QUARANTINE_SENTENCE,
+            "userAction": UserAction::Restart,
+        });
+        [
+            Self { name: EventName::ConnectionUpdate, data: closed },
+            Self { name: EventName::StatusInstance, data: status },
+        ]
+    }
+
     /// `logout.instance` or `remove.instance`, which carry no data.
     pub fn bare(name: EventName) -> Self {
         Self { name, data: Value::Null }
@@ -181,15 +208,18 @@ impl EngineEvent {
 
 /// Returns the JSON text that Evolution stores as `disconnectionObject` and sends in `status.instance`.
 pub fn disconnection_object(why: &DownReason, at: &str) -> String {
-    let code = why.status_reason();
+    boom(why.status_reason(), why.code(), why.sentence(), at)
+}
+
+fn boom(status: u16, code: &str, sentence: &str, at: &str) -> String {
     json!({
         "error": {
-            "data": { "code": why.code() },
+            "data": { "code": code },
             "isBoom": true,
             "isServer": false,
             "output": {
-                "statusCode": code,
-                "payload": { "statusCode": code, "error": why.code(), "message": why.sentence() },
+                "statusCode": status,
+                "payload": { "statusCode": status, "error": code, "message": sentence },
                 "headers": {}
             }
         },

@@ -5,6 +5,51 @@ use crate::connection::state::PublicState;
 use crate::connection::{DownReason, Machine, ParkReason, Phase, State, Trouble};
 use crate::time::Timestamp;
 
+/// The code of an instance that the supervisor has parked.
+pub const QUARANTINE: &str = "instance-quarantined";
+/// What people are told about it.
+pub const QUARANTINE_SENTENCE: &str = "The instance crashed too often and is parked; restart it after reading the log.";
+
+/// Why an instance that could dial does not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnWait {
+    /// Others are before it.
+    InLine,
+    /// An outage of the host holds everybody back.
+    Outage,
+}
+
+impl TurnWait {
+    /// Both, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::InLine, Self::Outage];
+
+    /// Returns the stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InLine => "waiting-for-turn",
+            Self::Outage => "host-outage",
+        }
+    }
+
+    /// Returns a sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::InLine => "The instance waits for its turn to dial.",
+            Self::Outage => {
+                "Most connections of this host failed at once; one instance keeps trying, and the others dial when it comes through."
+            }
+        }
+    }
+
+    /// Returns what a person can do about it.
+    pub fn user_action(self) -> UserAction {
+        match self {
+            Self::InLine => UserAction::Wait,
+            Self::Outage => UserAction::CheckNetwork,
+        }
+    }
+}
+
 /// The state of one instance as its actor last knew it.
 ///
 /// `fresh_until` bounds what it claims: a reader that finds it passed reads [`Phase::Suspect`], even if the actor itself is stuck.
@@ -28,6 +73,8 @@ pub struct InstanceStatus {
     pub link: u64,
     /// Whether there are credentials.
     pub paired: bool,
+    /// Why it does not dial although it could, if that is so.
+    pub turn: Option<TurnWait>,
     /// A quarantine by the supervisor.
     pub quarantined: bool,
 }
@@ -50,6 +97,11 @@ impl InstanceStatus {
             failures: machine.failures(),
             link: machine.last_link().0,
             paired: machine.paired,
+            turn: if let State::Asking { held, .. } = machine.state {
+                Some(if held { TurnWait::Outage } else { TurnWait::InLine })
+            } else {
+                None
+            },
             quarantined: matches!(machine.state, State::Parked { why: ParkReason::Quarantined, .. }),
         }
     }
@@ -66,6 +118,7 @@ impl InstanceStatus {
             failures: 0,
             link: 0,
             paired,
+            turn: None,
             quarantined,
         }
     }
@@ -90,25 +143,38 @@ impl InstanceStatus {
 
     /// Returns since when that has been so; for a quarantine, since it began.
     pub fn why_since(&self) -> Option<Timestamp> {
-        if self.quarantined { Some(self.since) } else { self.trouble.as_ref().map(|trouble| trouble.since) }
+        match &self.trouble {
+            Some(trouble) if !self.quarantined => Some(trouble.since),
+            Some(_) | None => (self.quarantined || self.turn.is_some()).then_some(self.since),
+        }
     }
 
     /// Returns the stable code that explains a state other than open, if there is something to explain.
     pub fn code(&self) -> Option<&'static str> {
-        if self.quarantined { Some("instance-quarantined") } else { self.why().map(DownReason::code) }
+        if self.quarantined {
+            return Some(QUARANTINE);
+        }
+        self.told_turn().map(TurnWait::code).or_else(|| self.why().map(DownReason::code))
     }
 
     /// Returns a sentence that explains the state, if there is something to explain.
     pub fn message(&self) -> Option<&'static str> {
         if self.quarantined {
-            Some("The instance crashed too often and is parked; restart it after reading the log.")
-        } else {
-            self.why().map(DownReason::sentence)
+            return Some(QUARANTINE_SENTENCE);
         }
+        self.told_turn().map(TurnWait::sentence).or_else(|| self.why().map(DownReason::sentence))
     }
 
     /// Returns what a person can do, if there is something to explain.
     pub fn user_action(&self) -> Option<UserAction> {
-        self.why().map(DownReason::user_action)
+        if self.quarantined {
+            return Some(UserAction::Restart);
+        }
+        self.told_turn().map(TurnWait::user_action).or_else(|| self.why().map(DownReason::user_action))
+    }
+
+    /// Returns the wait for a turn if that explains more than why the last link ended: an outage does, a queue does not.
+    fn told_turn(&self) -> Option<TurnWait> {
+        self.turn.filter(|turn| *turn == TurnWait::Outage || self.trouble.is_none())
     }
 }

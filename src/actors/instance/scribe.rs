@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EngineEvent;
@@ -26,7 +28,7 @@ const EVENTS: usize = 256;
 const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
 /// The writing end; dropping it lets the background task finish what it can and end.
-pub(super) struct Scribe {
+pub(in crate::actors) struct Scribe {
     desk: Arc<Desk>,
     progress: watch::Receiver<Progress>,
 }
@@ -34,6 +36,8 @@ pub(super) struct Scribe {
 struct Desk {
     pages: Mutex<Pages>,
     changed: Notify,
+    /// A call of the store has panicked.
+    crashed: Notify,
     instance: InstanceId,
     store: Arc<dyn Store>,
 }
@@ -56,11 +60,18 @@ struct Progress {
 }
 
 impl Scribe {
-    pub(super) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Handle) -> Self {
-        let desk = Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), instance, store });
+    pub(in crate::actors) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Handle) -> Self {
+        let desk =
+            Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), crashed: Notify::new(), instance, store });
         let (sender, progress) = watch::channel(Progress::default());
         runtime.spawn(work(Arc::clone(&desk), sender));
         Self { desk, progress }
+    }
+
+    /// Waits until a call of the store panics; what was not written then is tried again all the same.
+    pub(super) fn crashed(&self) -> impl Future<Output = ()> + 'static {
+        let desk = Arc::clone(&self.desk);
+        async move { desk.crashed.notified().await }
     }
 
     pub(super) fn archive(&self, why: &'static str) {
@@ -74,11 +85,11 @@ impl Scribe {
         self.submit(|pages| pages.desired = Some(desired));
     }
 
-    pub(super) fn patch(&self, patch: InstancePatch) {
+    pub(in crate::actors) fn patch(&self, patch: InstancePatch) {
         self.submit(|pages| merge(pages.patch.get_or_insert_default(), patch));
     }
 
-    pub(super) fn publish(&self, event: EngineEvent) {
+    pub(in crate::actors) fn publish(&self, event: EngineEvent) {
         self.submit(|pages| {
             if pages.events.len() >= EVENTS {
                 pages.events.pop_front();
@@ -175,7 +186,11 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
         if taken.dropped > 0 {
             warn!(instance.id = %desk.instance, dropped = taken.dropped, "Events were dropped because the database was slow");
         }
-        match desk.write(&mut taken).await {
+        let written = AssertUnwindSafe(desk.write(&mut taken)).catch_unwind().await.unwrap_or_else(|_panic| {
+            desk.crashed.notify_one();
+            Err(StoreError::Unavailable { doing: "writing the rows of an instance", cause: "the call panicked".into() })
+        });
+        match written {
             Ok(()) => {
                 failures = 0;
                 progress.send_replace(Progress { written: taken.submitted });

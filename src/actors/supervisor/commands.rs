@@ -8,6 +8,7 @@ use actix::prelude::{
 };
 use holdfast_core::connection::{Event, Phase, Refusal};
 use holdfast_core::event::Owner;
+use holdfast_core::fleet;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
@@ -21,6 +22,7 @@ use super::protocol::{
     StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
+use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::Command;
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
@@ -42,17 +44,9 @@ impl Handler<StartInstance> for SupervisorActor {
             return Ok(());
         }
         let id = record.id.clone();
-        let at_once = !record.paired;
         self.enlist(record);
-        if at_once {
-            // Nothing to dial: there is no need to pace it.
-            self.start_child(&id, ctx);
-        } else {
-            self.queue.push_back(id);
-            if self.pacer.is_none() {
-                self.start_next(ctx);
-            }
-        }
+        // It dials in its turn.
+        self.start_child(&id, ctx);
         Ok(())
     }
 }
@@ -62,11 +56,13 @@ impl SupervisorActor {
         let line = Line {
             name: record.name.clone(),
             generation: Generation(0),
-            child: Child::Queued,
+            child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
             paired: record.paired,
             desired: record.desired,
+            leash: Leash::default(),
+            moves: 0,
             farewells: Vec::new(),
         };
         if let Some(instance) = &self.instance {
@@ -100,9 +96,7 @@ impl SupervisorActor {
         self.start_child(id, ctx);
         match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
             Child::Running { addr, .. } => Ok(addr.clone()),
-            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
-                Err(CommandError::Overloaded)
-            }
+            Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
         }
     }
 
@@ -214,7 +208,7 @@ impl SupervisorActor {
         {
             ctx.cancel_future(timer);
         }
-        self.queue.retain(|queued| queued != id);
+        self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
         if let Some(instance) = &self.instance {
             instance.board.take_down(id);
         }
@@ -228,7 +222,7 @@ impl Handler<WhereIs> for SupervisorActor {
     fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
         let line = self.roster.get_mut(&question.id).ok_or(CommandError::Unknown)?;
         match line.child {
-            Child::Queued | Child::Running { .. } => {}
+            Child::Running { .. } => {}
             // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
             Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
                 return Err(CommandError::Refused(Refusal::NotConnected));
@@ -245,7 +239,6 @@ impl Handler<DrainAll> for SupervisorActor {
     fn handle(&mut self, DrainAll { within }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
         reach!("drain.asked");
         self.draining = true;
-        self.queue.clear();
         let mut pending = Vec::new();
         for (id, line) in self.roster.iter_mut() {
             match &line.child {
@@ -257,7 +250,7 @@ impl Handler<DrainAll> for SupervisorActor {
                 Child::Restarting { timer } => {
                     ctx.cancel_future(*timer);
                 }
-                Child::Queued | Child::Quarantined | Child::Ended => {}
+                Child::Quarantined | Child::Ended => {}
             }
         }
         // The instances bound themselves; the margin lets the last of them say so.

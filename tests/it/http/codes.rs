@@ -3,7 +3,7 @@
 use holdfast::http::code::ErrorCode;
 use holdfast_core::connection::{DownReason, Phase};
 use holdfast_core::sending::nack::Nack;
-use holdfast_core::status::InstanceStatus;
+use holdfast_core::status::{InstanceStatus, TurnWait};
 use holdfast_core::time::Timestamp;
 use serde_json::json;
 
@@ -88,7 +88,12 @@ fn the_codes_of_connections_are_documented() {
         .collect();
     let quarantined = InstanceStatus::without_actor(Phase::Parked, Timestamp::default(), true, true);
     let (code, sentence) = (quarantined.code().unwrap(), quarantined.message().unwrap());
-    expected.push((code.to_owned(), "-".to_owned(), sentence.to_owned()));
+    let action = json!(quarantined.user_action()).as_str().unwrap().to_owned();
+    expected.push((code.to_owned(), action, sentence.to_owned()));
+    for wait in TurnWait::ALL {
+        let action = json!(wait.user_action()).as_str().unwrap().to_owned();
+        expected.push((wait.code().to_owned(), action, wait.sentence().to_owned()));
+    }
     assert_eq!(documented("Why an instance is not open"), expected);
 }
 

@@ -90,6 +90,8 @@ pub enum Verdict {
 pub enum UserAction {
     /// Nothing: it is being worked on.
     Wait,
+    /// Read the log, then restart the instance.
+    Restart,
     /// Pair the number again.
     Relogin,
     /// Open WhatsApp on the phone; it says why.
@@ -267,6 +269,21 @@ impl DownReason {
             | Self::Silent
             | Self::QrExhausted => 408,
         }
+    }
+
+    /// Tells whether it speaks of the network of this host as a whole, so that many at once mean an outage.
+    ///
+    /// A proxy speaks of itself: instances behind a dead one must not hold back those that dial directly.
+    pub fn is_outage_sign(&self) -> bool {
+        matches!(
+            self,
+            Self::Dns
+                | Self::Unreachable
+                | Self::Tls
+                | Self::UpgradeRefused { .. }
+                | Self::SocketLost { .. }
+                | Self::Silent
+        )
     }
 
     /// Tells whether the failure is of the network between this host and WhatsApp, so that many at once mean an outage of the host.

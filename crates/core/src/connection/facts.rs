@@ -87,6 +87,8 @@ impl Machine {
             | Event::Delete { .. }
             | Event::Shutdown { .. }
             | Event::Elapsed
+            | Event::TurnGranted { .. }
+            | Event::TurnHeld { .. }
             | Event::PingDue => {}
         }
     }
