@@ -14,6 +14,7 @@ use std::time::Duration;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Policy;
 use holdfast_core::delivery::RetryPolicy;
+use holdfast_core::fleet;
 use holdfast_core::network::Networks;
 use holdfast_core::proxy::Proxy;
 use holdfast_core::sending::allowance::Rate;
@@ -51,8 +52,8 @@ pub struct Settings {
     /// The rules that every instance lives by.
     pub policy: Policy,
     pub supervision: RestartPolicy,
-    /// How many stored instances are started in a second at boot.
-    pub starts_per_second: u32,
+    /// Who may dial when.
+    pub fleet: fleet::Policy,
     /// How long a store operation may err or hang before the link is sealed.
     pub store_grace: Duration,
     /// How long the id of an accepted message is kept.
@@ -181,7 +182,7 @@ impl Settings {
                 backoff: redial(&mut Reader::quiet(&lookup)),
                 stable_after: Duration::from_secs(300),
             },
-            starts_per_second: r.number("DIAL_RATE_PER_SECOND", 20_u32, 1..=1000),
+            fleet: fleet_policy(&mut r, &lookup),
             store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
             accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
             shutdown: shutdown(&mut r),
@@ -232,6 +233,20 @@ fn redial(r: &mut Reader<'_>) -> Backoff {
     Backoff {
         base: r.millis("RECONNECT_BASE_MS", 1000, 10..=60_000),
         cap: r.seconds("RECONNECT_MAX_SECONDS", 300, 1..=3_600),
+    }
+}
+
+fn fleet_policy(r: &mut Reader<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> fleet::Policy {
+    let usual = fleet::Policy::default();
+    let redial = redial(&mut Reader::quiet(lookup));
+    fleet::Policy {
+        concurrency: r.number("DIAL_CONCURRENCY", usual.concurrency, 1..=1000),
+        per_second: r.number("DIAL_RATE_PER_SECOND", usual.per_second, 1..=1000),
+        outage_share: r.fraction("OUTAGE_SHARE", usual.outage_share),
+        outage_min: r.number("OUTAGE_MIN", usual.outage_min, 1..=100_000),
+        outage_window: r.seconds("OUTAGE_WINDOW_SECONDS", 10, 1..=300),
+        canary: Backoff { base: redial.base, cap: redial.cap.min(usual.canary.cap) },
+        turn_lasts: Reader::quiet(lookup).seconds("LOGIN_TIMEOUT_SECONDS", 60, 1..=600),
     }
 }
 

@@ -70,6 +70,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/proxy/set/{name}", proxies::set);
         table.get("/proxy/find/{name}", proxies::find);
 
+        table.get("/engine/fleet", engine::fleet::fleet);
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);

@@ -4,10 +4,11 @@
 //! hangs the resulting status on the board. It decides nothing.
 
 mod conduct;
+mod leash;
 mod measure;
 mod perform;
 pub mod protocol;
-mod scribe;
+pub(in crate::actors) mod scribe;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,8 @@ mod verify;
 use std::sync::{Arc, Mutex};
 
 use actix::prelude::{
-    Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, StreamHandler,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle,
+    StreamHandler, WrapFuture,
 };
 use futures_util::stream::unfold;
 use holdfast_core::connection::{Desired, Env, Event, Machine, Memory, Notice, Phase, Policy, Refusal};
@@ -30,12 +32,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
+pub use self::leash::Leash;
 use self::measure::cause;
-use self::protocol::{Command, Ping, Pong};
+use self::protocol::{AreYouThere, Command, Ping, Pong};
 pub use self::scribe::Scribe;
 use self::verify::Probe;
 use crate::actors::exit::ExitGuard;
-use crate::actors::supervisor::protocol::ChildExited;
+use crate::actors::supervisor::protocol::{StillHere, Upward};
 use crate::failpoint::reach;
 use crate::ports::board::{Board, PairingView};
 use crate::ports::chance;
@@ -61,7 +64,7 @@ pub struct InstanceParts {
     /// The shared runtime, on which everything that waits is done.
     pub runtime: Handle,
     pub health: Recipient<Pong>,
-    pub supervisor: Recipient<ChildExited>,
+    pub supervisor: Upward,
 }
 
 /// What one incarnation begins with.
@@ -79,6 +82,8 @@ pub struct Birth {
     pub scribe: Scribe,
     /// How the last process left it.
     pub memory: Option<Memory>,
+    /// Where the incarnation leaves what the supervisor needs to replace it.
+    pub leash: Leash,
 }
 
 /// The actor of one instance.
@@ -102,9 +107,12 @@ pub struct InstanceActor {
     probe: Probe,
     /// Since when it is not open any more, although it should be.
     lost: Option<Timestamp>,
+    /// What the next dial is made for, if the event that asked for it said so.
+    dial_cause: Option<&'static str>,
     /// Replies that are under way.
     replies: Arc<Semaphore>,
     exit: ExitGuard,
+    leash: Leash,
 }
 
 impl InstanceActor {
@@ -113,7 +121,8 @@ impl InstanceActor {
         let (sender, reports) = mpsc::channel(REPORTS);
         let spec = LinkSpec { instance: birth.id.clone(), name: birth.name.clone(), generation: birth.generation };
         let link = parts.links.make(spec, sender);
-        let exit = ExitGuard::new(&birth, parts.supervisor.clone(), Arc::clone(&link));
+        birth.leash.hold(Arc::clone(&link));
+        let exit = ExitGuard::new(&birth, parts.supervisor.exited.clone(), Arc::clone(&link));
         Self {
             scribe: birth.scribe,
             id: birth.id,
@@ -132,13 +141,19 @@ impl InstanceActor {
             allowance: Arc::default(),
             probe: Probe::default(),
             lost: None,
+            dial_cause: None,
             replies: Arc::new(Semaphore::new(conduct::REPLIES)),
             exit,
+            leash: birth.leash,
         }
     }
 
     /// Takes one step: the event in, the effects out, the timer re-armed, the status hung up.
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if self.leash.is_cut() {
+            // Another incarnation has taken over while this one did not turn.
+            return self.end(ExitReason::Failed, false, ctx);
+        }
         let now = self.parts.clock.now();
         let before = InstanceStatus::of(&self.machine, self.since);
         let result = self.probe.result(&event, now);
@@ -176,6 +191,9 @@ impl InstanceActor {
         reason = "at most one notice a second; a lost one would cost a healthy connection its ping"
     )]
     fn hang(&mut self) {
+        if self.leash.is_cut() {
+            return;
+        }
         let now = self.parts.clock.now();
         let mut status = InstanceStatus::of(&self.machine, self.since);
         if status.phase != Phase::Pairing {
@@ -220,6 +238,11 @@ impl Actor for InstanceActor {
                 reports.recv().await.map(|report| (report, reports))
             }));
         }
+        let crashed = self.scribe.crashed();
+        ctx.spawn(crashed.into_actor(self).map(|(), actor, ctx| {
+            warn!(instance.id = %actor.id, "A call of the store panicked; instance {} starts afresh", actor.name);
+            actor.end(ExitReason::Panicked, false, ctx);
+        }));
         reach!("instance.started");
         if let Some((paired, desired)) = self.boot.take() {
             self.feed(Event::Booted { paired, desired }, ctx);
@@ -269,6 +292,15 @@ impl Handler<Ping> for InstanceActor {
     fn handle(&mut self, _: Ping, ctx: &mut Self::Context) -> Self::Result {
         self.feed(Event::PingDue, ctx);
         MessageResult(())
+    }
+}
+
+impl Handler<AreYouThere> for InstanceActor {
+    type Result = ();
+
+    #[expect(clippy::disallowed_methods, reason = "one answer to one question")]
+    fn handle(&mut self, _: AreYouThere, _: &mut Self::Context) {
+        self.parts.supervisor.here.do_send(StillHere { id: self.id.clone(), generation: self.generation });
     }
 }
 

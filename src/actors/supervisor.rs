@@ -5,18 +5,18 @@
 
 mod children;
 mod commands;
+mod gate;
 pub mod protocol;
 mod roster;
+mod stuck;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use actix::prelude::{Actor, ArbiterHandle, AsyncContext, Context, Recipient, SpawnHandle};
-use holdfast_core::id::InstanceId;
+use holdfast_core::fleet::{self, Fleet};
 use holdfast_core::supervision::RestartPolicy;
 
+use self::protocol::Upward;
 use self::roster::Roster;
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::InstanceParts;
@@ -27,14 +27,14 @@ const MAILBOX: usize = 1024;
 /// What the supervisor needs from outside; the parts of its children are made once its own address is known.
 pub struct SupervisorParts {
     /// What every child shares, but for the way back to the supervisor.
-    pub instance: Box<dyn Fn(Recipient<protocol::ChildExited>) -> InstanceParts + Send>,
+    pub instance: Box<dyn Fn(Upward) -> InstanceParts + Send>,
     /// The threads over which children are spread; empty runs them on the supervisor's own.
     pub arbiters: Vec<ArbiterHandle>,
     pub watch: Recipient<Watch>,
     pub unwatch: Recipient<Unwatch>,
     pub policy: RestartPolicy,
-    /// How many children are started in a second at boot.
-    pub starts_per_second: u32,
+    /// Who may dial when.
+    pub fleet: fleet::Policy,
 }
 
 /// The supervisor.
@@ -42,27 +42,25 @@ pub struct SupervisorActor {
     parts: SupervisorParts,
     instance: Option<InstanceParts>,
     roster: Roster,
-    /// Children that wait for their turn at boot.
-    queue: VecDeque<InstanceId>,
-    pacer: Option<SpawnHandle>,
+    /// Who may dial now.
+    fleet: Fleet,
+    turns: Option<SpawnHandle>,
+    /// Restarts after crashes.
+    restarts: u64,
     draining: bool,
 }
 
 impl SupervisorActor {
     /// Makes a supervisor with an empty roster.
     pub fn new(parts: SupervisorParts) -> Self {
-        Self { parts, instance: None, roster: Roster::default(), queue: VecDeque::new(), pacer: None, draining: false }
-    }
-
-    /// Starts the next child in the queue, and leaves a gap before the one after it.
-    fn start_next(&mut self, ctx: &mut Context<Self>) {
-        self.pacer = None;
-        while let Some(id) = self.queue.pop_front() {
-            if self.start_if_waiting(&id, ctx) {
-                let gap = Duration::from_secs(1) / self.parts.starts_per_second.max(1);
-                self.pacer = Some(ctx.run_later(gap, Self::start_next));
-                return;
-            }
+        Self {
+            parts,
+            instance: None,
+            roster: Roster::default(),
+            fleet: Fleet::new(),
+            turns: None,
+            restarts: 0,
+            draining: false,
         }
     }
 }
@@ -72,6 +70,8 @@ impl Actor for SupervisorActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.instance = Some((self.parts.instance)(ctx.address().recipient()));
+        let (exited, stands, here) = (ctx.address().recipient(), ctx.address().recipient(), ctx.address().recipient());
+        self.instance = Some((self.parts.instance)(Upward { exited, stands, here }));
+        self.look_again(ctx);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::prelude::{Actor, Addr};
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, Policy};
+use holdfast_core::fleet;
 use holdfast_core::id::InstanceId;
 use holdfast_core::supervision::RestartPolicy;
 use tokio::runtime::Handle;
@@ -77,7 +78,7 @@ impl World {
                 backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) },
                 stable_after: Duration::from_secs(300),
             },
-            starts_per_second: 20,
+            fleet: fleet::Policy::default(),
         })
         .start();
         Self { clock, links, store, board, meter, health, supervisor }

@@ -89,7 +89,7 @@ pub(super) fn build(
         watch: health.clone().recipient(),
         unwatch: health.recipient(),
         policy: settings.supervision,
-        starts_per_second: settings.starts_per_second,
+        fleet: settings.fleet,
     })
     .start();
 

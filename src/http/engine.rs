@@ -1,6 +1,7 @@
 //! What Evolution has no route for: the outbox, its dead letters, and messages that did not come whole. Only the global key opens them, for they span all instances.
 
 pub(super) mod dead_letters;
+pub(super) mod fleet;
 pub(super) mod outbox;
 pub(super) mod unrecovered;
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use holdfast_core::event::Owner;
+use holdfast_core::fleet::View;
 use holdfast_core::id::InstanceId;
 use holdfast_core::status::InstanceStatus;
 use tokio::sync::watch;
@@ -57,10 +58,26 @@ impl fmt::Debug for Token {
     }
 }
 
+/// How the dials of the fleet go, and how the supervisor's children do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetStatus {
+    /// Who dials, and who waits for it.
+    pub dials: View,
+    /// Instances whose actor runs.
+    pub running: usize,
+    /// Instances that wait to be started again after a crash.
+    pub restarting: usize,
+    /// Instances that crashed too often.
+    pub quarantined: usize,
+    /// Restarts after crashes since the service started.
+    pub restarts: u64,
+}
+
 /// The board.
 #[derive(Debug, Default)]
 pub struct Board {
     hung: RwLock<Hung>,
+    fleet: RwLock<FleetStatus>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +114,16 @@ impl Board {
         let mut hung = self.hung.write().unwrap_or_else(PoisonError::into_inner);
         hung.entries.remove(id);
         hung.names.retain(|_, named| named != id);
+    }
+
+    /// Hangs up how the fleet does.
+    pub fn hang_fleet(&self, status: FleetStatus) {
+        *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// Reads how the fleet does.
+    pub fn fleet(&self) -> FleetStatus {
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Finds an instance by its name.

@@ -35,7 +35,7 @@ pub enum SealReason {
     LeaseEnded,
     /// A task of the link panicked.
     Panicked,
-    /// The actor that owned it is gone.
+    /// The actor that owned it is gone, or does not turn any more.
     ActorGone,
     /// The machine gave it up, because its close did not come to an end.
     Abandoned,

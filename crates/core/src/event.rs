@@ -188,22 +188,30 @@ impl EngineEvent {
 /// Returns the JSON text that Evolution stores as `disconnectionObject` and sends in `status.instance`; `reason` in it is ours, for
 /// [`remembered_end`].
 pub fn disconnection_object(why: &DownReason, at: &str) -> String {
-    let code = why.status_reason();
+    let mut object = boom(why.status_reason(), why.code(), why.sentence(), at);
+    object["reason"] = json!(why);
+    object.to_string()
+}
+
+/// Returns the JSON text that says the same of an end that has no reason of its own, as a quarantine.
+pub fn explained_object(why: &Explanation, at: &str) -> String {
+    boom(why.status_reason, why.code, why.sentence, at).to_string()
+}
+
+fn boom(status: u16, code: &str, sentence: &str, at: &str) -> Value {
     json!({
         "error": {
-            "data": { "code": why.code() },
+            "data": { "code": code },
             "isBoom": true,
             "isServer": false,
             "output": {
-                "statusCode": code,
-                "payload": { "statusCode": code, "error": why.code(), "message": why.sentence() },
+                "statusCode": status,
+                "payload": { "statusCode": status, "error": code, "message": sentence },
                 "headers": {}
             }
         },
         "date": at,
-        "reason": why,
     })
-    .to_string()
 }
 
 /// Reads the end of a link from a stored `disconnectionObject`; `None` if another program wrote it.

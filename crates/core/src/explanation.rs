@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::connection::DownReason;
 use crate::connection::down_reason::UserAction;
+use crate::status::TurnWait;
 use crate::time::Timestamp;
 
 /// When the next dial comes by itself.
@@ -62,10 +63,23 @@ impl Explanation {
         Self {
             code: "instance-quarantined",
             sentence: "The instance crashed too often and is parked; restart it after reading the log.",
-            user_action: UserAction::ReadLog,
+            user_action: UserAction::Restart,
             status_reason: 503,
             detail: None,
             next_try: NextTry::Never,
+            expires: false,
+        }
+    }
+
+    /// Explains why an instance that could dial does not yet.
+    pub fn waiting(turn: TurnWait) -> Self {
+        Self {
+            code: turn.code(),
+            sentence: turn.sentence(),
+            user_action: turn.user_action(),
+            status_reason: 503,
+            detail: None,
+            next_try: NextTry::UnderWay,
             expires: false,
         }
     }

@@ -6,7 +6,7 @@
 //! 1. [`id`] and [`time`]: what things are called, and how time is handed in;
 //! 2. [`connection`]: the life of one instance, from QR to shutdown; [`connection::down_reason`] says why a link ended;
 //!    [`explanation`] puts it into the words that all reads share, [`health`] says when proof of life is asked for;
-//! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many;
+//! 3. [`backoff`] and [`supervision`]: how long to wait, and when a crash is one too many; [`fleet`]: who may dial now;
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
@@ -20,6 +20,7 @@ pub mod connection;
 pub mod delivery;
 pub mod event;
 pub mod explanation;
+pub mod fleet;
 pub mod health;
 pub mod id;
 pub mod network;

@@ -1,9 +1,50 @@
 //! What an instance says about itself: one source for every read, event, metric and row.
 
+use crate::connection::down_reason::UserAction;
 use crate::connection::state::PublicState;
 use crate::connection::{DownReason, Machine, ParkReason, Phase, State, Trouble};
 use crate::explanation::{Explanation, NextTry};
 use crate::time::Timestamp;
+
+/// Why an instance that could dial does not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnWait {
+    /// Others are before it.
+    InLine,
+    /// An outage of the host holds everybody back.
+    Outage,
+}
+
+impl TurnWait {
+    /// Both, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::InLine, Self::Outage];
+
+    /// Returns the stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InLine => "waiting-for-turn",
+            Self::Outage => "host-outage",
+        }
+    }
+
+    /// Returns a sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::InLine => "The instance waits for its turn to dial.",
+            Self::Outage => {
+                "Most connections of this host failed at once; one instance keeps trying, and the others dial when it comes through."
+            }
+        }
+    }
+
+    /// Returns what a person can do about it.
+    pub fn user_action(self) -> UserAction {
+        match self {
+            Self::InLine => UserAction::Wait,
+            Self::Outage => UserAction::CheckNetwork,
+        }
+    }
+}
 
 /// The state of one instance as its actor last knew it.
 ///
@@ -28,6 +69,8 @@ pub struct InstanceStatus {
     pub link: u64,
     /// Whether there are credentials.
     pub paired: bool,
+    /// Why it does not dial although it could, if that is so.
+    pub turn: Option<TurnWait>,
     /// A quarantine by the supervisor.
     pub quarantined: bool,
 }
@@ -50,6 +93,11 @@ impl InstanceStatus {
             failures: machine.failures(),
             link: machine.last_link().0,
             paired: machine.paired,
+            turn: if let State::Asking { held, .. } = machine.state {
+                Some(if held { TurnWait::Outage } else { TurnWait::InLine })
+            } else {
+                None
+            },
             quarantined: matches!(machine.state, State::Parked { why: ParkReason::Quarantined, .. }),
         }
     }
@@ -66,6 +114,7 @@ impl InstanceStatus {
             failures: 0,
             link: 0,
             paired,
+            turn: None,
             quarantined,
         }
     }
@@ -99,13 +148,19 @@ impl InstanceStatus {
 
     /// Returns since when that has been so; for a quarantine, since it began.
     pub fn why_since(&self) -> Option<Timestamp> {
-        if self.quarantined { Some(self.since) } else { self.trouble.as_ref().map(|trouble| trouble.since) }
+        match &self.trouble {
+            Some(trouble) if !self.quarantined => Some(trouble.since),
+            Some(_) | None => (self.quarantined || self.turn.is_some()).then_some(self.since),
+        }
     }
 
     /// Returns what explains a state other than open at `now`, if there is something to explain.
     pub fn explanation_at(&self, now: Timestamp) -> Option<Explanation> {
         if self.quarantined {
             return Some(Explanation::quarantined());
+        }
+        if let Some(turn) = self.told_turn() {
+            return Some(Explanation::waiting(turn));
         }
         match self.why() {
             Some(why) => Some(Explanation::of(why, self.next_try())),
@@ -134,5 +189,10 @@ impl InstanceStatus {
                 | Phase::BackingOff,
             ) => NextTry::UnderWay,
         }
+    }
+
+    /// Returns the wait for a turn if that explains more than why the last link ended: an outage does, a queue does not.
+    fn told_turn(&self) -> Option<TurnWait> {
+        self.turn.filter(|turn| *turn == TurnWait::Outage || self.trouble.is_none())
     }
 }

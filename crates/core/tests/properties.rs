@@ -7,6 +7,7 @@ use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{
     Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, State,
 };
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
 use holdfast_core::time::Timestamp;
 use proptest::prelude::*;
@@ -16,9 +17,15 @@ use proptest::test_runner::FileFailurePersistence;
 #[derive(Debug, Clone)]
 enum Happening {
     Command(Event),
-    Fact { age: u64, fact: Fact },
+    Fact {
+        age: u64,
+        fact: Fact,
+    },
     Wait(u64),
     Deadline,
+    /// The turn comes that was asked for that many dials ago.
+    Turn(u64),
+    Hold(bool),
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +125,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         12 => (prop_oneof![9 => Just(0_u64), 1 => 1_u64..4], fact()).prop_map(|(age, fact)| Happening::Fact { age, fact }),
         3 => (0_u64..120_000).prop_map(Happening::Wait),
         3 => Just(Happening::Deadline),
+        6 => prop_oneof![5 => Just(0_u64), 1 => 1_u64..4].prop_map(Happening::Turn),
+        1 => any::<bool>().prop_map(Happening::Hold),
     ]
 }
 
@@ -133,12 +142,22 @@ struct Run {
     jitter: f64,
     /// The socket that the world has: opened and not yet reported as ended or cut.
     socket: Option<LinkId>,
+    /// Whether each turn that is asked for is granted at once.
+    turns: bool,
+    /// How the machine last said that it stands.
+    stood: Standing,
     public: PublicState,
 }
 
 impl Run {
     fn new(paired: bool, jitter: f64) -> Self {
+        Self::with_turns(paired, jitter, true)
+    }
+
+    fn with_turns(paired: bool, jitter: f64, turns: bool) -> Self {
         let mut run = Self {
+            turns,
+            stood: Standing::Out,
             machine: Machine::new(),
             now: Timestamp::from_millis(10_000),
             policy: Policy::default(),
@@ -157,6 +176,11 @@ impl Run {
                 let link = LinkId(self.machine.last_link().0.saturating_sub(*age));
                 self.step(fact.about(link))
             }
+            Happening::Turn(age) => {
+                let link = LinkId(self.machine.last_link().0.saturating_sub(*age));
+                self.step(Event::TurnGranted { link })
+            }
+            Happening::Hold(held) => self.step(Event::TurnHeld { link: self.machine.last_link(), held: *held }),
             Happening::Wait(ms) => {
                 self.now = self.now.after(Duration::from_millis(*ms));
                 Vec::new()
@@ -172,16 +196,22 @@ impl Run {
     }
 
     fn step(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = self.one_step(event);
+        if let (true, Standing::Asks { link, .. }) = (self.turns, self.machine.standing()) {
+            effects.extend(self.one_step(Event::TurnGranted { link }));
+        }
+        effects
+    }
+
+    fn one_step(&mut self, event: Event) -> Vec<Effect> {
         let before = self.machine.clone();
         let stale = event.link().is_some_and(|link| before.link() != Some(link));
         let parked_for_good = matches!(before.state, State::Parked { retry: None, .. } | State::Unpaired);
-        let command = matches!(event, Event::Connect { .. } | Event::Restart);
         if let Event::LinkDown { link, .. } = &event
             && self.socket == Some(*link)
         {
             self.socket = None;
         }
-        let booted = matches!(event, Event::Booted { .. });
         let env = Env { now: self.now, jitter: self.jitter, policy: &self.policy };
         let (machine, effects) = before.clone().step(event.clone(), env);
         self.machine = machine;
@@ -192,7 +222,10 @@ impl Run {
         for effect in &effects {
             if let Effect::OpenLink { link, .. } = effect {
                 assert_eq!(self.socket, None, "two sockets after {event:?} in {:?}", before.state);
-                assert!(command || booted || !parked_for_good, "a parked instance dialled after {event:?}");
+                assert!(!parked_for_good, "a parked instance dialled after {event:?}");
+                let asked = before.standing() == Standing::Asks { link: *link, urgent: true }
+                    || before.standing() == Standing::Asks { link: *link, urgent: false };
+                assert!(asked && event == Event::TurnGranted { link: *link }, "a dial without a turn after {event:?}");
                 self.socket = Some(*link);
             } else if let Effect::AbandonLink { link } = effect {
                 assert_eq!(self.socket, Some(*link));
@@ -206,6 +239,12 @@ impl Run {
             }
         }
         assert_eq!(self.machine.link(), self.socket, "the machine and the world disagree about the socket");
+        for effect in &effects {
+            if let Effect::Stand(standing) = effect {
+                self.stood = *standing;
+            }
+        }
+        assert_eq!(self.stood, self.machine.standing(), "the fleet was not told");
         self.check_deadline();
         self.check_notices(&effects);
         if let State::Stopped { .. } = before.state {
@@ -249,11 +288,11 @@ fn public_state(notice: &Notice) -> Option<PublicState> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
 
-    /// Never two links open, stale links change nothing, parked instances never dial by themselves, every waiting state has a
+    /// Never two links open, no dial without a turn, stale links change nothing, parked instances never dial by themselves, every waiting state has a
     /// deadline, stopped is final, each state change is published once, open needs an answered request.
     #[test]
-    fn every_history_keeps_the_rules((paired, history) in history(), jitter in 0.0_f64..=1.0) {
-        let mut run = Run::new(paired, jitter);
+    fn s15_every_history_keeps_the_rules((paired, history) in history(), jitter in 0.0_f64..=1.0, turns in any::<bool>()) {
+        let mut run = Run::with_turns(paired, jitter, turns);
         for happening in &history {
             run.live(happening);
         }

@@ -22,6 +22,8 @@ pub(super) fn cause(event: &Event) -> Option<&'static str> {
         | Event::Shutdown { .. } => Some("operator"),
         Event::Elapsed
         | Event::PingDue
+        | Event::TurnGranted { .. }
+        | Event::TurnHeld { .. }
         | Event::QrShown { .. }
         | Event::CodeShown { .. }
         | Event::Paired { .. }
@@ -44,8 +46,12 @@ impl InstanceActor {
     ) {
         let meter = &self.parts.meter;
         let trouble = self.machine.trouble().map(|trouble| trouble.why.code());
+        if cause.is_some() {
+            // The dial comes when its turn does.
+            self.dial_cause = cause;
+        }
         if effects.iter().any(|effect| matches!(effect, Effect::OpenLink { .. })) {
-            meter.note(Measure::Dialled { why: cause.or(trouble).unwrap_or("operator") });
+            meter.note(Measure::Dialled { why: self.dial_cause.take().or(trouble).unwrap_or("operator") });
         }
         match (before.phase.public(), self.machine.state.phase().public()) {
             (PublicState::Open, PublicState::Open) => {}

@@ -7,12 +7,14 @@ use chrono::SecondsFormat;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{DownReason, Effect, Event, Method, Notice};
 use holdfast_core::event::{EngineEvent, EventName, Owner, disconnection_object};
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
 use tracing::{info, warn};
 
 use super::InstanceActor;
+use crate::actors::supervisor::protocol::Stands;
 use crate::failpoint::reach;
 use crate::ports::link::SealReason;
 use crate::ports::store::InstancePatch;
@@ -23,6 +25,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 impl InstanceActor {
     pub(super) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
+            Effect::Stand(standing) => self.stand(standing),
             Effect::OpenLink { link, method, rebuild, refresh_version } => {
                 self.open(link, method, rebuild, refresh_version, ctx);
             }
@@ -48,6 +51,21 @@ impl InstanceActor {
                 self.end(ExitReason::Failed, false, ctx);
             }
         }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a few notices for each dial; a lost one would cost the fleet a slot"
+    )]
+    fn stand(&self, standing: Standing) {
+        self.parts.supervisor.stands.do_send(Stands {
+            id: self.id.clone(),
+            generation: self.generation,
+            standing,
+            last_link: self.machine.last_link(),
+            paired: self.machine.paired,
+            desired: self.machine.desired,
+        });
     }
 
     /// Dials once nothing that an earlier session left behind waits to be written.

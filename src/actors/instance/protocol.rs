@@ -57,6 +57,13 @@ pub struct SetPresence {
     pub presence: Presence,
 }
 
+/// Asks whether the actor still turns; it answers with [`StillHere`](crate::actors::supervisor::protocol::StillHere).
+///
+/// Sent by SupervisorActor. Safe to repeat.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct AreYouThere;
+
 /// Asks for fresh proof of life. Sent by HealthActor when the last proof is one interval old. Safe to repeat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

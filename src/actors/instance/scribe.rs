@@ -6,9 +6,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EngineEvent;
@@ -39,6 +41,8 @@ struct Handle {
 struct Desk {
     pages: Mutex<Pages>,
     changed: Notify,
+    /// A call of the store has panicked.
+    crashed: Notify,
     instance: InstanceId,
     store: Arc<dyn Store>,
 }
@@ -68,10 +72,17 @@ impl fmt::Debug for Scribe {
 
 impl Scribe {
     pub(in crate::actors) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Runtime) -> Self {
-        let desk = Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), instance, store });
+        let desk =
+            Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), crashed: Notify::new(), instance, store });
         let (sender, progress) = watch::channel(Progress::default());
         runtime.spawn(work(Arc::clone(&desk), sender));
         Self(Arc::new(Handle { desk, progress }))
+    }
+
+    /// Waits until a call of the store panics; what was not written then is tried again all the same.
+    pub(super) fn crashed(&self) -> impl Future<Output = ()> + 'static {
+        let desk = Arc::clone(&self.0.desk);
+        async move { desk.crashed.notified().await }
     }
 
     pub(super) fn archive(&self, why: &'static str) {
@@ -186,7 +197,12 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
         if taken.dropped > 0 {
             warn!(instance.id = %desk.instance, dropped = taken.dropped, "Events were dropped because the database was slow");
         }
-        match desk.write(&mut taken).await {
+        let written = AssertUnwindSafe(desk.write(&mut taken)).catch_unwind().await.unwrap_or_else(|_panic| {
+            // Only the present incarnation is to hear of it, none that comes after.
+            desk.crashed.notify_waiters();
+            Err(StoreError::Unavailable { doing: "writing the rows of an instance", cause: "the call panicked".into() })
+        });
+        match written {
             Ok(()) => {
                 failures = 0;
                 progress.send_replace(Progress { written: taken.submitted });

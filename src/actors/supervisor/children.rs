@@ -1,12 +1,14 @@
 //! Starting children, and what becomes of those that end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use chrono::SecondsFormat;
 use holdfast_core::connection::Phase;
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::event::EngineEvent;
+use holdfast_core::event::{EngineEvent, explained_object};
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::InstanceId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::{Decision, ExitReason};
@@ -16,7 +18,7 @@ use super::SupervisorActor;
 use super::protocol::ChildExited;
 use super::roster::Child;
 use crate::actors::health::protocol::{Unwatch, Watch};
-use crate::actors::instance::{Birth, InstanceActor, Scribe};
+use crate::actors::instance::{Birth, InstanceActor, Leash, Scribe};
 use crate::failpoint::reach;
 use crate::ports::chance;
 use crate::ports::clock::Clock;
@@ -32,7 +34,7 @@ impl SupervisorActor {
             Child::Restarting { timer } => {
                 ctx.cancel_future(timer);
             }
-            Child::Queued | Child::Quarantined | Child::Ended => {}
+            Child::Quarantined | Child::Ended => {}
         }
         reach!("child.starts");
         line.generation = line.generation.next();
@@ -47,10 +49,12 @@ impl SupervisorActor {
             last_link: line.last_link,
             scribe: line.scribe(id, instance),
             memory: line.memory.take(),
+            leash: Leash::default(),
         };
+        line.leash = birth.leash.clone();
         let (name, scribe) = (birth.name.clone(), birth.scribe.clone());
         let parts = instance.clone();
-        let addr = match pick(&self.parts.arbiters, id) {
+        let addr = match pick(&self.parts.arbiters, id, line.moves) {
             Some(arbiter) => InstanceActor::start_in_arbiter(arbiter, move |_| InstanceActor::new(birth, parts)),
             None => InstanceActor::new(birth, parts).start(),
         };
@@ -58,16 +62,8 @@ impl SupervisorActor {
             &self.parts.watch,
             Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient(), name, scribe },
         );
-        line.child = Child::Running { addr, since: instance.clock.now() };
-    }
-
-    /// Starts a child that still waits for its turn at boot, and tells whether there was anything to start.
-    pub(super) fn start_if_waiting(&mut self, id: &InstanceId, ctx: &mut Context<Self>) -> bool {
-        let waits = self.roster.get_mut(id).is_some_and(|line| matches!(line.child, Child::Queued));
-        if waits {
-            self.start_child(id, ctx);
-        }
-        waits
+        line.child = Child::Running { addr, since: instance.clock.now(), unanswered: 0 };
+        self.show();
     }
 
     fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
@@ -80,6 +76,7 @@ impl SupervisorActor {
 
     fn restart_due(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         if !self.draining {
+            self.restarts += 1;
             self.start_child(id, ctx);
         }
     }
@@ -121,12 +118,16 @@ pub(super) fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: 
         PublicState::Close => EngineEvent::closed(name, why.as_ref(), &date),
         PublicState::Open | PublicState::Connecting => EngineEvent::connecting(name, why.as_ref(), &date),
     });
+    if let Some(why) = why.filter(|_| status.quarantined) {
+        let at = date(now);
+        scribe.publish(EngineEvent::ended(name, &why, &date, &at, &explained_object(&why, &at)));
+    }
 }
 
-/// Chooses the thread of an instance: always the same one for the same id.
-fn pick<'a>(arbiters: &'a [actix::ArbiterHandle], id: &InstanceId) -> Option<&'a actix::ArbiterHandle> {
+/// Chooses the thread of an instance: always the same one for the same id, unless it had to be moved.
+fn pick<'a>(arbiters: &'a [actix::ArbiterHandle], id: &InstanceId, moves: usize) -> Option<&'a actix::ArbiterHandle> {
     let hash = id.as_str().bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
-    hash.checked_rem(arbiters.len()).and_then(|at| arbiters.get(at))
+    hash.wrapping_add(moves).checked_rem(arbiters.len()).and_then(|at| arbiters.get(at))
 }
 
 #[expect(clippy::disallowed_methods, reason = "two notices in a child's life; a lost one would leave it unwatched")]
@@ -138,43 +139,57 @@ impl Handler<ChildExited> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, exit: ChildExited, ctx: &mut Self::Context) {
-        let Some(instance) = &self.instance else { return };
-        let now = instance.clock.now();
         let Some(line) = self.roster.get_mut(&exit.id) else { return };
-        if line.generation != exit.generation {
+        if line.generation != exit.generation || !matches!(line.child, Child::Running { .. }) {
             debug!(instance.id = %exit.id, generation = exit.generation.0, "An old generation has ended");
             return;
         }
-        let Child::Running { since, .. } = &line.child else { return };
         reach!("child.exited");
-        let since = *since;
         line.last_link = exit.last_link;
         line.paired = exit.paired;
         line.desired = exit.desired;
+        self.ended(&exit.id, exit.reason, exit.clean, ctx);
+    }
+}
+
+impl SupervisorActor {
+    /// Decides about a child whose actor has ended, or was given up.
+    pub(super) fn ended(&mut self, id: &InstanceId, reason: ExitReason, clean: bool, ctx: &mut Context<Self>) {
+        let Some(instance) = &self.instance else { return };
+        let (now, meter) = (instance.clock.now(), Arc::clone(&instance.meter));
+        let Some(line) = self.roster.get_mut(id) else { return };
+        let Child::Running { since, .. } = line.child else { return };
+        let generation = line.generation;
         line.child = Child::Ended;
         for farewell in line.farewells.drain(..) {
             // Who asked may have given up; then there is nobody to tell.
-            let _ = farewell.send(exit.clean);
+            let _ = farewell.send(clean);
         }
-        notify(&self.parts.unwatch, Unwatch { id: exit.id.clone(), generation: exit.generation });
-        let decision = line.crashes.decide(exit.reason, since, now, chance::unit(), &self.parts.policy);
-        if self.draining || matches!(exit.reason, ExitReason::Normal | ExitReason::Shutdown) {
-            return self.hang_without_actor(&exit.id, Phase::Stopped, false);
+        notify(&self.parts.unwatch, Unwatch { id: id.clone(), generation });
+        let decision = line.crashes.decide(reason, since, now, chance::unit(), &self.parts.policy);
+        let wants = matches!(decision, Decision::RestartAfter(_)) && !self.draining;
+        self.stands(id.clone(), if wants { Standing::Down { network: false } } else { Standing::Out }, ctx);
+        if self.draining {
+            return self.hang_without_actor(id, Phase::Stopped, false);
         }
         match decision {
-            Decision::Leave => self.hang_without_actor(&exit.id, Phase::Stopped, false),
+            Decision::Leave => self.hang_without_actor(id, Phase::Stopped, false),
             Decision::RestartAfter(wait) => {
-                warn!(instance.id = %exit.id, generation = exit.generation.0, reason = ?exit.reason, wait_ms = wait.as_millis(), "Instance {} crashed; it is started again", exit.id);
-                instance.meter.note(Measure::Restarted);
-                self.hang(&exit.id, |paired| InstanceStatus::crashed(now, now.after(wait), paired));
-                self.restart_after(&exit.id, wait, ctx);
+                warn!(instance.id = %id, generation = generation.0, reason = ?reason, wait_ms = wait.as_millis(), "Instance {id} crashed; it is started again");
+                meter.note(Measure::Restarted);
+                self.hang(id, |paired| InstanceStatus::crashed(now, now.after(wait), paired));
+                self.restart_after(id, wait, ctx);
             }
-            Decision::Quarantine => {
-                error!(instance.id = %exit.id, generation = exit.generation.0, "Instance {} crashed too often and is parked until an operator restarts it", exit.id);
-                instance.meter.note(Measure::Quarantined);
-                line.child = Child::Quarantined;
-                self.hang_without_actor(&exit.id, Phase::Parked, true);
-            }
+            Decision::Quarantine => self.quarantine(id),
         }
+        self.show();
+    }
+
+    fn quarantine(&mut self, id: &InstanceId) {
+        error!(instance.id = %id, "Instance {id} crashed too often and is parked until an operator restarts it");
+        let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
+        instance.meter.note(Measure::Quarantined);
+        line.child = Child::Quarantined;
+        self.hang_without_actor(id, Phase::Parked, true);
     }
 }

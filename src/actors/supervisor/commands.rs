@@ -9,6 +9,7 @@ use actix::prelude::{
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{DownReason, Event, Memory, Phase, Refusal, Verdict};
 use holdfast_core::event::{Owner, remembered_end};
+use holdfast_core::fleet;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
@@ -23,6 +24,7 @@ use super::protocol::{
     RerouteInstance, RestartInstance, StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
+use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
@@ -45,17 +47,9 @@ impl Handler<StartInstance> for SupervisorActor {
             return Ok(());
         }
         let id = record.id.clone();
-        let at_once = !record.paired;
         self.enlist(record);
-        if at_once {
-            // Nothing to dial: there is no need to pace it.
-            self.start_child(&id, ctx);
-        } else {
-            self.queue.push_back(id);
-            if self.pacer.is_none() {
-                self.start_next(ctx);
-            }
-        }
+        // It dials in its turn.
+        self.start_child(&id, ctx);
         Ok(())
     }
 }
@@ -67,13 +61,15 @@ impl SupervisorActor {
         let mut line = Line {
             name: record.name.clone(),
             generation: Generation(0),
-            child: Child::Queued,
+            child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
             paired: record.paired,
             desired: record.desired,
             scribe: None,
             memory,
+            leash: Leash::default(),
+            moves: 0,
             farewells: Vec::new(),
         };
         if let Some(instance) = &self.instance {
@@ -117,9 +113,7 @@ impl SupervisorActor {
         self.start_child(id, ctx);
         match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
             Child::Running { addr, .. } => Ok(addr.clone()),
-            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
-                Err(CommandError::Overloaded)
-            }
+            Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
         }
     }
 
@@ -191,9 +185,7 @@ impl Handler<RerouteInstance> for SupervisorActor {
         match self.roster.get_mut(&command.id).map(|line| &line.child) {
             Some(Child::Running { addr, .. }) => Box::pin(ask(addr.clone().recipient(), Command(Event::Rerouted))),
             // Whoever starts later reads the new row before it dials.
-            Some(Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended) => {
-                Box::pin(std::future::ready(Ok(())))
-            }
+            Some(Child::Restarting { .. } | Child::Quarantined | Child::Ended) => Box::pin(std::future::ready(Ok(()))),
             None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
         }
     }
@@ -263,7 +255,7 @@ impl SupervisorActor {
         {
             ctx.cancel_future(timer);
         }
-        self.queue.retain(|queued| queued != id);
+        self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
         if let Some(instance) = &self.instance {
             instance.board.take_down(id);
         }
@@ -277,7 +269,7 @@ impl Handler<WhereIs> for SupervisorActor {
     fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
         let line = self.roster.get_mut(&question.id).ok_or(CommandError::Unknown)?;
         match line.child {
-            Child::Queued | Child::Running { .. } => {}
+            Child::Running { .. } => {}
             // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
             Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
                 return Err(CommandError::Refused(Refusal::NotConnected));
@@ -298,7 +290,7 @@ impl Handler<ApplySettings> for SupervisorActor {
     fn handle(&mut self, ApplySettings { id }: ApplySettings, _: &mut Self::Context) -> Self::Result {
         let child = self.roster.get_mut(&id).map(|line| match &line.child {
             Child::Running { addr, .. } => Some(addr.clone()),
-            Child::Queued | Child::Restarting { .. } | Child::Quarantined | Child::Ended => None,
+            Child::Restarting { .. } | Child::Quarantined | Child::Ended => None,
         });
         Box::pin(async move {
             match child {
@@ -316,7 +308,6 @@ impl Handler<DrainAll> for SupervisorActor {
     fn handle(&mut self, DrainAll { within }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
         reach!("drain.asked");
         self.draining = true;
-        self.queue.clear();
         let mut pending = Vec::new();
         for (id, line) in self.roster.iter_mut() {
             match &line.child {
@@ -328,7 +319,7 @@ impl Handler<DrainAll> for SupervisorActor {
                 Child::Restarting { timer } => {
                     ctx.cancel_future(*timer);
                 }
-                Child::Queued | Child::Quarantined | Child::Ended => {}
+                Child::Quarantined | Child::Ended => {}
             }
         }
         // The instances bound themselves; the margin lets the last of them say so.

@@ -3,6 +3,7 @@
 use actix::Message;
 use actix::prelude::Recipient;
 use holdfast_core::connection::{Desired, Method, Refusal};
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::ExitReason;
 
@@ -117,6 +118,35 @@ pub struct ChildExited {
     pub desired: Desired,
     /// Whether what it held was saved and closed as it should.
     pub clean: bool,
+}
+
+/// Tells how an instance stands towards the dials of the fleet, and what a new actor would go on from. Sent by InstanceActor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stands {
+    pub id: InstanceId,
+    pub generation: Generation,
+    pub standing: Standing,
+    /// The newest link that it dialled or asked for.
+    pub last_link: LinkId,
+    pub paired: bool,
+    pub desired: Desired,
+}
+
+/// Answers [`AreYouThere`](crate::actors::instance::protocol::AreYouThere). Sent by InstanceActor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StillHere {
+    pub id: InstanceId,
+    pub generation: Generation,
+}
+
+/// The ways from a child to its supervisor.
+#[derive(Debug, Clone)]
+pub struct Upward {
+    pub exited: Recipient<ChildExited>,
+    pub stands: Recipient<Stands>,
+    pub here: Recipient<StillHere>,
 }
 
 /// Stops every instance: each saves, then closes. Answers with the names of those that had to be forced. Sent by SystemActor.

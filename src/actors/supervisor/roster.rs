@@ -11,19 +11,22 @@ use holdfast_core::supervision::CrashRecord;
 use holdfast_core::time::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::actors::instance::{InstanceActor, InstanceParts, Scribe};
+use crate::actors::instance::{InstanceActor, InstanceParts, Leash, Scribe};
 
 /// What a child is doing.
 pub(super) enum Child {
-    /// It waits for its turn at boot.
-    Queued,
     /// Its actor runs.
-    Running { addr: Addr<InstanceActor>, since: Timestamp },
+    Running {
+        addr: Addr<InstanceActor>,
+        since: Timestamp,
+        /// How often it was asked whether it turns and has not answered.
+        unanswered: u32,
+    },
     /// It crashed and is started again when the timer fires.
     Restarting { timer: SpawnHandle },
     /// It crashed too often.
     Quarantined,
-    /// It has ended on purpose.
+    /// It has not been started yet, or has ended on purpose.
     Ended,
 }
 
@@ -40,6 +43,10 @@ pub(super) struct Line {
     pub scribe: Option<Scribe>,
     /// How the last process left it.
     pub memory: Option<Memory>,
+    /// Reaches the present incarnation even if it is stuck.
+    pub leash: Leash,
+    /// How often it was moved to another thread, because it did not turn on the one before.
+    pub moves: usize,
     /// Those who wait for the child to end; they are told whether it ended cleanly.
     pub farewells: Vec<oneshot::Sender<bool>>,
 }

@@ -85,6 +85,11 @@ impl ScriptedLinks {
         self.script(|script| script.dials.extend(dials));
     }
 
+    /// Forgets what the next dials were to do.
+    pub(crate) fn clear(&self) {
+        self.script(|script| script.dials.clear());
+    }
+
     pub(crate) fn usually(&self, dial: Dial) {
         self.script(|script| script.usual = dial);
     }

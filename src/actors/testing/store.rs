@@ -1,7 +1,7 @@
 //! A store in memory that keeps what actors write, fails when told to, and knows nothing of sessions: links are scripted here.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -26,6 +26,7 @@ use crate::ports::store::{
 #[derive(Default)]
 pub(crate) struct MemoryStore {
     down: AtomicBool,
+    panics: AtomicU32,
     slow_looks: AtomicBool,
     inner: Mutex<Inner>,
     appended: Arc<Notify>,
@@ -59,6 +60,11 @@ impl MemoryStore {
     /// Lets every call fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Lets the next that many writes panic.
+    pub(crate) fn panic_next(&self, writes: u32) {
+        self.panics.store(writes, Ordering::Relaxed);
     }
 
     /// Lets what a look into the outbox finds be a second old when it is answered.
@@ -138,6 +144,8 @@ impl MemoryStore {
     }
 
     fn note(&self, what: String) -> Result<(), StoreError> {
+        let planned = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(planned.is_err(), "planned");
         if self.down.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable { doing: "a planned failure", cause: "planned".into() });
         }

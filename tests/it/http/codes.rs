@@ -5,6 +5,7 @@ use holdfast_core::connection::DownReason;
 use holdfast_core::explanation::Explanation;
 use holdfast_core::proxy::Fault;
 use holdfast_core::sending::nack::Nack;
+use holdfast_core::status::TurnWait;
 use serde_json::json;
 
 const DOCUMENT: &str = include_str!("../../../docs/errors.md");
@@ -88,7 +89,9 @@ fn the_codes_of_connections_are_documented() {
             (reason.code().to_owned(), action, reason.sentence().to_owned())
         })
         .collect();
-    for other in [Explanation::quarantined(), Explanation::suspect()] {
+    for other in
+        [Explanation::quarantined(), Explanation::suspect()].into_iter().chain(TurnWait::ALL.map(Explanation::waiting))
+    {
         let action = json!(other.user_action).as_str().unwrap().to_owned();
         expected.push((other.code.to_owned(), action, other.sentence.to_owned()));
     }

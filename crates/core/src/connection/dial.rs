@@ -7,6 +7,8 @@ use super::effect::Effect;
 use super::event::Method;
 use super::state::{Machine, ParkReason, State};
 use super::step::Env;
+use crate::fleet::Standing;
+use crate::id::LinkId;
 use crate::time::Timestamp;
 
 /// Steps of backoff that a rate limit adds.
@@ -17,29 +19,68 @@ pub(super) fn close_within(env: Env<'_>) -> Timestamp {
 }
 
 impl Machine {
-    /// Dials now, or as soon as the closing socket is gone.
-    pub(super) fn dial(&mut self, method: Option<Method>, env: Env<'_>, effects: &mut Vec<Effect>) {
-        self.dial_with(method, false, env, effects);
+    /// Asks for a turn to dial, now or as soon as the closing socket is gone.
+    pub(super) fn dial(&mut self, method: Option<Method>, env: Env<'_>) {
+        self.dial_with(method, false, env);
     }
 
-    pub(super) fn dial_with(
-        &mut self,
-        method: Option<Method>,
-        refresh_version: bool,
-        env: Env<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn dial_with(&mut self, method: Option<Method>, refresh_version: bool, env: Env<'_>) {
         if self.link.is_some() {
             self.state = State::BackingOff { why: DownReason::Requested, until: env.now };
             return;
         }
-        let link = self.last_link.next();
-        self.last_link = link;
+        let (link, since) = if let State::Asking { link, since, .. } = self.state {
+            (link, since)
+        } else {
+            self.last_link = self.last_link.next();
+            (self.last_link, env.now)
+        };
+        let until = env.now.after(env.policy.turn_retry);
+        self.state = State::Asking { link, method, urgent: self.urgent, refresh_version, held: false, since, until };
+    }
+
+    /// The turn has come: dials, unless something else has happened since it was asked for.
+    pub(super) fn turn_granted(&mut self, turn: LinkId, env: Env<'_>, effects: &mut Vec<Effect>) {
+        let State::Asking { link, method, refresh_version, since, .. } = &self.state else { return };
+        if *link != turn {
+            return;
+        }
+        let (link, method, refresh_version, waited) = (*link, method.clone(), *refresh_version, env.now.since(*since));
+        if let Some(doubt) = self.doubt_until.as_mut().filter(|doubt| **doubt > *since) {
+            // What is doubted is an answer to this dial, however long its turn took to come.
+            *doubt = doubt.after(waited);
+        }
         self.dialled_at = env.now;
         self.link = Some(link);
+        self.urgent = false;
         let rebuild = std::mem::take(&mut self.rebuild);
         effects.push(Effect::OpenLink { link, method: method.clone(), rebuild, refresh_version });
         self.state = State::Connecting { link, method, until: env.now.after(env.policy.connect_timeout) };
+    }
+
+    /// An outage of the host holds everybody back, or does not any more.
+    pub(super) fn turn_held(&mut self, turn: LinkId, now_held: bool) {
+        if let State::Asking { link, held, .. } = &mut self.state
+            && *link == turn
+        {
+            *held = now_held;
+        }
+    }
+
+    /// Returns how the instance stands towards the dials of the fleet.
+    pub fn standing(&self) -> Standing {
+        match &self.state {
+            State::Unpaired
+            | State::Parked { .. }
+            | State::LoggingOut { .. }
+            | State::Draining { .. }
+            | State::Stopped { .. } => Standing::Out,
+            State::Waiting { .. } => Standing::Down { network: false },
+            State::BackingOff { why, .. } => Standing::Down { network: why.is_outage_sign() },
+            State::Asking { link, urgent, .. } => Standing::Asks { link: *link, urgent: *urgent },
+            State::Connecting { link, .. } | State::Syncing { link, .. } => Standing::Dials { link: *link },
+            State::Pairing { link, .. } | State::Online { link, .. } => Standing::Up { link: *link },
+        }
     }
 
     /// Waits for the next dial as the backoff says.
@@ -78,7 +119,14 @@ impl Machine {
             State::Online { .. } => self.give_up_on_link(DownReason::Silent, env, effects),
             State::BackingOff { .. } | State::Waiting { .. } | State::Parked { .. } => {
                 let method = self.pairing_method();
-                self.dial(method, env, effects);
+                self.dial(method, env);
+            }
+            // A question may be lost, and so may an answer.
+            State::Asking { .. } => {
+                if let State::Asking { until, .. } = &mut self.state {
+                    *until = env.now.after(env.policy.turn_retry);
+                }
+                effects.push(Effect::Stand(self.standing()));
             }
             State::LoggingOut { .. } => {
                 self.close(env, effects);

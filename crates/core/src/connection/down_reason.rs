@@ -95,6 +95,8 @@ pub enum Verdict {
 pub enum UserAction {
     /// Nothing: it is being worked on.
     Wait,
+    /// Read the log, then restart the instance.
+    Restart,
     /// Pair the number again.
     Relogin,
     /// Open WhatsApp on the phone; it says why.
@@ -107,8 +109,6 @@ pub enum UserAction {
     CheckStore,
     /// End the other connection that uses these credentials.
     CloseOther,
-    /// Read the log of the service.
-    ReadLog,
 }
 
 /// How long an unexplained ban is waited out.
@@ -311,6 +311,21 @@ impl DownReason {
     /// Returns where on its way through a proxy a dial failed, if that is what happened.
     pub fn proxy_fault(&self) -> Option<Fault> {
         if let Self::Proxy { fault } = self { Some(*fault) } else { None }
+    }
+
+    /// Tells whether it speaks of the network of this host as a whole, so that many at once mean an outage.
+    ///
+    /// A proxy speaks of itself: instances behind a dead one must not hold back those that dial directly.
+    pub fn is_outage_sign(&self) -> bool {
+        matches!(
+            self,
+            Self::Dns
+                | Self::Unreachable
+                | Self::Tls
+                | Self::UpgradeRefused { .. }
+                | Self::SocketLost { .. }
+                | Self::Silent
+        )
     }
 
     /// Tells whether the failure is of the network between this host and WhatsApp, so that many at once mean an outage of the host.

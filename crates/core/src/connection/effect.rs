@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::down_reason::DownReason;
 use super::event::{Desired, Method, PairingText};
+use crate::fleet::Standing;
 use crate::id::LinkId;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Tell the fleet how the instance stands; if it asks for a turn, the answer is `TurnGranted`.
+    Stand(Standing),
     /// Claim the lease and dial once. `rebuild` asks for a new client over the stored session, `refresh_version` for a new look at
     /// the version that WhatsApp accepts.
     OpenLink { link: LinkId, method: Option<Method>, rebuild: bool, refresh_version: bool },

@@ -16,21 +16,27 @@ impl Machine {
             State::BackingOff { until, .. } if asked => {
                 if env.now >= until {
                     let method = self.pairing_method();
-                    self.dial(method, env, effects);
+                    self.dial(method, env);
                 }
                 return;
             }
-            State::Unpaired | State::Waiting { .. } | State::Parked { .. } | State::BackingOff { .. } => return,
+            State::Unpaired
+            | State::Waiting { .. }
+            | State::Asking { .. }
+            | State::Parked { .. }
+            | State::BackingOff { .. } => return,
             State::Connecting { .. } | State::Pairing { .. } | State::Syncing { .. } | State::Online { .. } => {}
         }
         self.count_stability(env);
         match why.verdict() {
             Verdict::RedialNow => {
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
-                self.dial(None, env, effects);
+                // Somebody may have the phone in hand.
+                self.urgent = true;
+                self.dial(None, env);
             }
             Verdict::Backoff | Verdict::LongBackoff if self.paired => self.back_off(why, env),
-            Verdict::Backoff | Verdict::LongBackoff => self.pairing_lost(why, env, effects),
+            Verdict::Backoff | Verdict::LongBackoff => self.pairing_lost(why, env),
             Verdict::LogOut => self.logged_out(why, env, effects),
             Verdict::Yield => self.yield_to_other(env),
             Verdict::WaitOut(wait) => {
@@ -41,7 +47,7 @@ impl Machine {
                 self.version_refreshed = true;
                 self.rebuild = true;
                 let method = self.pairing_method();
-                self.dial_with(method, true, env, effects);
+                self.dial_with(method, true, env);
             }
             Verdict::Upgrade => self.state = State::Parked { why: ParkReason::Outdated, retry: None },
             Verdict::Park => self.state = State::Parked { why: ParkReason::Refused(why), retry: None },
@@ -54,13 +60,15 @@ impl Machine {
         }
     }
 
-    fn pairing_lost(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
+    fn pairing_lost(&mut self, why: DownReason, env: Env<'_>) {
         // The client ends itself for good once its codes are used up, so the next attempt needs a new one.
         self.rebuild = true;
         if let (State::Pairing { .. }, DownReason::QrExhausted) = (&self.state, &why)
             && self.qr_shown < env.policy.qr_limit
         {
-            return self.dial(self.pairing_method(), env, effects);
+            // Somebody asked for codes and may be looking at them.
+            self.urgent = true;
+            return self.dial(self.pairing_method(), env);
         }
         self.back_off(why, env);
     }
@@ -72,7 +80,7 @@ impl Machine {
             return;
         }
         if self.doubt_until.take().is_some_and(|until| env.now < until) {
-            return self.dial(None, env, effects);
+            return self.dial(None, env);
         }
         effects.push(Effect::ArchiveCredentials);
         effects.push(Effect::Publish(Notice::LoggedOut { why: why.clone() }));

@@ -71,6 +71,10 @@ pub enum Event {
     Elapsed,
     /// HealthActor wants fresh proof of life.
     PingDue,
+    /// The fleet lets it dial this link, which it asked for.
+    TurnGranted { link: LinkId },
+    /// An outage of the host holds back this link, for which it asked, or does not any more.
+    TurnHeld { link: LinkId, held: bool },
     /// A new QR text is to be shown; it is replaced or void after `valid`.
     QrShown { link: LinkId, text: PairingText, valid: Duration },
     /// The pairing code for this number is known.
@@ -94,7 +98,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the link that a fact is about; commands and timers have none.
+    /// Returns the socket that a fact is about; commands and timers have none, nor have turns, which come before there is one.
     pub fn link(&self) -> Option<LinkId> {
         match self {
             Self::QrShown { link, .. }
@@ -115,6 +119,8 @@ impl Event {
             | Self::Delete { .. }
             | Self::Shutdown { .. }
             | Self::Elapsed
+            | Self::TurnGranted { .. }
+            | Self::TurnHeld { .. }
             | Self::PingDue => None,
         }
     }

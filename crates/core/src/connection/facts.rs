@@ -88,6 +88,8 @@ impl Machine {
             | Event::Delete { .. }
             | Event::Shutdown { .. }
             | Event::Elapsed
+            | Event::TurnGranted { .. }
+            | Event::TurnHeld { .. }
             | Event::PingDue => {}
         }
     }

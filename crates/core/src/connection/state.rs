@@ -15,6 +15,17 @@ pub enum State {
     Unpaired,
     /// Something that a dial needs is missing: tried again at `until`.
     Waiting { what: WaitReason, until: Timestamp },
+    /// Ready to dial this link, and waiting for its turn since `since`; asked for again at `until`. `held` says that an outage of the
+    /// host keeps everybody back.
+    Asking {
+        link: LinkId,
+        method: Option<Method>,
+        urgent: bool,
+        refresh_version: bool,
+        held: bool,
+        since: Timestamp,
+        until: Timestamp,
+    },
     /// Socket, Noise handshake and login.
     Connecting { link: LinkId, method: Option<Method>, until: Timestamp },
     /// A QR or pairing code is shown.
@@ -150,6 +161,7 @@ impl State {
             Self::Unpaired | Self::Stopped { .. } => None,
             Self::Parked { retry, .. } => *retry,
             Self::Waiting { until, .. }
+            | Self::Asking { until, .. }
             | Self::Connecting { until, .. }
             | Self::Pairing { until, .. }
             | Self::Syncing { until, .. }
@@ -175,6 +187,7 @@ impl State {
             Self::Waiting { what: WaitReason::Lease, .. } => Some(DownReason::LeaseLost),
             Self::Parked { why, .. } => why.down_reason(),
             Self::Unpaired
+            | Self::Asking { .. }
             | Self::Connecting { .. }
             | Self::Pairing { .. }
             | Self::Syncing { .. }
@@ -200,7 +213,7 @@ impl State {
     pub fn phase(&self) -> Phase {
         match self {
             Self::Unpaired => Phase::Unpaired,
-            Self::Waiting { .. } => Phase::Waiting,
+            Self::Waiting { .. } | Self::Asking { .. } => Phase::Waiting,
             Self::Connecting { .. } => Phase::Connecting,
             Self::Pairing { .. } => Phase::Pairing,
             Self::Syncing { .. } => Phase::Syncing,
@@ -243,6 +256,8 @@ pub struct Machine {
     pub(super) doubt_until: Option<Timestamp>,
     /// Whether the version has been looked up again since the last login.
     pub(super) version_refreshed: bool,
+    /// Whether somebody waits for the next dial.
+    pub(super) urgent: bool,
     /// Whether the next dial needs a new client.
     pub(super) rebuild: bool,
     /// What keeps it from being connected.
@@ -269,6 +284,7 @@ impl Machine {
             qr_shown: 0,
             doubt_until: None,
             version_refreshed: false,
+            urgent: false,
             rebuild: false,
             trouble: None,
             memory: None,
@@ -316,7 +332,8 @@ impl Machine {
                     Some(stuck)
                 }
                 State::Draining { until, .. } | State::LoggingOut { until, .. } => Some(until.min(stuck)),
-                State::Connecting { .. }
+                State::Asking { .. }
+                | State::Connecting { .. }
                 | State::Pairing { .. }
                 | State::Syncing { .. }
                 | State::Online { .. }

@@ -33,6 +33,8 @@ pub struct Policy {
     pub takeover: Backoff,
     /// How long a missing store or lease is left alone before it is tried again.
     pub wait_retry: Duration,
+    /// How long a turn to dial is waited for before it is asked for again.
+    pub turn_retry: Duration,
     /// How long an operator's logout may take.
     pub logout_timeout: Duration,
     /// How long the close of a socket may take before it is cut.
@@ -54,6 +56,7 @@ impl Default for Policy {
             doubt_window: Duration::from_secs(60),
             takeover: Backoff { base: Duration::from_secs(60), cap: Duration::from_secs(3_600) },
             wait_retry: Duration::from_secs(2),
+            turn_retry: Duration::from_secs(60),
             logout_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
             send_rate: None,
@@ -86,6 +89,7 @@ impl Machine {
     #[must_use]
     pub fn step(mut self, event: Event, env: Env<'_>) -> (Self, Vec<Effect>) {
         let before = self.state.phase().public();
+        let stood = self.standing();
         let mut effects = Vec::new();
         match event.link() {
             Some(link) if self.link != Some(link) => return (self, effects),
@@ -94,10 +98,19 @@ impl Machine {
         }
         self.note_trouble(env);
         self.announce(before, &mut effects);
+        if self.standing() != stood {
+            effects.push(Effect::Stand(self.standing()));
+        }
         (self, effects)
     }
 
     fn command(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
+        if let Event::TurnGranted { link } = event {
+            return self.turn_granted(link, env, effects);
+        }
+        if let Event::TurnHeld { link, held } = event {
+            return self.turn_held(link, held);
+        }
         if matches!(self.state, State::Stopped { .. }) {
             return effects.push(Effect::Refuse(Refusal::Stopping));
         }
@@ -105,7 +118,7 @@ impl Machine {
             return self.while_draining(&event, env, effects);
         }
         match event {
-            Event::Booted { paired, desired } => self.boot(paired, desired, env, effects),
+            Event::Booted { paired, desired } => self.boot(paired, desired, env),
             Event::Connect { method } => self.connect(method, env, effects),
             Event::Restart => self.restart(env, effects),
             Event::Rerouted => self.reroute(env, effects),
@@ -114,7 +127,9 @@ impl Machine {
             Event::Shutdown { within } => self.shut_down(within, env, effects),
             Event::Elapsed => self.elapsed(env, effects),
             Event::PingDue => self.ping_due(env, effects),
-            Event::QrShown { .. }
+            Event::TurnGranted { .. }
+            | Event::TurnHeld { .. }
+            | Event::QrShown { .. }
             | Event::CodeShown { .. }
             | Event::Paired { .. }
             | Event::Authenticated { .. }
@@ -137,7 +152,7 @@ impl Machine {
         }
     }
 
-    fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>, effects: &mut Vec<Effect>) {
+    fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>) {
         self.paired = paired;
         self.desired = desired;
         // An operator's stop needs no other reason.
@@ -148,7 +163,7 @@ impl Machine {
             (true, Desired::Connected) => {
                 // The last process may have ended just after a pairing.
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
-                self.dial(None, env, effects);
+                self.dial(None, env);
             }
             (true, Desired::Stopped) => self.state = State::Parked { why: ParkReason::Operator, retry: None },
             // Codes nobody looks at are no use: pairing starts when somebody asks.
@@ -177,7 +192,7 @@ impl Machine {
             (_, method) => {
                 self.forgive();
                 self.method = method;
-                self.dial(self.pairing_method(), env, effects);
+                self.dial(self.pairing_method(), env);
             }
         }
     }
@@ -190,7 +205,7 @@ impl Machine {
         self.forgive();
         let method = self.pairing_method();
         self.close(env, effects);
-        self.dial(method, env, effects);
+        self.dial(method, env);
     }
 
     /// Leaves the old way at once and dials by the new one. What nobody wants connected stays as it is: the next dial takes the new way.
@@ -205,9 +220,10 @@ impl Machine {
                 self.failures = 0;
                 let method = self.pairing_method();
                 self.close(env, effects);
-                self.dial(method, env, effects);
+                self.dial(method, env);
             }
             State::Unpaired
+            | State::Asking { .. }
             | State::Waiting { .. }
             | State::Parked { .. }
             | State::LoggingOut { .. }
@@ -298,6 +314,7 @@ impl Machine {
         self.qr_shown = 0;
         self.version_refreshed = false;
         self.trouble = None;
+        self.urgent = true;
     }
 
     /// Returns how the next dial pairs, or that it logs in.

@@ -72,8 +72,11 @@ impl Machine {
                 self.trouble = Some(Trouble { why, since });
             }
             None => match self.state {
-                State::Connecting { .. } | State::Syncing { .. } | State::BackingOff { .. } | State::Waiting { .. } => {
-                }
+                State::Asking { .. }
+                | State::Connecting { .. }
+                | State::Syncing { .. }
+                | State::BackingOff { .. }
+                | State::Waiting { .. } => {}
                 State::Unpaired
                 | State::Pairing { .. }
                 | State::Online { .. }

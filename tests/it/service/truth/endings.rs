@@ -33,7 +33,7 @@ async fn s09_s10_s11_an_end_that_parks_is_explained_everywhere_and_after_a_resta
     let outdated = LoginFailure { reason: 405, count: None, jid: Some(phone(2)), attrs: Default::default() };
     sim.set_rules(Rules { login_failure: Some(outdated), ..Rules::default() }).unwrap();
     fault(&sim, 2, Action::Rst).await;
-    fault(&sim, 3, Action::Failure { reason: 411 }).await;
+    fault(&sim, 3, Action::Failure { reason: 411, times: None }).await;
     fault(&sim, 3, Action::Rst).await;
     fault(&sim, 4, Action::Replaced).await;
 
