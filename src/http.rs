@@ -63,6 +63,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/webhook/find/{name}", webhooks::find);
         table.get("/settings/find/{name}", instance_settings::find);
 
+        table.get("/engine/process", engine::process::process);
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod dead_letters;
 pub mod link;
 pub mod outbox;
+pub mod process;
 pub mod restore;
 pub mod sends;
 pub mod session;

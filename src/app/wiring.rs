@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     store: Arc<dyn Store>,
     board: Arc<Board>,
     clock: Clock,
+    runtime: Handle,
 }
 
 /// Starts the actors over their drivers.
@@ -103,10 +105,20 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, clock, runtime: runtime.clone() })
 }
 
 impl Parts {
+    /// Returns what shows the service manager that the service lives.
+    pub(super) fn vitals(&self) -> Vitals {
+        Vitals {
+            system: self.system.clone().recipient(),
+            supervisor: self.supervisor.clone().recipient(),
+            board: Arc::clone(&self.board),
+            clock: self.clock,
+        }
+    }
+
     /// Returns what the HTTP interface works with.
     pub(super) fn api(&self, settings: &Settings, api_key: SecretString, restore: Arc<dyn Restore>) -> Api {
         let cors = &settings.server.cors;
@@ -125,6 +137,7 @@ impl Parts {
             board: Arc::clone(&self.board),
             clock: self.clock,
             keys: Arc::default(),
+            runtime: self.runtime.clone(),
             settings: Arc::new(HttpSettings {
                 api_key,
                 client_name: settings.database.client_name.clone(),

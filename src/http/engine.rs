@@ -2,6 +2,7 @@
 
 pub(super) mod dead_letters;
 pub(super) mod outbox;
+pub(super) mod process;
 pub(super) mod unrecovered;
 
 use chrono::{DateTime, Utc};

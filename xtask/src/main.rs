@@ -6,7 +6,7 @@ use anyhow::bail;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
-use xtask::{bench, torture};
+use xtask::{bench, drill, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -16,6 +16,8 @@ cargo xtask <command>
   bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
   torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
+  drill reconnects [--rounds N]     one instance reconnects N times (1000): descriptors, tasks and memory before and after
+  drill shutdown [--instances N]    N instances (100), one of them black-holed, are shut down
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -26,6 +28,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["ci"] => ci::run(&Workshop::find()?, None)?,
         ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
         ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
+        ["drill", rest @ ..] => drill::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,
         ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,

@@ -99,6 +99,7 @@ impl Service {
             board: Arc::clone(&board),
             clock,
             keys: Arc::default(),
+            runtime: Handle::current(),
             settings: Arc::new(settings),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
