@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
 pub mod data_dir;
+mod notify;
 mod signals;
 pub mod upkeep;
 mod wiring;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::data_dir::{DataDir, SessionKeys};
+use self::notify::Manager;
 use self::signals::StopSignals;
 use self::upkeep::Restorer;
 use self::wiring::Parts;
@@ -33,6 +35,9 @@ use crate::store::{Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
 const HTTP_STOP: Duration = Duration::from_secs(1);
+
+/// What the process may take to end when everything in it has.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// What is said before the log begins, because it must not be in it.
 pub trait Announce {
@@ -83,11 +88,18 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());
-    actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping)));
+    let manager = Manager::find();
+    let patience = settings.shutdown.forced_after + HTTP_STOP + LAST_BREATH;
+    let announced = manager.clone();
+    let announce_stop = move || announced.stopping(patience);
+    actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping), announce_stop));
     info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
 
     reach!("boot.serving");
-    boot(&parts, &*store).await?;
+    if boot(&parts, &*store).await? {
+        manager.ready();
+    }
+    actix::spawn(manager.keep_informed(parts.vitals()));
     let report = stopped(parts, &stopping, settings.shutdown.forced_after).await;
     reach!("shutdown.reported");
     if timeout(HTTP_STOP, http.stop(false)).await.is_err() {
@@ -158,8 +170,9 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
     })
 }
 
-/// Puts every stored instance on the roster; the desired state of each decides whether it connects.
-async fn boot(parts: &Parts, store: &dyn Store) -> Result<()> {
+/// Puts every stored instance on the roster; the desired state of each decides whether it connects. Returns whether the service runs
+/// now: a signal may have come first.
+async fn boot(parts: &Parts, store: &dyn Store) -> Result<bool> {
     let records = store.list().await.context("the stored instances cannot be read")?;
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
     reach!("boot.listed");
@@ -169,14 +182,14 @@ async fn boot(parts: &Parts, store: &dyn Store) -> Result<()> {
         match started {
             Ok(()) => reach!("boot.enlisted"),
             // A signal came first: the report says how it ends.
-            Err(CommandError::Stopping) => return Ok(()),
+            Err(CommandError::Stopping) => return Ok(false),
             Err(refused) => bail!("instance {id} cannot be put on the roster: {refused}"),
         }
     }
     parts.system.send(Booted).await.context("the system actor is gone")?;
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
-    Ok(())
+    Ok(true)
 }
 
 /// Waits for the report. If the phases do not end by themselves in the time, that is the report.

@@ -71,6 +71,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/proxy/find/{name}", proxies::find);
 
         table.get("/engine/fleet", engine::fleet::fleet);
+        table.get("/engine/process", engine::process::process);
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);

@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod link;
 pub mod meter;
 pub mod outbox;
+pub mod process;
 pub mod proxies;
 pub mod restore;
 pub mod sends;

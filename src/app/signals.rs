@@ -41,12 +41,19 @@ impl StopSignals {
         }
     }
 
-    /// Passes every signal on, for as long as the process lives, and notifies `stopping` of the first.
-    pub(super) async fn pass_on(mut self, system: Recipient<BeginShutdown>, stopping: Arc<Notify>) {
+    /// Passes every signal on, for as long as the process lives, and notifies `stopping` of the first, which `announce` tells the
+    /// service manager.
+    pub(super) async fn pass_on(
+        mut self,
+        system: Recipient<BeginShutdown>,
+        stopping: Arc<Notify>,
+        announce: impl Fn(),
+    ) {
         loop {
             let name = self.next().await;
             info!(signal = name, "Received {name}");
             stopping.notify_one();
+            announce();
             reach!("shutdown.signalled");
             if system.send(BeginShutdown).await.is_err() {
                 error!("The system actor is gone; the shutdown is forced when its time is over");

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
@@ -47,6 +48,7 @@ pub(super) struct Parts {
     meter: Arc<dyn Meter>,
     proxies: Arc<dyn Proxies>,
     clock: Clock,
+    runtime: Handle,
 }
 
 /// Starts the actors over their drivers.
@@ -113,10 +115,20 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, proxies, clock })
+    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, proxies, clock, runtime: runtime.clone() })
 }
 
 impl Parts {
+    /// Returns what shows the service manager that the service lives.
+    pub(super) fn vitals(&self) -> Vitals {
+        Vitals {
+            system: self.system.clone().recipient(),
+            supervisor: self.supervisor.clone().recipient(),
+            board: Arc::clone(&self.board),
+            clock: self.clock,
+        }
+    }
+
     /// Returns what the HTTP interface works with.
     pub(super) fn api(&self, settings: &Settings, api_key: SecretString, restore: Arc<dyn Restore>) -> Api {
         let cors = &settings.server.cors;
@@ -139,6 +151,7 @@ impl Parts {
             meter: Arc::clone(&self.meter),
             clock: self.clock,
             keys: Arc::default(),
+            runtime: self.runtime.clone(),
             settings: Arc::new(HttpSettings {
                 api_key,
                 client_name: settings.database.client_name.clone(),

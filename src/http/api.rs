@@ -8,6 +8,7 @@ use actix::prelude::{MailboxError, Message, Recipient};
 use holdfast_core::id::InstanceId;
 use holdfast_core::shutdown::Phase;
 use holdfast_core::status::InstanceStatus;
+use tokio::runtime::Handle;
 use tracing::error;
 
 use super::error::ApiError;
@@ -49,6 +50,8 @@ pub struct Api {
     pub meter: Arc<dyn Meter>,
     pub clock: Clock,
     pub keys: Arc<KeysInUse>,
+    /// The shared runtime, for what it says about itself.
+    pub runtime: Handle,
     pub settings: Arc<HttpSettings>,
 }
 

@@ -3,6 +3,7 @@
 pub(super) mod dead_letters;
 pub(super) mod fleet;
 pub(super) mod outbox;
+pub(super) mod process;
 pub(super) mod unrecovered;
 
 use chrono::{DateTime, Utc};

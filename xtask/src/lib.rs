@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod ci;
 pub mod deps;
+pub mod drill;
 pub mod faults;
 pub mod finding;
 pub mod lexer;

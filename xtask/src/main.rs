@@ -6,7 +6,7 @@ use anyhow::bail;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
-use xtask::{bench, faults, torture};
+use xtask::{bench, drill, faults, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -19,6 +19,8 @@ cargo xtask <command>
   torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
   faults [--instances N] [--minutes N] [--seed S]   a storm of every fault over N instances (100) that talk (5 minutes); prints how
                   soon each kind was found and mended, and what was lost
+  drill reconnects [--rounds N]     one instance reconnects N times (1000): descriptors, tasks and memory before and after
+  drill shutdown [--instances N]    N instances (100), one of them black-holed, are shut down
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -29,6 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["ci"] => ci::run(&Workshop::find()?, None)?,
         ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
         ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
+        ["drill", rest @ ..] => drill::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["faults", rest @ ..] => faults::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,

@@ -115,6 +115,7 @@ impl Service {
             meter: Arc::new(Figures::new().unwrap()),
             clock,
             keys: Arc::default(),
+            runtime: Handle::current(),
             settings: Arc::new(settings),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,74 @@
+use holdfast_sim::{Action, FaultRequest, Options, Simulator};
+use serde::Deserialize;
+
+use crate::harness::engine::{Engine, Home};
+use crate::harness::eventually::eventually;
+
+const SHOP: &str = "5511999990001";
+/// Log lines that one lost connection and its redial may cost at the level that a service runs at.
+const LINES_PER_RECONNECT: usize = 12;
+
+/// `cargo xtask drill reconnects` runs a thousand.
+#[tokio::test(flavor = "multi_thread")]
+async fn s49_reconnects_leave_nothing_behind() {
+    let rounds: usize = std::env::var("HOLDFAST_RECONNECTS").map_or(200, |number| number.parse().unwrap());
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url())
+        .set("RECONNECT_BASE_MS", "10")
+        .set("RECONNECT_STABLE_SECONDS", "3600")
+        .set("DIAL_RATE_PER_SECOND", "1000")
+        .set("RUST_LOG", "info");
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    // The first ones fill what is kept for all later ones.
+    for _ in 0..20 {
+        reconnect(&engine, &sim).await;
+    }
+    let before = usage(&engine).await;
+    let lines = home.log().lines().count();
+    let mut early = before;
+    for round in 1..=rounds {
+        reconnect(&engine, &sim).await;
+        if round == rounds / 10 {
+            early = usage(&engine).await;
+        }
+    }
+    let lines = home.log().lines().count() - lines;
+    let after = eventually("as few descriptors, threads and tasks as before", || async {
+        let now = usage(&engine).await;
+        let kept = now.open_files <= before.open_files && now.threads <= before.threads && now.tasks <= before.tasks;
+        kept.then_some(now)
+    })
+    .await;
+    println!("{rounds} reconnects: before {before:?}, after a tenth {early:?}, after all {after:?}, {lines} log lines");
+    assert_eq!(sim.sessions().len(), 1, "one connection");
+    assert!(lines <= rounds * LINES_PER_RECONNECT, "{lines} log lines for {rounds} reconnects");
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "memory is printed, and not judged here")]
+struct Usage {
+    resident_kib: u64,
+    open_files: u64,
+    threads: u64,
+    tasks: u64,
+}
+
+async fn usage(engine: &Engine<'_>) -> Usage {
+    let answer = engine.api().get("/engine/process").await.good();
+    serde_json::from_value(answer).unwrap()
+}
+
+async fn reconnect(engine: &Engine<'_>, sim: &Simulator) {
+    let logins = || sim.counters(Some(SHOP)).unwrap().tally.logins;
+    let before = logins();
+    let answer = sim.fault(FaultRequest { target: SHOP.to_owned(), action: Action::Rst }).await.unwrap();
+    assert_eq!(answer.hit, 1);
+    // An operator does not wait for the backoff.
+    engine.api().get("/instance/connect/shop").await.good();
+    eventually("another login", || async {
+        (logins() > before && engine.state("shop").await["state"] == "open").then_some(())
+    })
+    .await;
+}

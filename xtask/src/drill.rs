@@ -1,0 +1,50 @@
+//! `cargo xtask drill ..`: one test of the suite at the size of a long life.
+
+use anyhow::{Context, bail};
+
+use crate::ci::FEATURES;
+use crate::ci::report::Outcome;
+use crate::ci::workshop::Workshop;
+
+const RECONNECTS: &str = "service::resources::s49_reconnects_leave_nothing_behind";
+const SHUTDOWN: &str = "service::shutdown::s37_many_instances_of_which_one_is_black_holed_end_cleanly_in_their_time";
+
+/// Runs the drill that the arguments name.
+///
+/// # Errors
+/// When an argument is unknown or no number, or cargo cannot be started.
+pub fn run(workshop: &Workshop, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let (test, variable, number) = read(arguments)?;
+    // Not through a runner that ends long tests.
+    let run = [&["test"], FEATURES, &["--test", "it", "--", "--exact", test, "--nocapture"]].concat();
+    let status = workshop.command(&run).env(variable, number.to_string()).status();
+    Ok(if status.context("cargo could not be started")?.success() { Outcome::Passed } else { Outcome::Failed })
+}
+
+fn read(arguments: &[&str]) -> anyhow::Result<(&'static str, &'static str, u32)> {
+    let (test, variable, usual, option) = match arguments.first() {
+        Some(&"reconnects") => (RECONNECTS, "HOLDFAST_RECONNECTS", 1000, "--rounds"),
+        Some(&"shutdown") => (SHUTDOWN, "HOLDFAST_INSTANCES", 100, "--instances"),
+        _ => bail!("drill takes reconnects [--rounds N] or shutdown [--instances N]"),
+    };
+    let number = match &arguments[1..] {
+        [] => usual,
+        [name, number] if *name == option => number.parse().with_context(|| format!("{option} takes a number"))?,
+        unknown => bail!("{} takes {option} N, not {}", arguments[0], unknown.join(" ")),
+    };
+    Ok((test, variable, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        assert_eq!(read(&["reconnects"]).unwrap().2, 1000);
+        assert_eq!(read(&["shutdown", "--instances", "30"]).unwrap(), (SHUTDOWN, "HOLDFAST_INSTANCES", 30));
+        for wrong in [&[][..], &["reconnects", "--instances", "3"], &["shutdown", "--instances"], &["other"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
