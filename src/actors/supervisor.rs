@@ -72,6 +72,6 @@ impl Actor for SupervisorActor {
         ctx.set_mailbox_capacity(MAILBOX);
         let (exited, stands, here) = (ctx.address().recipient(), ctx.address().recipient(), ctx.address().recipient());
         self.instance = Some((self.parts.instance)(Upward { exited, stands, here }));
-        self.look_again(ctx);
+        Self::look_again(ctx);
     }
 }

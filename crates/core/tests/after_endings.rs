@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Memory, Method, Phase, Policy};
 use holdfast_core::explanation::NextTry;
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
@@ -20,7 +21,15 @@ impl Life {
         Self { machine, now: Timestamp::from_millis(1_000_000), dials: Vec::new() }
     }
 
+    /// What happens; a dial's turn comes at once.
     fn happens(&mut self, event: Event) {
+        self.step(event);
+        if let Standing::Asks { link, .. } = self.machine.standing() {
+            self.step(Event::TurnGranted { link });
+        }
+    }
+
+    fn step(&mut self, event: Event) {
         let policy = Policy::default();
         let env = Env { now: self.now, jitter: 0.5, policy: &policy };
         let (machine, effects) = std::mem::take(&mut self.machine).step(event, env);

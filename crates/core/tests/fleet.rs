@@ -303,7 +303,7 @@ fn id(number: usize) -> InstanceId {
 }
 
 fn number(id: &InstanceId) -> usize {
-    id.as_str().parse().unwrap()
+    id.as_str().parse().expect("a number")
 }
 
 fn secs(secs: u64) -> Duration {
@@ -331,12 +331,11 @@ proptest! {
         let mut world = World::new(12);
         world.policy = Policy { concurrency: 3, per_second: 5, ..Policy::default() };
         for (wait, who, standing) in history {
-            match who {
-                Some(who) => world.says(who, standing),
-                None => {
-                    world.now = world.now.after(Duration::from_millis(wait));
-                    world.happens(Event::Elapsed);
-                }
+            if let Some(who) = who {
+                world.says(who, standing);
+            } else {
+                world.now = world.now.after(Duration::from_millis(wait));
+                world.happens(Event::Elapsed);
             }
             let view = world.fleet.view();
             prop_assert!(view.in_flight <= 3);

@@ -20,10 +20,10 @@ const UNANSWERED: u32 = 3;
 impl SupervisorActor {
     /// Looks at the children after a while. Each look is armed by the one before, so that a process that was stopped for an hour gives its
     /// children the time of one look to answer.
-    pub(super) fn look_again(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn look_again(ctx: &mut Context<Self>) {
         ctx.run_later(LOOK, |supervisor, ctx| {
             supervisor.look(ctx);
-            supervisor.look_again(ctx);
+            Self::look_again(ctx);
         });
     }
 
