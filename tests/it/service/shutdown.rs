@@ -71,7 +71,7 @@ async fn a_stop_while_messages_stream_in_loses_none_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_forces_and_the_exit_code_says_so() {
+async fn s39_a_second_signal_forces_and_the_exit_code_says_so() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     // A receiver that never answers keeps the flush busy.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
