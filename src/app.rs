@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
 pub mod data_dir;
+mod manager;
 mod signals;
 pub mod upkeep;
 mod wiring;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::data_dir::{DataDir, SessionKeys};
+use self::manager::{Manager, Witnesses};
 use self::signals::StopSignals;
 use self::upkeep::Restorer;
 use self::wiring::Parts;
@@ -88,6 +90,14 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
 
     reach!("boot.serving");
     boot(&parts, &*store).await?;
+    let witnesses = Witnesses {
+        system: parts.system.clone().recipient(),
+        supervisor: parts.supervisor.clone().recipient(),
+        board: Arc::clone(&parts.board),
+        clock,
+        forced_after: settings.shutdown.forced_after,
+    };
+    actix::spawn(Manager::find(&settings.manager).keep_told(witnesses));
     let report = stopped(parts, &stopping, settings.shutdown.forced_after).await;
     reach!("shutdown.reported");
     if timeout(HTTP_STOP, http.stop(false)).await.is_err() {

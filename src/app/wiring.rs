@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
+use crate::actors::expiry::{ExpiryActor, ExpiryParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
@@ -40,8 +41,8 @@ pub(super) struct Parts {
     /// Takes the shutdown report.
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
-    board: Arc<Board>,
-    clock: Clock,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Clock,
 }
 
 /// Starts the actors over their drivers.
@@ -91,6 +92,19 @@ pub(super) fn build(
         runtime: runtime.clone(),
     })
     .start();
+
+    if let Some(after) = settings.expire_unpaired {
+        let expiry = ExpiryParts {
+            after,
+            clock,
+            board: Arc::clone(&board),
+            store: Arc::clone(&store),
+            runtime: runtime.clone(),
+            delete: supervisor.clone().recipient(),
+            start: supervisor.clone().recipient(),
+        };
+        ExpiryActor::new(expiry).start();
+    }
 
     let (sender, report) = oneshot::channel();
     let system = SystemActor::new(SystemParts {

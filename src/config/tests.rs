@@ -9,7 +9,7 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 13] = [
+const ANY_TEXT: [&str; 16] = [
     "AUTHENTICATION_API_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
@@ -20,8 +20,11 @@ const ANY_TEXT: [&str; 13] = [
     "DATABASE_SAVE_DATA_INSTANCE",
     "DATA_DIR",
     "NODE_ID",
+    "NOTIFY_SOCKET",
     "SERVER_HOST",
     "SERVER_URL",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "WEBHOOK_HMAC_KEY",
 ];
 

@@ -9,12 +9,14 @@
 //! 4. [`shutdown`]: the phases of the whole service;
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
-//! 7. [`restored`]: what of a login goes on after it came back from a backup.
+//! 7. [`restored`]: what of a login goes on after it came back from a backup;
+//! 8. [`expiry`]: which instances are deleted because nobody paired them.
 
 pub mod backoff;
 pub mod connection;
 pub mod delivery;
 pub mod event;
+pub mod expiry;
 pub mod id;
 pub mod network;
 pub mod restored;

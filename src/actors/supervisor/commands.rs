@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use super::SupervisorActor;
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance, RestartInstance,
-    StartInstance, WhereIs,
+    AreYouThere, CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance,
+    RestartInstance, StartInstance, WhereIs,
 };
 use super::roster::{Child, Line};
 use crate::actors::instance::protocol::Command;
@@ -237,6 +237,12 @@ impl Handler<WhereIs> for SupervisorActor {
         let addr = self.reach(&question.id, ctx)?;
         Ok(InstancePorts { send_text: addr.recipient() })
     }
+}
+
+impl Handler<AreYouThere> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: AreYouThere, _: &mut Self::Context) {}
 }
 
 impl Handler<DrainAll> for SupervisorActor {

@@ -98,6 +98,11 @@ pub struct ChildExited {
     pub clean: bool,
 }
 
+/// Asks whether the supervisor answers; waits in the same queue as every command. Sent for the service manager's watchdog.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct AreYouThere;
+
 /// Stops every instance: each saves, then closes. Answers with the names of those that had to be forced. Sent by SystemActor.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<String>")]
