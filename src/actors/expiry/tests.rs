@@ -47,7 +47,7 @@ async fn s35_what_nobody_paired_is_deleted_when_its_minutes_are_over_and_not_mid
 }
 
 #[actix::test]
-async fn s28_a_paired_instance_that_is_reconnecting_is_never_deleted() {
+async fn s35_a_paired_instance_that_is_reconnecting_is_never_deleted() {
     let world = World::start();
     world.links.usually(Dial::Down(DownReason::Unreachable));
     let paired = world.add("paired").await;
