@@ -88,7 +88,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());
-    let manager = Manager::find();
+    let manager = Manager::find(&settings.manager);
     let patience = settings.shutdown.forced_after + HTTP_STOP + LAST_BREATH;
     let announced = manager.clone();
     let announce_stop = move || announced.stopping(patience);

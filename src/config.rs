@@ -58,7 +58,11 @@ pub struct Settings {
     pub store_grace: Duration,
     /// How long the id of an accepted message is kept.
     pub accepted_retention: Duration,
+    /// How long after its creation an instance is deleted that was never paired; never unless set.
+    pub expire_unpaired: Option<Duration>,
     pub shutdown: Shutdown,
+    /// The service manager that wants to hear how the process is.
+    pub manager: Manager,
     pub webhook: Webhook,
     pub metrics: Metrics,
     /// Names this process among those that share a database; kept in the data directory when unset.
@@ -116,6 +120,15 @@ pub struct Shutdown {
     /// After this time the process ends whatever is still under way.
     pub forced_after: Duration,
     pub budgets: Budgets,
+}
+
+/// What a service manager of systemd's kind hands to its services.
+#[derive(Debug, Clone, Default)]
+pub struct Manager {
+    /// The path of its socket; one that begins with `@` is in the abstract namespace.
+    pub socket: Option<String>,
+    /// How often it wants to hear that the process is well, or ends it.
+    pub watchdog: Option<Duration>,
 }
 
 /// Deliveries to webhooks.
@@ -185,7 +198,9 @@ impl Settings {
             fleet: fleet_policy(&mut r, &lookup),
             store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
             accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
+            expire_unpaired: expire_unpaired(&mut r),
             shutdown: shutdown(&mut r),
+            manager: manager(&r),
             webhook: webhook(&mut r),
             metrics: metrics(&mut r),
             node_id: r.optional("NODE_ID"),
@@ -267,6 +282,31 @@ fn policy(r: &mut Reader<'_>) -> Policy {
 fn shutdown(r: &mut Reader<'_>) -> Shutdown {
     let forced_after = r.seconds("SHUTDOWN_TIMEOUT_SECONDS", 30, 3..=600);
     Shutdown { forced_after, budgets: Budgets::within(forced_after) }
+}
+
+/// Reads `DEL_INSTANCE` as Evolution API does: only a number of minutes deletes anything.
+fn expire_unpaired(r: &mut Reader<'_>) -> Option<Duration> {
+    let text = r.optional("DEL_INSTANCE")?;
+    if text == "false" {
+        return None;
+    }
+    if text.parse::<i64>().is_ok() {
+        let minutes = r.number("DEL_INSTANCE", 0_u32, 0..=525_600);
+        return (minutes > 0).then(|| Duration::from_secs(60) * minutes);
+    }
+    r.warn(
+        "DEL_INSTANCE",
+        "cfg-del-instance",
+        "the value is no number of minutes, so that nothing is deleted by itself",
+        "write the minutes after which an instance is deleted that nobody paired, or false",
+    );
+    None
+}
+
+fn manager(r: &Reader<'_>) -> Manager {
+    let for_us = r.optional("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    let every = r.optional("WATCHDOG_USEC").and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
+    Manager { socket: r.optional("NOTIFY_SOCKET"), watchdog: every.filter(|_| for_us).map(Duration::from_micros) }
 }
 
 fn webhook(r: &mut Reader<'_>) -> Webhook {

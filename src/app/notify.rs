@@ -1,9 +1,7 @@
 //! What the service manager is told, in systemd's protocol (sd_notify(3)): datagrams to the socket that it names.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +14,7 @@ use tracing::warn;
 
 use crate::actors::supervisor::protocol::WhereIs;
 use crate::actors::system::protocol::GetSystemStatus;
+use crate::config;
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 
@@ -40,15 +39,13 @@ pub(super) struct Vitals {
 }
 
 impl Manager {
-    /// Finds the manager that `NOTIFY_SOCKET` names. One that cannot be reached is warned about: the service runs all the same.
-    pub(super) fn find() -> Self {
-        let socket = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| {
-            connect(&name).inspect_err(|error| warn!("The service manager cannot be told anything: {error}")).ok()
+    /// Finds the manager that the environment names. One that cannot be reached is warned about: the service runs all the same.
+    pub(super) fn find(settings: &config::Manager) -> Self {
+        let socket = settings.socket.as_ref().and_then(|name| {
+            let found = connect(name);
+            found.inspect_err(|error| warn!("The service manager cannot be told anything: {error}")).ok()
         });
-        let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|micros| ours && *micros > 0).map(Duration::from_micros);
-        Self { socket: socket.map(Arc::new), watchdog }
+        Self { socket: socket.map(Arc::new), watchdog: settings.watchdog }
     }
 
     /// Tells that instances are being restored and requests are served.
@@ -123,8 +120,8 @@ impl Vitals {
 }
 
 /// Connects to a path, or, if it begins with `@`, to a name in the abstract namespace. Never blocks later on.
-fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
-    let address = match name.as_bytes().strip_prefix(b"@") {
+fn connect(name: &str) -> io::Result<UnixDatagram> {
+    let address = match name.strip_prefix('@') {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
         None => SocketAddr::from_pathname(name)?,
     };

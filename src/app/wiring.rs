@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
+use crate::actors::expiry::{ExpiryActor, ExpiryParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
@@ -103,6 +104,19 @@ pub(super) fn build(
         runtime: runtime.clone(),
     })
     .start();
+
+    if let Some(after) = settings.expire_unpaired {
+        let expiry = ExpiryParts {
+            after,
+            clock,
+            board: Arc::clone(&board),
+            store: Arc::clone(&store),
+            runtime: runtime.clone(),
+            delete: supervisor.clone().recipient(),
+            start: supervisor.clone().recipient(),
+        };
+        ExpiryActor::new(expiry).start();
+    }
 
     let (sender, report) = oneshot::channel();
     let system = SystemActor::new(SystemParts {

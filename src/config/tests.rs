@@ -9,7 +9,7 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 18] = [
+const ANY_TEXT: [&str; 21] = [
     "AUTHENTICATION_API_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
@@ -22,11 +22,14 @@ const ANY_TEXT: [&str; 18] = [
     "METRICS_PASSWORD",
     "METRICS_USER",
     "NODE_ID",
+    "NOTIFY_SOCKET",
     "PROXY_HOST",
     "PROXY_PASSWORD",
     "PROXY_USERNAME",
     "SERVER_HOST",
     "SERVER_URL",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "WEBHOOK_HMAC_KEY",
 ];
 

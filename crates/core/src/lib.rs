@@ -12,13 +12,15 @@
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
 //! 7. [`conduct`]: how a connection behaves by the settings of its instance;
 //! 8. [`restored`]: what of a login goes on after it came back from a backup;
-//! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around.
+//! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
+//! 10. [`expiry`]: which instances are deleted because nobody paired them.
 
 pub mod backoff;
 pub mod conduct;
 pub mod connection;
 pub mod delivery;
 pub mod event;
+pub mod expiry;
 pub mod explanation;
 pub mod fleet;
 pub mod health;

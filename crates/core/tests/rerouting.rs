@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Phase, Policy};
+use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
 use holdfast_core::proxy::Fault;
 use holdfast_core::time::Timestamp;
@@ -26,7 +27,14 @@ impl Story {
         story.then(Event::Ready { link }).then(Event::Pong { link })
     }
 
-    fn then(mut self, event: Event) -> Self {
+    /// What happens next; a dial's turn comes at once.
+    fn then(self, event: Event) -> Self {
+        let story = self.step(event);
+        let Standing::Asks { link, .. } = story.machine.standing() else { return story };
+        story.step(Event::TurnGranted { link })
+    }
+
+    fn step(mut self, event: Event) -> Self {
         let policy = Policy::default();
         let env = Env { now: Timestamp::from_millis(1_000), jitter: 0.5, policy: &policy };
         let (machine, effects) = self.machine.step(event, env);

@@ -39,6 +39,7 @@ struct Inner {
     seq: i64,
     unreadable: Vec<i64>,
     dead: Vec<String>,
+    rows: Vec<InstanceRecord>,
 }
 
 impl Inner {
@@ -57,6 +58,11 @@ impl Inner {
 }
 
 impl MemoryStore {
+    /// Keeps a row, to be read.
+    pub(crate) fn keep(&self, row: InstanceRecord) {
+        self.inner().rows.push(row);
+    }
+
     /// Lets every call fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
@@ -164,8 +170,8 @@ impl Instances for MemoryStore {
         Ok(Vec::new())
     }
 
-    async fn get(&self, _: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
-        Ok(None)
+    async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
+        Ok(self.inner().rows.iter().find(|row| row.id == *id).cloned())
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! `DELETE /instance/delete/{name}`: unlinks, ends the actor, removes every row.
 
 use actix_web::{HttpRequest, web};
+use holdfast_core::connection::Phase;
 use serde_json::json;
 use tracing::warn;
 
@@ -15,8 +16,20 @@ use crate::ports::store::StoreError;
 /// Answers when nothing of the instance is left; its name is free then.
 pub(in crate::http) async fn delete(api: web::Data<Api>, request: HttpRequest) -> Answer {
     let known = auth::instance(&api, &request).await?;
+    let listed = api.status(&known.id).is_some_and(|status| status.paired && !is_logged_in(status.phase));
+    let id = known.id.clone();
     to_the_end(async move { remove(&api, known).await }).await?;
-    Ok(reply::ok(&json!({ "status": "SUCCESS", "error": false, "response": { "message": "Instance deleted" } })))
+    let mut answer = json!({ "status": "SUCCESS", "error": false, "response": { "message": "Instance deleted" } });
+    if listed {
+        warn!(instance.id = %id, "The deleted instance was not connected, so WhatsApp could not be told; the phone lists its device until it is removed there");
+        answer["unlinked"] = json!(false);
+    }
+    Ok(reply::ok(&answer))
+}
+
+/// Tells whether there is a login over which WhatsApp can be told that the device is gone.
+fn is_logged_in(phase: Phase) -> bool {
+    matches!(phase, Phase::Syncing | Phase::Online | Phase::Suspect)
 }
 
 async fn remove(api: &Api, known: Known) -> Result<(), ApiError> {

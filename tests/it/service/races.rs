@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::harness::engine::Home;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_at_the_same_moment_leaves_nothing_behind_and_the_name_free() {
+async fn s43_deleting_at_the_same_moment_leaves_nothing_behind_and_the_name_free() {
     let home = Home::new("ws://127.0.0.1:1/");
     let engine = home.start().await;
     let api = engine.api();

@@ -236,7 +236,6 @@ impl Machine {
         match self.state.phase().public() {
             PublicState::Close => effects.push(Effect::Refuse(Refusal::NotConnected)),
             PublicState::Open | PublicState::Connecting => {
-                self.want(Desired::Stopped, effects);
                 if let Some(link) = self.state.logged_in() {
                     effects.push(Effect::LogOutLink { link });
                     self.state = State::LoggingOut { link, until: env.now.after(env.policy.logout_timeout) };
@@ -329,6 +328,8 @@ impl Machine {
             self.rebuild = true;
             effects.push(Effect::ArchiveCredentials);
         }
+        // Not before: a logout that is cut short would leave a login that nobody dials, and that cannot be logged out.
+        self.want(Desired::Stopped, effects);
         self.state = State::Unpaired;
     }
 
