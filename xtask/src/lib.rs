@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod ci;
 pub mod deps;
+pub mod explore;
 pub mod finding;
 pub mod lexer;
 pub mod paths;

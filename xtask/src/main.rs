@@ -6,7 +6,7 @@ use anyhow::bail;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
-use xtask::{bench, torture};
+use xtask::{bench, explore, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -16,6 +16,9 @@ cargo xtask <command>
   bench NAME [..]  what things cost: messages (in and out, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
   torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
+  explore [--seeds N] [--seed S] [--instances K] [--steps M] [--bug NAME|all]
+                  a model of the service lives N random histories (1000) of faults and commands; a promise that is broken is told
+                  as a short story with its seed. --bug plants a mistake, to show that the search finds it
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -27,6 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["ci", "--began", seconds] => ci::run(&Workshop::find()?, Some(seconds.parse()?))?,
         ["test", rest @ ..] => test(&Workshop::find()?, rest)?,
         ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
+        ["explore", rest @ ..] => explore::run(rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,
         ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,
         ["deps"] => ci::versions(&Workshop::find()?)? == Outcome::Passed,
