@@ -101,6 +101,7 @@ impl Machine {
         {
             self.failures = 0;
             self.takeovers = 0;
+            self.restarted = false;
         }
     }
 

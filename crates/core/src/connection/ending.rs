@@ -25,7 +25,10 @@ impl Machine {
         }
         self.count_stability(env);
         match why.verdict() {
+            // Asked for again and again, it is a failure like any other.
+            Verdict::RedialNow if self.restarted => self.back_off(why, env),
             Verdict::RedialNow => {
+                self.restarted = true;
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
                 self.dial(None, env, effects);
             }

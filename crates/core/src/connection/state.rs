@@ -241,6 +241,8 @@ pub struct Machine {
     pub(super) qr_shown: u32,
     /// Until when a 401 is doubted, because the pairing is only just done.
     pub(super) doubt_until: Option<Timestamp>,
+    /// Whether WhatsApp has asked for a new connection since the last pairing or stable connection.
+    pub(super) restarted: bool,
     /// Whether the version has been looked up again since the last login.
     pub(super) version_refreshed: bool,
     /// Whether the next dial needs a new client.
@@ -266,6 +268,7 @@ impl Machine {
             method: Method::Qr,
             qr_shown: 0,
             doubt_until: None,
+            restarted: false,
             version_refreshed: false,
             rebuild: false,
             trouble: None,
