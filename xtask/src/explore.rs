@@ -49,12 +49,12 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<Outcome> {
 /// Searches and prints; tells whether something was found.
 fn report(order: &Order, bug: Option<Bug>) -> anyhow::Result<bool> {
     let began = Instant::now();
-    let findings = search(order.seed, order.seeds, order.shape, bug);
+    let findings = search(order.seed, order.seeds, order.shape, bug, if bug.is_some() { 1 } else { 10 });
     say(&totals(&findings, began.elapsed().as_secs_f64()))?;
-    if let Some((seed, shrunk)) = &findings.broken {
+    for (seed, shrunk) in &findings.broken {
         say(&story(order, *seed, shrunk, bug))?;
     }
-    Ok(findings.broken.is_some())
+    Ok(!findings.broken.is_empty())
 }
 
 fn totals(findings: &Findings, seconds: f64) -> String {
@@ -95,8 +95,8 @@ fn all(order: &Order) -> anyhow::Result<Outcome> {
     say("| bug | found by | seed | seeds needed | decisions | left |\n|---|---|---|---|---|---|")?;
     let mut outcome = Outcome::Passed;
     for bug in Bug::ALL {
-        let findings = search(order.seed, order.seeds, order.shape, Some(bug));
-        let found = findings.broken.as_ref().map(|(seed, shrunk)| (seed, shrunk, shrunk.outcome.violation.as_ref()));
+        let findings = search(order.seed, order.seeds, order.shape, Some(bug), 1);
+        let found = findings.broken.first().map(|(seed, shrunk)| (seed, shrunk, shrunk.outcome.violation.as_ref()));
         match found {
             Some((seed, shrunk, Some(violation))) => say(&format!(
                 "| `{}` | {} | {seed} | {} | {} | {} |",

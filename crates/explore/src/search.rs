@@ -1,6 +1,6 @@
 //! Many seeds, one after the other, and what came of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bugs::Bug;
 use crate::history::{History, Shape};
@@ -21,13 +21,15 @@ pub struct Findings {
     pub opened: u64,
     /// Decisions by kind.
     pub kinds: BTreeMap<&'static str, u64>,
-    /// The seed that broke a promise, and its history made short.
-    pub broken: Option<(u64, Shrunk)>,
+    /// The seeds that broke promises, one for each promise, and their histories made short.
+    pub broken: Vec<(u64, Shrunk)>,
 }
 
-/// Lives the histories of `seeds` seeds from `first` on, until one breaks a promise; that one is shrunk.
-pub fn search(first: u64, seeds: u64, shape: Shape, bug: Option<Bug>) -> Findings {
+/// Lives the histories of `seeds` seeds from `first` on. The first that breaks a promise is shrunk, for each promise, until `most`
+/// were found.
+pub fn search(first: u64, seeds: u64, shape: Shape, bug: Option<Bug>, most: usize) -> Findings {
     let mut findings = Findings::default();
+    let mut known = BTreeSet::new();
     for seed in first..first + seeds {
         let history = History::draw(seed, shape);
         let outcome = live(&history, bug, false);
@@ -40,8 +42,12 @@ pub fn search(first: u64, seeds: u64, shape: Shape, bug: Option<Bug>) -> Finding
         for (kind, count) in outcome.kinds {
             *findings.kinds.entry(kind).or_default() += count;
         }
-        if let Some(violation) = outcome.violation {
-            findings.broken = Some((seed, shrink(&history, &violation, bug)));
+        if let Some(violation) = outcome.violation
+            && known.insert(violation.check)
+        {
+            findings.broken.push((seed, shrink(&history, &violation, bug)));
+        }
+        if findings.broken.len() >= most {
             break;
         }
     }
