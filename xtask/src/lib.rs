@@ -6,6 +6,7 @@ pub mod bench;
 pub mod ci;
 pub mod deps;
 pub mod drill;
+pub mod explore;
 pub mod faults;
 pub mod finding;
 pub mod lexer;

@@ -6,7 +6,7 @@ use anyhow::bail;
 use xtask::ci::report::Outcome;
 use xtask::ci::workshop::Workshop;
 use xtask::ci::{self, say, suite};
-use xtask::{bench, drill, faults, torture};
+use xtask::{bench, drill, explore, faults, torture};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -21,6 +21,9 @@ cargo xtask <command>
                   soon each kind was found and mended, and what was lost
   drill reconnects [--rounds N]     one instance reconnects N times (1000): descriptors, tasks and memory before and after
   drill shutdown [--instances N]    N instances (100), one of them black-holed, are shut down
+  explore [--seeds N] [--seed S] [--instances K] [--steps M] [--bug NAME|all]
+                  a model of the service lives N random histories (1000) of faults and commands; a promise that is broken is told
+                  as a short story with its seed. --bug plants a mistake, to show that the search finds it
   tidy             the rules that no compiler keeps: floors, manifests, file sizes, clocks, traces of a machine
   deps             no second version of tokio, diesel, rustls, actix and the like";
 
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["drill", rest @ ..] => drill::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["torture", rest @ ..] => torture::run(&Workshop::find()?, rest)? == Outcome::Passed,
         ["faults", rest @ ..] => faults::run(&Workshop::find()?, rest)? == Outcome::Passed,
+        ["explore", rest @ ..] => explore::run(rest)? == Outcome::Passed,
         ["bench", name, rest @ ..] => bench::run(&Workshop::find()?, name, rest)? == Outcome::Passed,
         ["tidy"] => ci::tidy(&Workshop::find()?)? == Outcome::Passed,
         ["deps"] => ci::versions(&Workshop::find()?)? == Outcome::Passed,

@@ -92,7 +92,7 @@ impl Scribe {
         });
     }
 
-    pub(super) fn desire(&self, desired: Desired) {
+    pub(in crate::actors) fn desire(&self, desired: Desired) {
         self.submit(|pages| pages.desired = Some(desired));
     }
 

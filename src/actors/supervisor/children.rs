@@ -167,6 +167,10 @@ impl SupervisorActor {
         }
         notify(&self.parts.unwatch, Unwatch { id: id.clone(), generation });
         let decision = line.crashes.decide(reason, since, now, chance::unit(), &self.parts.policy);
+        if matches!(reason, ExitReason::Failed | ExitReason::Panicked) {
+            // The crash may have come between the wish and its writing.
+            line.scribe(id, instance).desire(line.desired);
+        }
         let wants = matches!(decision, Decision::RestartAfter(_)) && !self.draining;
         self.stands(id.clone(), if wants { Standing::Down { network: false } } else { Standing::Out }, ctx);
         if self.draining {

@@ -49,7 +49,7 @@ async fn s27_a_child_that_keeps_crashing_is_started_later_each_time_and_then_qua
     let fleet = world.board.fleet();
     assert_eq!((fleet.running, fleet.quarantined, fleet.restarts), (0, 1, 3));
     let written = world.store.written();
-    assert_eq!(written[written.len() - 3..], ["shop is close", "shop connection.update close", "shop status.instance"]);
+    assert_eq!(written[written.len() - 2..], ["shop connection.update close", "shop status.instance"]);
 
     world.links.usually(Dial::Online);
     let sending = world.supervisor.send(WhereIs { id: id.clone() }).await.unwrap();

@@ -149,6 +149,7 @@ impl Machine {
         {
             self.failures = 0;
             self.takeovers = 0;
+            self.restarted = false;
         }
     }
 

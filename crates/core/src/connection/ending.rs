@@ -29,7 +29,10 @@ impl Machine {
         }
         self.count_stability(env);
         match why.verdict() {
+            // Asked for again and again, it is a failure like any other.
+            Verdict::RedialNow if self.restarted => self.back_off(why, env),
             Verdict::RedialNow => {
+                self.restarted = true;
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
                 // Somebody may have the phone in hand.
                 self.urgent = true;

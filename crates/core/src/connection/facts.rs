@@ -36,6 +36,7 @@ impl Machine {
                 self.paired = true;
                 self.method = Method::Qr;
                 self.qr_shown = 0;
+                self.restarted = false;
                 self.doubt_until = Some(env.now.after(env.policy.doubt_window));
                 if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {
                     self.state =

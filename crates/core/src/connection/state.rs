@@ -254,6 +254,8 @@ pub struct Machine {
     pub(super) qr_shown: u32,
     /// Until when a 401 is doubted, because the pairing is only just done.
     pub(super) doubt_until: Option<Timestamp>,
+    /// Whether WhatsApp has asked for a new connection since the last pairing or stable connection.
+    pub(super) restarted: bool,
     /// Whether the version has been looked up again since the last login.
     pub(super) version_refreshed: bool,
     /// Whether somebody waits for the next dial.
@@ -283,6 +285,7 @@ impl Machine {
             method: Method::Qr,
             qr_shown: 0,
             doubt_until: None,
+            restarted: false,
             version_refreshed: false,
             urgent: false,
             rebuild: false,

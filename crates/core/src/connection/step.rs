@@ -311,6 +311,7 @@ impl Machine {
         self.penalty = 0;
         self.takeovers = 0;
         self.qr_shown = 0;
+        self.restarted = false;
         self.version_refreshed = false;
         self.trouble = None;
         self.urgent = true;

@@ -1,0 +1,285 @@
+//! What must hold after every step, judged against what is true in the world.
+
+use std::fmt;
+
+use holdfast_core::connection::{Desired, Phase, State};
+use holdfast_core::id::LinkId;
+use holdfast_core::shutdown::ShutdownReport;
+
+use crate::world::World;
+use crate::world::cell::{Actor, Child};
+
+/// How long it may take until everything is as it should be once nothing goes wrong any more, in milliseconds: the longest wait of
+/// a takeover, and a backoff and a login after it.
+pub const SETTLES_WITHIN: u64 = 1_100_000;
+/// What a fact may take from the socket to its machine, and what a timer may be late.
+const SLACK: u64 = 1_000;
+/// Dials of one instance in [`DIAL_WINDOW`] without an operator's doing: one that flaps waits five seconds in the middle if the longest
+/// wait is ten, and takes its time to come up.
+const MOST_DIALS: usize = 90;
+const DIAL_WINDOW: u64 = 600_000;
+/// Messages that an actor takes within one millisecond.
+const BUSY: u32 = 200;
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The promise, and what of it, as one word.
+    pub check: &'static str,
+    /// Whose, if it is about one instance.
+    pub instance: Option<usize>,
+    /// When, in milliseconds.
+    pub at: u64,
+    /// A sentence.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} (at {:.3} s)", self.check, self.text, self.at as f64 / 1_000.0)
+    }
+}
+
+impl World<'_> {
+    fn broken(&mut self, check: &'static str, instance: Option<usize>, text: impl Into<String>) {
+        if self.outcome.violation.is_none() {
+            self.outcome.violation = Some(Violation { check, instance, at: self.now, text: text.into() });
+        }
+    }
+
+    /// P1: a status says open no longer than its proof carries, and the proof is of its own link.
+    ///
+    /// A proof counts from when the actor takes it, so an actor that stood still is wrong for at most as long as it did.
+    pub(crate) fn check_open(&mut self, i: usize) {
+        let window = self.rules.policy.proof_window().as_millis() as u64;
+        let Some(status) = self.cells[i].board.as_ref().filter(|status| status.phase == Phase::Online) else { return };
+        let link = LinkId(status.link);
+        let until = status.fresh_until.map_or(u64::MAX, |until| until.as_millis());
+        match self.cells[i].truth.life.get(&link).copied() {
+            None => self.broken(
+                "P1-proof",
+                Some(i),
+                format!("instance {i} is open, and nothing was ever heard on link {link}"),
+            ),
+            Some(life) if until > life + window + SLACK + self.cells[i].truth.stuck => self.broken(
+                "P1-proof",
+                Some(i),
+                format!("instance {i} is open until {until} ms, but its last sign of life was at {life} ms"),
+            ),
+            Some(_) => {}
+        }
+    }
+
+    /// P2: at most one dial of an instance is under way whose socket could still write.
+    pub(crate) fn check_one_socket(&mut self, i: usize) {
+        let live = self.cells[i].dials.iter().filter(|dial| dial.may_write()).count();
+        if live > 1 {
+            self.broken("P2-one-socket", Some(i), format!("instance {i} has {live} sockets that could write"));
+        }
+    }
+
+    /// P5: nothing waits without a deadline; and a deadline that has passed does not make the actor spin.
+    pub(crate) fn check_machine(&mut self, i: usize) {
+        let Some(actor) = &self.cells[i].actor else { return };
+        let (state, link) = (actor.machine.state.clone(), actor.machine.link());
+        let waits = match &state {
+            State::Unpaired | State::Parked { .. } | State::Stopped { .. } => false,
+            State::Asking { .. }
+            | State::Waiting { .. }
+            | State::Connecting { .. }
+            | State::Pairing { .. }
+            | State::Syncing { .. }
+            | State::Online { .. }
+            | State::BackingOff { .. }
+            | State::LoggingOut { .. }
+            | State::Draining { .. } => true,
+        };
+        if waits && actor.machine.deadline().is_none() {
+            self.broken("P5-deadline", Some(i), format!("instance {i} waits without a deadline: {state:?}"));
+        }
+        if let State::Online { link: open, .. } = state
+            && link != Some(open)
+        {
+            self.broken("P1-link", Some(i), format!("instance {i} is online on link {open} and holds {link:?}"));
+        }
+    }
+
+    pub(crate) fn check_busy(&mut self, i: usize) {
+        let now = self.now;
+        let busy = &mut self.cells[i].truth.busy;
+        *busy = if busy.0 == now { (now, busy.1 + 1) } else { (now, 1) };
+        if busy.1 > BUSY {
+            self.broken("P8-spins", Some(i), format!("the actor of instance {i} spins"));
+        }
+    }
+
+    /// P8: no instance dials in a loop.
+    pub(crate) fn check_dial_rate(&mut self, i: usize) {
+        let now = self.now;
+        let dials = &mut self.cells[i].truth.dials;
+        dials.push_back(now);
+        while dials.front().is_some_and(|at| at + DIAL_WINDOW < now) {
+            dials.pop_front();
+        }
+        let count = dials.len();
+        if count > MOST_DIALS {
+            self.broken("P8-dials", Some(i), format!("instance {i} has dialled {count} times in ten minutes"));
+        }
+    }
+
+    /// P6: credentials are archived only if an operator or WhatsApp wanted the device gone, and not at the first doubtful word.
+    pub(crate) fn check_archive(&mut self, i: usize) {
+        let truth = &self.cells[i].truth;
+        if truth.unlink_asked {
+            return;
+        }
+        if truth.logouts.is_empty() {
+            return self.broken(
+                "P6-archive",
+                Some(i),
+                format!("instance {i} gives up its credentials, and nobody wanted that"),
+            );
+        }
+        let doubtful = |at: &&u64| **at >= truth.doubt_from;
+        if let [at] = truth.logouts.iter().filter(doubtful).collect::<Vec<_>>().as_slice()
+            && **at < truth.doubt_from + 58_000
+        {
+            self.broken("P6-doubt", Some(i), format!("instance {i} believed the first 401 after a pairing or a start"));
+        }
+    }
+
+    /// P7: while the service stops, a socket is closed only after its save was answered.
+    pub(crate) fn check_saved_before_close(&mut self, i: usize, stamp: crate::world::Stamp, link: LinkId) {
+        let saving = self.cells[i].actor.as_ref().is_some_and(|actor| actor.saving);
+        let unsaved = |dial: &crate::world::Dial| !dial.sealed && dial.over.is_none() && dial.saved.is_none();
+        if saving && self.dial(i, stamp, link).is_some_and(|dial| unsaved(dial) && dial.is_connected()) {
+            self.broken("P7-save", Some(i), format!("instance {i} is closed before it is saved"));
+        }
+    }
+
+    /// P7: who ends and calls it clean has closed its socket and written its rows.
+    pub(crate) fn check_exit(&mut self, i: usize, actor: &Actor, clean: bool) {
+        if !clean {
+            return;
+        }
+        let stamp = actor.stamp;
+        if self.cells[i].dials.iter().any(|dial| dial.stamp == stamp && dial.may_write()) {
+            self.broken("P7-closed", Some(i), format!("instance {i} ends with a socket open and calls it clean"));
+        }
+        let desired = actor.machine.desired;
+        if let Some(row) = self.cells[i].row.filter(|row| row.desired != desired) {
+            let stored = row.desired;
+            self.broken(
+                "P5-desire",
+                Some(i),
+                format!("instance {i} ends with {desired:?} wanted and {stored:?} stored"),
+            );
+        }
+    }
+
+    /// P7: the report names everything that had to be forced.
+    pub(crate) fn check_report(&mut self, report: &ShutdownReport, hurried: bool) {
+        if hurried {
+            return;
+        }
+        for i in 0..self.cells.len() {
+            let Some(outcome) = self.cells[i].drain else { continue };
+            let named = report.forced.iter().any(|line| line.contains(&format!("instance {i} ")));
+            if outcome != Some(true) && !named {
+                return self.broken(
+                    "P7-report",
+                    Some(i),
+                    format!("instance {i} had to be forced, and the report does not say so"),
+                );
+            }
+        }
+    }
+
+    /// P7: a shutdown is over when its phases are.
+    pub(crate) fn check_overdue(&mut self, epoch: u64) {
+        if epoch == self.service.epoch {
+            self.broken("P7-overdue", None, "the shutdown takes longer than its budgets");
+        }
+    }
+
+    /// P8: what happens to one instance changes no other.
+    pub(crate) fn check_isolation(&mut self, about: Option<usize>) {
+        let Some(about) = about else { return };
+        if let Some(other) = self.touched.iter().copied().find(|i| *i != about) {
+            self.broken(
+                "P8-isolation",
+                Some(other),
+                format!("instance {other} was changed by what happened to instance {about}"),
+            );
+        }
+    }
+
+    /// P8: a child that crashes all the time is not started for ever.
+    pub(crate) fn check_restarts(&mut self, i: usize) {
+        let window = self.rules.restart.window.as_millis() as u64;
+        let (now, most) = (self.now, self.rules.restart.intensity);
+        let recent = self.cells[i].truth.restarts.iter().filter(|at| *at + window > now).count();
+        if recent > most {
+            self.broken("P8-restarts", Some(i), format!("instance {i} was started {recent} times within the window"));
+        }
+    }
+
+    /// P5: a quarantine has its crashes.
+    pub(crate) fn check_quarantine(&mut self, i: usize) {
+        let window = self.rules.restart.window.as_millis() as u64 + SLACK;
+        let (now, least) = (self.now, self.rules.restart.intensity + 1);
+        let recent = self.cells[i].truth.crashes.iter().filter(|at| *at + window > now).count();
+        if recent < least {
+            self.broken("P5-quarantine", Some(i), format!("instance {i} is quarantined after {recent} crashes"));
+        }
+    }
+
+    /// P5: once nothing goes wrong any more, everything that should be connected is. Returns the first that is not.
+    pub(crate) fn unsettled(&self) -> Option<Violation> {
+        let broken = |check, instance, text| Some(Violation { check, instance, at: self.now, text });
+        if !self.service.is_up() {
+            return broken("P5-process", None, "no process runs".to_owned());
+        }
+        for (i, cell) in self.cells.iter().enumerate() {
+            let (Some(row), Some(line)) = (cell.row, &cell.line) else { continue };
+            if cell.scribes.iter().any(|scribe| !scribe.is_idle()) {
+                return broken("P5-rows", Some(i), format!("the rows of instance {i} are not written"));
+            }
+            if line.desired != row.desired && cell.actor.is_none() {
+                return broken(
+                    "P5-desire",
+                    Some(i),
+                    format!("instance {i} has {:?} stored, {:?} wanted", row.desired, line.desired),
+                );
+            }
+            if let Some(actor) = &cell.actor {
+                let machine = &actor.machine;
+                if machine.desired != row.desired {
+                    let text = format!("instance {i} has {:?} stored, {:?} wanted", row.desired, machine.desired);
+                    return broken("P5-desire", Some(i), text);
+                }
+                if machine.paired != row.paired {
+                    let text =
+                        format!("instance {i}: paired is {} on disk and {} in its actor", row.paired, machine.paired);
+                    return broken("P6-credentials", Some(i), text);
+                }
+            }
+            let person = cell.truth.terminal
+                || cell.truth.delete_asked
+                || line.child == Child::Quarantined
+                || !cell.truth.device
+                || !row.paired
+                || row.desired == Desired::Stopped;
+            let open = cell.board.as_ref().is_some_and(|status| status.phase_at(self.time()) == Phase::Online);
+            if !person && !open {
+                let state = cell.actor.as_ref().map(|actor| &actor.machine.state);
+                return broken(
+                    "P5-connected",
+                    Some(i),
+                    format!("instance {i} should be connected and is not: {state:?}"),
+                );
+            }
+        }
+        None
+    }
+}

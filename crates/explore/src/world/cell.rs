@@ -1,0 +1,164 @@
+//! Everything about one instance: what the service knows of it, what is true, and what is going to go wrong.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use holdfast_core::connection::{Desired, DownReason, Machine};
+use holdfast_core::id::LinkId;
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::supervision::CrashRecord;
+
+use super::driver::Dial;
+use super::fate::{Inbox, Stamp};
+use super::scribe::Scribe;
+use crate::random::Random;
+
+/// The durable row of an instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) paired: bool,
+    pub(crate) desired: Desired,
+}
+
+/// What the child of a line on the roster is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Child {
+    Running { since: u64 },
+    Restarting { token: u64 },
+    Quarantined,
+    Ended,
+}
+
+/// A line of the supervisor's roster.
+pub(crate) struct Line {
+    pub(crate) generation: u64,
+    pub(crate) child: Child,
+    pub(crate) crashes: CrashRecord,
+    pub(crate) last_link: LinkId,
+    pub(crate) paired: bool,
+    pub(crate) desired: Desired,
+    /// A deletion that waits for the child to end.
+    pub(crate) deletion: Option<u64>,
+}
+
+/// The actor of an instance.
+pub(crate) struct Actor {
+    pub(crate) stamp: Stamp,
+    pub(crate) machine: Machine,
+    pub(crate) since: u64,
+    pub(crate) timer: Option<u64>,
+    pub(crate) mailbox: VecDeque<Inbox>,
+    pub(crate) waking: bool,
+    /// A dial that waits for an archiving: and what was submitted until then.
+    pub(crate) opening: Option<(LinkId, u64)>,
+    /// The end that waits for the last rows, and whether it is clean.
+    pub(crate) leaving: Option<(bool, u64)>,
+    /// A save was asked for, so that the close has to come after it.
+    pub(crate) saving: bool,
+    /// What the ExitGuard will say.
+    pub(crate) guard: (LinkId, bool, Desired),
+}
+
+/// What goes wrong next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) ending: Option<DownReason>,
+    pub(crate) doubtful: bool,
+    pub(crate) dials_fail: Option<(u32, DownReason)>,
+    pub(crate) login_hangs: bool,
+    pub(crate) flap_until: u64,
+    pub(crate) restart_loop_until: u64,
+    pub(crate) ping_lost: bool,
+    pub(crate) close_hangs: bool,
+    pub(crate) save_hangs: bool,
+    pub(crate) save_fails: bool,
+    pub(crate) panics: u32,
+    pub(crate) stuck_until: u64,
+    pub(crate) fenced_until: u64,
+    pub(crate) scans: bool,
+}
+
+/// What is true, whatever the service believes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Truth {
+    /// Whether WhatsApp knows the device.
+    pub(crate) device: bool,
+    /// When each logout was told inside the Noise channel since the pairing.
+    pub(crate) logouts: Vec<u64>,
+    /// The last pairing, boot or request for a new connection: for a while after it a logout is doubted once.
+    pub(crate) doubt_from: u64,
+    /// An operator has asked for the device to be unlinked.
+    pub(crate) unlink_asked: bool,
+    pub(crate) delete_asked: bool,
+    /// An ending that needs a person was told.
+    pub(crate) terminal: bool,
+    pub(crate) banned_until: u64,
+    /// Injected crashes of the actor in this process.
+    pub(crate) crashes: Vec<u64>,
+    /// Starts of the actor after a crash, in this process, since an operator last asked.
+    pub(crate) restarts: Vec<u64>,
+    /// Dials since the process began or an operator last asked.
+    pub(crate) dials: VecDeque<u64>,
+    /// The last sign of life on each link of the present actor.
+    pub(crate) life: BTreeMap<LinkId, u64>,
+    /// The longest time for which the actor did not turn, in milliseconds.
+    pub(crate) stuck: u64,
+    /// Steps at the present millisecond.
+    pub(crate) busy: (u64, u32),
+}
+
+/// One instance.
+pub(crate) struct Cell {
+    pub(crate) cast: bool,
+    pub(crate) random: Random,
+    pub(crate) row: Option<Row>,
+    pub(crate) line: Option<Line>,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) scribes: Vec<Scribe>,
+    pub(crate) dials: Vec<Dial>,
+    pub(crate) board: Option<InstanceStatus>,
+    pub(crate) plan: Plan,
+    pub(crate) truth: Truth,
+    /// Milliseconds between two stanzas, on average; none come if it is 0.
+    pub(crate) chatter: u64,
+    /// Facts of a link arrive in order: not before this.
+    pub(crate) channel: u64,
+    pub(crate) token: u64,
+    /// The watchdog's timer.
+    pub(crate) watch: u64,
+    /// What became of it in the shutdown under way: `None` while it still drains.
+    pub(crate) drain: Option<Option<bool>>,
+}
+
+impl Cell {
+    pub(crate) fn drawn(seed: u64, i: usize, cast: bool) -> Self {
+        let mut random = Random::of(seed, 0x1_0000 + i as u64);
+        let (paired, desired) = match random.below(10) {
+            0 => (false, Desired::Stopped),
+            1 => (true, Desired::Stopped),
+            _ => (true, Desired::Connected),
+        };
+        let chatter = [0, 3_000, 20_000, 60_000][random.below(4) as usize % 4];
+        Self {
+            cast,
+            random,
+            row: cast.then_some(Row { paired, desired }),
+            line: None,
+            actor: None,
+            scribes: Vec::new(),
+            dials: Vec::new(),
+            board: None,
+            plan: Plan::default(),
+            truth: Truth { device: paired, ..Truth::default() },
+            chatter,
+            channel: 0,
+            token: 0,
+            watch: 0,
+            drain: None,
+        }
+    }
+
+    pub(crate) fn next_token(&mut self) -> u64 {
+        self.token += 1;
+        self.token
+    }
+}

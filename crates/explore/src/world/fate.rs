@@ -1,0 +1,135 @@
+//! What can come due.
+
+use holdfast_core::connection::{Desired, Event};
+use holdfast_core::fleet::Standing;
+use holdfast_core::id::LinkId;
+use holdfast_core::shutdown::Phase;
+use holdfast_core::supervision::ExitReason;
+
+/// Which incarnation of an actor, in which process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
+}
+
+/// A child's last word.
+#[derive(Debug, Clone)]
+pub(crate) struct Exit {
+    pub(crate) generation: u64,
+    pub(crate) reason: ExitReason,
+    pub(crate) last_link: LinkId,
+    pub(crate) paired: bool,
+    pub(crate) desired: Desired,
+    pub(crate) clean: bool,
+}
+
+/// What arrives at an actor.
+#[derive(Debug, Clone)]
+pub(crate) enum Inbox {
+    Boot {
+        paired: bool,
+        desired: Desired,
+    },
+    Fact(Event),
+    Command(Event),
+    Ping,
+    Timer(u64),
+    /// The archiving that a dial waits for has taken too long.
+    OpenGivesUp(LinkId),
+    /// The last rows have taken too long.
+    LeaveGivesUp,
+}
+
+/// What goes on at a link.
+#[derive(Debug, Clone)]
+pub(crate) enum Net {
+    Claimed,
+    Opened,
+    Login,
+    Ready,
+    Stanza,
+    Code,
+    Scanned,
+    Ends(holdfast_core::connection::DownReason),
+    Answer { fine: bool },
+    Saved { ok: bool },
+    LogoutTold,
+    Returned,
+}
+
+/// What is due.
+#[derive(Debug, Clone)]
+pub(crate) enum Due {
+    Decide(usize),
+    Deliver { i: usize, stamp: Stamp, what: Inbox },
+    Wake { i: usize, stamp: Stamp },
+    Net { i: usize, stamp: Stamp, link: LinkId, step: Net },
+    Written { i: usize, stamp: Stamp },
+    Exited { i: usize, epoch: u64, exit: Exit },
+    RestartDue { i: usize, epoch: u64, token: u64 },
+    Stands { i: usize, stamp: Stamp, standing: Standing },
+    Turns { epoch: u64, token: u64 },
+    Proven { i: usize, stamp: Stamp, due: Option<u64> },
+    PingDue { i: usize, stamp: Stamp, token: u64 },
+    GoneBy { i: usize, epoch: u64, token: u64 },
+    DrainGivesUp { i: usize, epoch: u64 },
+    PhaseElapsed { epoch: u64, token: u64 },
+    PhaseDone { epoch: u64, phase: Phase, forced: Vec<String> },
+    Overdue { epoch: u64 },
+    ProcessUp,
+    Calm,
+    Tick,
+}
+
+impl Due {
+    /// Returns the one instance that it may change, if it is not about all.
+    pub(crate) fn instance(&self) -> Option<usize> {
+        match self {
+            Self::Deliver { i, .. }
+            | Self::Wake { i, .. }
+            | Self::Net { i, .. }
+            | Self::Written { i, .. }
+            | Self::Exited { i, .. }
+            | Self::RestartDue { i, .. }
+            | Self::Proven { i, .. }
+            | Self::PingDue { i, .. }
+            | Self::GoneBy { i, .. } => Some(*i),
+            Self::Decide(_)
+            | Self::DrainGivesUp { .. }
+            | Self::Turns { .. }
+            | Self::Stands { .. }
+            | Self::PhaseElapsed { .. }
+            | Self::PhaseDone { .. }
+            | Self::Overdue { .. }
+            | Self::ProcessUp
+            | Self::Calm
+            | Self::Tick => None,
+        }
+    }
+
+    /// Returns a number for the kind, for the digest.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Decide(number) => 100 + *number as u64,
+            Self::Deliver { .. } => 1,
+            Self::Wake { .. } => 2,
+            Self::Net { link, .. } => 1_000 + link.0,
+            Self::Written { .. } => 3,
+            Self::Exited { .. } => 4,
+            Self::RestartDue { .. } => 5,
+            Self::Turns { .. } => 6,
+            Self::Stands { .. } => 17,
+            Self::Proven { .. } => 7,
+            Self::PingDue { .. } => 8,
+            Self::GoneBy { .. } => 9,
+            Self::DrainGivesUp { .. } => 10,
+            Self::PhaseElapsed { .. } => 11,
+            Self::PhaseDone { .. } => 12,
+            Self::Overdue { .. } => 13,
+            Self::ProcessUp => 14,
+            Self::Calm => 15,
+            Self::Tick => 16,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The simulated supervisor, the counterpart of `src/actors/supervisor`, and the watchdog beside it.
+
+use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase};
+use holdfast_core::fleet::Standing;
+use holdfast_core::id::LinkId;
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::supervision::{CrashRecord, Decision, ExitReason};
+use holdfast_core::time::Timestamp;
+use std::time::Duration;
+
+use super::World;
+use super::cell::{Child, Line, Row, Truth};
+use super::fate::{Due, Exit, Inbox, Stamp};
+use crate::bugs::Bug;
+use crate::history::Wish;
+
+const GONE: u64 = 15_000;
+const ANSWER: u64 = 2_000;
+
+impl World<'_> {
+    /// Puts an instance on the roster.
+    pub(crate) fn enlist(&mut self, i: usize) {
+        let Some(row) = self.cells[i].row else { return };
+        if self.cells[i].line.is_some() || self.service.draining {
+            return;
+        }
+        self.cells[i].line = Some(Line {
+            generation: 0,
+            child: Child::Ended,
+            crashes: CrashRecord::default(),
+            last_link: LinkId(0),
+            paired: row.paired,
+            desired: row.desired,
+            deletion: None,
+        });
+        let phase = match (row.paired, row.desired) {
+            (false, _) => Phase::Unpaired,
+            (true, Desired::Stopped) => Phase::Parked,
+            (true, Desired::Connected) => Phase::Waiting,
+        };
+        self.hang_without_actor(i, phase, row.paired, false);
+        // It dials in its turn.
+        self.start_child(i);
+    }
+
+    fn start_child(&mut self, i: usize) {
+        let (now, epoch) = (self.now, self.service.epoch);
+        let Some(line) = &mut self.cells[i].line else { return };
+        if matches!(line.child, Child::Running { .. }) {
+            return;
+        }
+        line.generation += 1;
+        line.child = Child::Running { since: now };
+        let stamp = Stamp { epoch, generation: line.generation };
+        self.cells[i].watch += 1;
+        self.start_actor(i, stamp);
+    }
+
+    fn stamp(&self, i: usize) -> Stamp {
+        let generation = self.cells[i].line.as_ref().map_or(0, |line| line.generation);
+        Stamp { epoch: self.service.epoch, generation }
+    }
+
+    pub(crate) fn child_exited(&mut self, i: usize, epoch: u64, exit: Exit) {
+        if epoch != self.service.epoch {
+            return;
+        }
+        let (now, time) = (self.now, self.time());
+        let jitter = self.random.unit();
+        let restart = self.rules.restart;
+        let (forgets, goes_on) = (self.has(Bug::CrashForgetsDesire), self.has(Bug::QuarantineRestarts));
+        let Some(line) = &mut self.cells[i].line else { return };
+        let Child::Running { since } = line.child else { return };
+        if line.generation != exit.generation {
+            return;
+        }
+        line.last_link = exit.last_link;
+        line.paired = exit.paired;
+        line.desired = exit.desired;
+        if forgets && exit.reason == ExitReason::Panicked {
+            line.desired = Desired::Stopped;
+        }
+        line.child = Child::Ended;
+        let deletion = line.deletion.take();
+        let mut decision = line.crashes.decide(exit.reason, Timestamp::from_millis(since), time, jitter, &restart);
+        if goes_on && decision == Decision::Quarantine {
+            decision = Decision::RestartAfter(Duration::from_secs(1));
+        }
+        let paired = exit.paired;
+        if let Some(outcome) = &mut self.cells[i].drain {
+            *outcome = Some(exit.clean);
+        }
+        if matches!(exit.reason, ExitReason::Failed | ExitReason::Panicked) && !forgets {
+            // The crash may have come between the wish and its writing.
+            let stamp = Stamp { epoch, generation: exit.generation };
+            self.submit(i, stamp, false, Some(exit.desired));
+        }
+        let wants = matches!(decision, Decision::RestartAfter(_)) && !self.service.draining;
+        self.stands_without_actor(i, if wants { Standing::Down { network: false } } else { Standing::Out });
+        if self.service.draining || matches!(exit.reason, ExitReason::Normal | ExitReason::Shutdown) {
+            self.hang_without_actor(i, Phase::Stopped, paired, false);
+        } else {
+            match decision {
+                Decision::Leave => self.hang_without_actor(i, Phase::Stopped, paired, false),
+                Decision::RestartAfter(wait) => {
+                    self.hang_without_actor(i, Phase::BackingOff, paired, false);
+                    let token = self.cells[i].next_token();
+                    if let Some(line) = &mut self.cells[i].line {
+                        line.child = Child::Restarting { token };
+                    }
+                    let at = now + wait.as_millis() as u64;
+                    self.later(at, Due::RestartDue { i, epoch, token });
+                }
+                Decision::Quarantine => {
+                    self.story(|| format!("instance {i} is quarantined"));
+                    if let Some(line) = &mut self.cells[i].line {
+                        line.child = Child::Quarantined;
+                    }
+                    self.hang_without_actor(i, Phase::Parked, paired, true);
+                    self.check_quarantine(i);
+                }
+            }
+            if self.has(Bug::CrashSpreads) && exit.reason == ExitReason::Panicked {
+                let next = (i + 1) % self.cells.len();
+                self.actor_dies(next, ExitReason::Failed, false);
+                self.touched.push(next);
+            }
+        }
+        if deletion.is_some() {
+            self.strike_off(i);
+        }
+        self.look_whether_drained();
+    }
+
+    pub(crate) fn restart_due(&mut self, i: usize, epoch: u64, token: u64) {
+        let waits = self.cells[i].line.as_ref().is_some_and(|line| line.child == Child::Restarting { token });
+        if epoch == self.service.epoch && waits && !self.service.draining {
+            self.cells[i].truth.restarts.push(self.now);
+            self.start_child(i);
+            self.check_restarts(i);
+        }
+    }
+
+    fn hang_without_actor(&mut self, i: usize, phase: Phase, paired: bool, quarantined: bool) {
+        self.cells[i].board = Some(InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
+        self.touched.push(i);
+    }
+
+    /// An operator asks something over HTTP.
+    pub(crate) fn ask(&mut self, i: usize, wish: Wish) {
+        if wish == Wish::Create {
+            return self.create(i);
+        }
+        if !self.service.is_up() || self.service.draining || self.cells[i].line.is_none() {
+            return;
+        }
+        let runs = self.cells[i].line.as_ref().is_some_and(|line| matches!(line.child, Child::Running { .. }));
+        let event = match wish {
+            Wish::Connect => Event::Connect { method: Method::Qr },
+            Wish::ConnectWithCode => Event::Connect { method: Method::Code("5511999999999".to_owned()) },
+            Wish::Restart => Event::Restart,
+            Wish::LogOut => Event::LogOut,
+            Wish::Delete if !runs => {
+                self.cells[i].truth.delete_asked = true;
+                return self.strike_off(i);
+            }
+            Wish::Delete => Event::Delete { within: Duration::from_millis(GONE) },
+            Wish::Create => return,
+        };
+        if wish == Wish::Delete {
+            let token = self.cells[i].next_token();
+            self.cells[i].truth.delete_asked = true;
+            if let Some(line) = &mut self.cells[i].line {
+                line.deletion = Some(token);
+            }
+            self.later(self.now + GONE + ANSWER, Due::GoneBy { i, epoch: self.service.epoch, token });
+        }
+        if let Some(line) = &mut self.cells[i].line
+            && line.child == Child::Quarantined
+        {
+            line.crashes.forgive();
+        }
+        self.cells[i].truth.restarts.clear();
+        self.start_child(i);
+        let stamp = self.stamp(i);
+        self.later(self.now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
+    }
+
+    /// Notes what follows from a command that an actor carries out.
+    pub(crate) fn notice_command(&mut self, i: usize, event: &Event) {
+        let truth = &mut self.cells[i].truth;
+        match event {
+            Event::Connect { .. } | Event::Restart => {
+                truth.terminal = false;
+                truth.dials.clear();
+            }
+            Event::LogOut | Event::Delete { .. } => truth.unlink_asked = true,
+            _ => {}
+        }
+    }
+
+    fn create(&mut self, i: usize) {
+        if !self.cells[i].cast
+            || self.cells[i].row.is_some()
+            || !self.service.is_up()
+            || self.weather.store_down(self.now)
+        {
+            return;
+        }
+        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped });
+        self.cells[i].truth = Truth::default();
+        self.enlist(i);
+    }
+
+    pub(crate) fn deletion_over(&mut self, i: usize, epoch: u64, token: u64) {
+        if epoch == self.service.epoch
+            && let Some(line) = &mut self.cells[i].line
+            && line.deletion == Some(token)
+        {
+            line.deletion = None;
+        }
+    }
+
+    fn strike_off(&mut self, i: usize) {
+        self.story(|| format!("instance {i} is deleted"));
+        let cell = &mut self.cells[i];
+        cell.line = None;
+        cell.board = None;
+        cell.row = None;
+        cell.scribes.clear();
+        self.leaves_the_fleet(i);
+    }
+
+    /// The watchdog hears of a proof, or that there is none.
+    pub(crate) fn proven(&mut self, i: usize, stamp: Stamp, due: Option<u64>) {
+        if self.now < self.weather.watchdog_stuck_until {
+            return self.later(self.weather.watchdog_stuck_until, Due::Proven { i, stamp, due });
+        }
+        if stamp != self.stamp(i) {
+            return;
+        }
+        self.cells[i].watch += 1;
+        let token = self.cells[i].watch;
+        if let Some(at) = due {
+            self.later(at.max(self.now), Due::PingDue { i, stamp, token });
+        }
+    }
+
+    pub(crate) fn ping_due(&mut self, i: usize, stamp: Stamp, token: u64) {
+        if stamp != self.stamp(i) || self.cells[i].watch != token {
+            return;
+        }
+        if self.now < self.weather.watchdog_stuck_until {
+            return self.later(self.weather.watchdog_stuck_until, Due::PingDue { i, stamp, token });
+        }
+        let next = self.now + self.rules.policy.health_interval.as_millis() as u64;
+        self.later(next, Due::PingDue { i, stamp, token });
+        self.later(self.now + 1, Due::Deliver { i, stamp, what: Inbox::Ping });
+    }
+
+    /// What WhatsApp says to an instance, over its connection or at the next login.
+    pub(crate) fn ending(&mut self, i: usize, why: DownReason) {
+        match self.connected(i) {
+            Some((stamp, link)) => self.told(i, stamp, link, why),
+            None => self.cells[i].plan.ending = Some(why),
+        }
+    }
+}
