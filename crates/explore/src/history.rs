@@ -227,7 +227,9 @@ impl fmt::Display for What {
         let seconds = |ms: &u64| *ms as f64 / 1_000.0;
         match self {
             Self::Ask(i, wish) => write!(f, "an operator asks instance {i}: {wish:?}"),
-            Self::Strike(i, Fault::Ending(why)) => write!(f, "WhatsApp or the network ends instance {i}: {}", why.code()),
+            Self::Strike(i, Fault::Ending(why)) => {
+                write!(f, "WhatsApp or the network ends instance {i}: {}", why.code())
+            }
             Self::Strike(i, Fault::DialsFail(times, why)) => {
                 write!(f, "the next {times} dials of instance {i} end with {}", why.code())
             }

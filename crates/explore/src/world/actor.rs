@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_core::connection::{DownReason, Effect, Env, Event, Machine, Phase, State};
+use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
@@ -99,7 +99,9 @@ impl World<'_> {
     fn take(&mut self, i: usize, what: Inbox, panics_after: Option<usize>) {
         let event = match what {
             Inbox::Boot { paired, desired } => {
-                self.cells[i].truth.doubt_from = self.now;
+                if paired && desired == Desired::Connected {
+                    self.cells[i].truth.doubt_from = self.now;
+                }
                 Event::Booted { paired, desired }
             }
             Inbox::Fact(event) => {
@@ -125,7 +127,8 @@ impl World<'_> {
             }
             Inbox::OpenGivesUp(link) => {
                 let Some(actor) = &mut self.cells[i].actor else { return };
-                if actor.opening.take_if(|(opening, ..)| *opening == link).is_none() || actor.machine.link() != Some(link)
+                if actor.opening.take_if(|(opening, ..)| *opening == link).is_none()
+                    || actor.machine.link() != Some(link)
                 {
                     return;
                 }
@@ -169,6 +172,7 @@ impl World<'_> {
         self.digest(&[i as u64, after as u64, effects.len() as u64]);
         for (number, effect) in effects.into_iter().enumerate() {
             if panics_after == Some(number) {
+                self.cells[i].truth.handover_lost = true;
                 return self.actor_dies(i, ExitReason::Panicked, false);
             }
             self.perform(i, stamp, effect);
@@ -188,7 +192,9 @@ impl World<'_> {
     fn mistaken(&mut self, i: usize, event: Event) -> Event {
         let present = self.cells[i].actor.as_ref().and_then(|actor| actor.machine.link());
         match (self.bug, event) {
-            (Some(Bug::StaleFacts), Event::LinkDown { link, why }) => Event::LinkDown { link: present.unwrap_or(link), why },
+            (Some(Bug::StaleFacts), Event::LinkDown { link, why }) => {
+                Event::LinkDown { link: present.unwrap_or(link), why }
+            }
             (Some(Bug::StaleFacts), Event::PingFailed { link }) => Event::PingFailed { link: present.unwrap_or(link) },
             (Some(Bug::UpgradeLogsOut), Event::LinkDown { link, why: DownReason::UpgradeRefused { status: 401 } }) => {
                 Event::LinkDown { link, why: DownReason::LoggedOut { code: 401 } }
@@ -346,8 +352,9 @@ impl World<'_> {
 }
 
 fn told(event: &Event) -> String {
-    match event {
-        Event::LinkDown { link, why } => format!("LinkDown {{ {link}, {} }}", why.code()),
-        event => format!("{event:?}"),
+    if let Event::LinkDown { link, why } = event {
+        format!("LinkDown {{ {link}, {} }}", why.code())
+    } else {
+        format!("{event:?}")
     }
 }

@@ -113,7 +113,7 @@ impl World<'_> {
             }
             Fault::Stuck(ms) => {
                 plan.stuck_until = plan.stuck_until.max(now + ms);
-                self.cells[i].truth.stuck = self.cells[i].truth.stuck.max(*ms);
+                self.cells[i].truth.stuck += ms;
             }
             Fault::Fenced(ms) => {
                 plan.fenced_until = now + ms;

@@ -83,6 +83,7 @@ impl World<'_> {
             scribe.failures += 1;
             if scribe.closed && scribe.failures > 3 {
                 self.cells[i].scribes.retain(|scribe| scribe.stamp != stamp);
+                self.cells[i].truth.handover_lost = true;
                 return;
             }
             let wait = RETRY.delay(scribe.failures, jitter).as_millis() as u64;
