@@ -68,7 +68,7 @@ fn since(began: u64) -> Duration {
 
 /// Runs a step and measures it.
 #[expect(clippy::disallowed_methods, reason = "measuring real time is what this is for")]
-fn timed<T>(step: impl FnOnce() -> T) -> (T, Duration) {
+pub(crate) fn timed<T>(step: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = step();
     (result, start.elapsed())

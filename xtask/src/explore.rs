@@ -1,7 +1,5 @@
 //! `cargo xtask explore`: searches random histories of a simulated service for one that breaks a promise.
 
-use std::time::Instant;
-
 use anyhow::{Context, bail};
 use holdfast_explore::bugs::Bug;
 use holdfast_explore::history::Shape;
@@ -9,7 +7,7 @@ use holdfast_explore::search::{Findings, search};
 use holdfast_explore::shrink::Shrunk;
 
 use crate::ci::report::Outcome;
-use crate::ci::say;
+use crate::ci::{say, timed};
 
 /// What the arguments ask for.
 #[derive(Debug, PartialEq)]
@@ -48,9 +46,9 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<Outcome> {
 
 /// Searches and prints; tells whether something was found.
 fn report(order: &Order, bug: Option<Bug>) -> anyhow::Result<bool> {
-    let began = Instant::now();
-    let findings = search(order.seed, order.seeds, order.shape, bug, if bug.is_some() { 1 } else { 10 });
-    say(&totals(&findings, began.elapsed().as_secs_f64()))?;
+    let most = if bug.is_some() { 1 } else { 10 };
+    let (findings, took) = timed(|| search(order.seed, order.seeds, order.shape, bug, most));
+    say(&totals(&findings, took.as_secs_f64()))?;
     for (seed, shrunk) in &findings.broken {
         say(&story(order, *seed, shrunk, bug))?;
     }
@@ -97,19 +95,18 @@ fn all(order: &Order) -> anyhow::Result<Outcome> {
     for bug in Bug::ALL {
         let findings = search(order.seed, order.seeds, order.shape, Some(bug), 1);
         let found = findings.broken.first().map(|(seed, shrunk)| (seed, shrunk, shrunk.outcome.violation.as_ref()));
-        match found {
-            Some((seed, shrunk, Some(violation))) => say(&format!(
+        if let Some((seed, shrunk, Some(violation))) = found {
+            say(&format!(
                 "| `{}` | {} | {seed} | {} | {} | {} |",
                 bug.name(),
                 violation.check,
                 findings.seeds,
                 order.shape.decisions,
                 shrunk.history.decisions.len()
-            ))?,
-            _ => {
-                say(&format!("| `{}` | nothing | | {} | {} | |", bug.name(), findings.seeds, order.shape.decisions))?;
-                outcome = Outcome::Failed;
-            }
+            ))?;
+        } else {
+            say(&format!("| `{}` | nothing | | {} | {} | |", bug.name(), findings.seeds, order.shape.decisions))?;
+            outcome = Outcome::Failed;
         }
     }
     Ok(outcome)

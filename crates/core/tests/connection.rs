@@ -141,26 +141,6 @@ fn a_logout_right_after_a_boot_is_doubted_once() {
     assert!(story.did(&Effect::ArchiveCredentials), "later it is believed at once");
 }
 
-/// Found by the model: WhatsApp's request for a new connection, repeated at every login, was a loop without a wait.
-#[test]
-fn a_restart_that_is_asked_for_again_and_again_is_a_failure() {
-    let mut story = Story::online();
-    story.down(1, DownReason::RestartRequired);
-    assert_eq!((story.dialled(), story.machine.failures()), (vec![1, 2], 0), "once it is done at once");
-    story.down(2, DownReason::RestartRequired);
-    assert_eq!((story.phase(), story.machine.failures()), (Phase::BackingOff, 1));
-    story.passes(story.policy.redial.cap);
-    story.happens(Event::Elapsed);
-    story.down(3, DownReason::RestartRequired);
-    assert_eq!(story.machine.failures(), 2, "and its backoff grows");
-    story.passes(story.policy.redial.cap);
-    story.happens(Event::Elapsed);
-    story.comes_online(4);
-    story.passes(story.policy.stable_after);
-    story.down(4, DownReason::RestartRequired);
-    assert_eq!(story.dialled(), [1, 2, 3, 4, 5], "a stable connection lies between: at once again");
-}
-
 #[test]
 fn s06_a_takeover_is_no_duel() {
     let mut story = Story::online();

@@ -7,16 +7,18 @@ use holdfast_core::id::LinkId;
 use holdfast_core::shutdown::ShutdownReport;
 
 use crate::world::World;
-use crate::world::cell::{Actor, Child};
+use crate::world::cell::{Actor, Child, Drain};
 
 /// How long it may take until everything is as it should be once nothing goes wrong any more, in milliseconds: the longest wait of
 /// a takeover, and a backoff and a login after it.
 pub const SETTLES_WITHIN: u64 = 1_100_000;
 /// What a fact may take from the socket to its machine, and what a timer may be late.
 const SLACK: u64 = 1_000;
-/// Dials of one instance in [`DIAL_WINDOW`] without an operator's doing: one that flaps waits five seconds in the middle if the longest
-/// wait is ten, and takes its time to come up.
-const MOST_DIALS: usize = 90;
+/// Dials of one instance in [`DIAL_WINDOW`] without an operator's doing: a stable connection is lost at most every half minute, and
+/// the backoff allows few more.
+const MOST_DIALS: usize = 60;
+/// The same where no wait is longer than ten seconds.
+const MOST_DIALS_SHORT: usize = 110;
 const DIAL_WINDOW: u64 = 600_000;
 /// Messages that an actor takes within one millisecond.
 const BUSY: u32 = 200;
@@ -54,7 +56,7 @@ impl World<'_> {
         let window = self.rules.policy.proof_window().as_millis() as u64;
         let Some(status) = self.cells[i].board.as_ref().filter(|status| status.phase == Phase::Online) else { return };
         let link = LinkId(status.link);
-        let until = status.fresh_until.map_or(u64::MAX, |until| until.as_millis());
+        let until = status.fresh_until.map_or(u64::MAX, holdfast_core::time::Timestamp::as_millis);
         match self.cells[i].truth.life.get(&link).copied() {
             None => self.broken(
                 "P1-proof",
@@ -122,13 +124,15 @@ impl World<'_> {
             dials.pop_front();
         }
         let count = dials.len();
-        if count > MOST_DIALS {
+        let short = self.rules.policy.redial.cap < std::time::Duration::from_secs(60);
+        if count > if short { MOST_DIALS_SHORT } else { MOST_DIALS } {
             self.broken("P8-dials", Some(i), format!("instance {i} has dialled {count} times in ten minutes"));
         }
     }
 
     /// P6: credentials are archived only if an operator or WhatsApp wanted the device gone, and not at the first doubtful word.
     pub(crate) fn check_archive(&mut self, i: usize) {
+        let now = self.now;
         let truth = &self.cells[i].truth;
         if truth.unlink_asked {
             return;
@@ -141,8 +145,12 @@ impl World<'_> {
             );
         }
         let doubtful = |at: &&u64| **at >= truth.doubt_from;
-        if let [at] = truth.logouts.iter().filter(doubtful).collect::<Vec<_>>().as_slice()
-            && **at < truth.doubt_from + 58_000
+        // A start that connects nothing doubts nothing.
+        if truth.doubt_from == 0 {
+            return;
+        }
+        if let [_] = truth.logouts.iter().filter(doubtful).collect::<Vec<_>>().as_slice()
+            && now < truth.doubt_from + 58_000
         {
             self.broken("P6-doubt", Some(i), format!("instance {i} believed the first 401 after a pairing or a start"));
         }
@@ -167,7 +175,8 @@ impl World<'_> {
             self.broken("P7-closed", Some(i), format!("instance {i} ends with a socket open and calls it clean"));
         }
         let desired = actor.machine.desired;
-        if let Some(row) = self.cells[i].row.filter(|row| row.desired != desired) {
+        let lost = self.cells[i].truth.handover_lost;
+        if let Some(row) = self.cells[i].row.filter(|row| row.desired != desired && !lost) {
             let stored = row.desired;
             self.broken(
                 "P5-desire",
@@ -185,7 +194,7 @@ impl World<'_> {
         for i in 0..self.cells.len() {
             let Some(outcome) = self.cells[i].drain else { continue };
             let named = report.forced.iter().any(|line| line.contains(&format!("instance {i} ")));
-            if outcome != Some(true) && !named {
+            if outcome != Drain::Clean && !named {
                 return self.broken(
                     "P7-report",
                     Some(i),
@@ -245,7 +254,8 @@ impl World<'_> {
             if cell.scribes.iter().any(|scribe| !scribe.is_idle()) {
                 return broken("P5-rows", Some(i), format!("the rows of instance {i} are not written"));
             }
-            if line.desired != row.desired && cell.actor.is_none() {
+            let lost = cell.truth.handover_lost;
+            if !lost && line.desired != row.desired && cell.actor.is_none() {
                 return broken(
                     "P5-desire",
                     Some(i),
@@ -254,17 +264,18 @@ impl World<'_> {
             }
             if let Some(actor) = &cell.actor {
                 let machine = &actor.machine;
-                if machine.desired != row.desired {
+                if !lost && machine.desired != row.desired {
                     let text = format!("instance {i} has {:?} stored, {:?} wanted", row.desired, machine.desired);
                     return broken("P5-desire", Some(i), text);
                 }
-                if machine.paired != row.paired {
+                if !lost && machine.paired != row.paired {
                     let text =
                         format!("instance {i}: paired is {} on disk and {} in its actor", row.paired, machine.paired);
                     return broken("P6-credentials", Some(i), text);
                 }
             }
-            let person = cell.truth.terminal
+            let person = lost
+                || cell.truth.terminal
                 || cell.truth.delete_asked
                 || line.child == Child::Quarantined
                 || !cell.truth.device

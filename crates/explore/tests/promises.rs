@@ -11,7 +11,7 @@ const SEEDS: u64 = 400;
 const SHORT: usize = 12;
 
 fn nothing_is_found(findings: &Findings) {
-    for (seed, shrunk) in &findings.broken {
+    if let Some((seed, shrunk)) = findings.broken.first() {
         let story = shrunk.outcome.story.join("\n");
         panic!("seed {seed}: {}\n{story}", shrunk.outcome.violation.as_ref().expect("it broke a promise"));
     }

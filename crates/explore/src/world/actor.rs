@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_core::connection::{DownReason, Effect, Env, Event, Machine, Phase, State};
+use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
@@ -101,7 +101,9 @@ impl World<'_> {
     fn take(&mut self, i: usize, what: Inbox, panics_after: Option<usize>) {
         let event = match what {
             Inbox::Boot { paired, desired } => {
-                self.cells[i].truth.doubt_from = self.now;
+                if paired && desired == Desired::Connected {
+                    self.cells[i].truth.doubt_from = self.now;
+                }
                 Event::Booted { paired, desired }
             }
             Inbox::Fact(event) => {
@@ -172,6 +174,7 @@ impl World<'_> {
         self.digest(&[i as u64, after as u64, effects.len() as u64]);
         for (number, effect) in effects.into_iter().enumerate() {
             if panics_after == Some(number) {
+                self.cells[i].truth.handover_lost = true;
                 return self.actor_dies(i, ExitReason::Panicked, false);
             }
             self.perform(i, stamp, effect);
@@ -346,8 +349,9 @@ impl World<'_> {
 }
 
 fn told(event: &Event) -> String {
-    match event {
-        Event::LinkDown { link, why } => format!("LinkDown {{ {link}, {} }}", why.code()),
-        event => format!("{event:?}"),
+    if let Event::LinkDown { link, why } = event {
+        format!("LinkDown {{ {link}, {} }}", why.code())
+    } else {
+        format!("{event:?}")
     }
 }

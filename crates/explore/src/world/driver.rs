@@ -101,7 +101,6 @@ impl World<'_> {
         dial.stage = Stage::Claiming;
         dial.began = true;
         self.check_one_socket(i);
-        self.check_dial_rate(i);
         let grace = self.weather.store_down_until.saturating_sub(self.now).min(STORE_GRACE);
         self.soon(i, stamp, link, (grace + 1, grace + 20), Net::Claimed);
     }
@@ -158,7 +157,7 @@ impl World<'_> {
 
     pub(crate) fn save(&mut self, i: usize, stamp: Stamp, link: LinkId) {
         if self.live(i, stamp, link).is_none() {
-            // Nothing is known yet that could be saved.
+            // Without a client nothing is unsaved.
             if let Some(dial) = self.dial(i, stamp, link) {
                 dial.saved = Some(true);
             }
@@ -301,6 +300,8 @@ impl World<'_> {
         if self.now < self.cells[i].plan.fenced_until {
             return self.end(i, stamp, link, DownReason::LeaseLost);
         }
+        // From here on the network sees it.
+        self.check_dial_rate(i);
         if self.now < self.weather.host_down_until {
             let why = if self.cells[i].random.chance(30) { DownReason::Dns } else { DownReason::Unreachable };
             return self.soon(i, stamp, link, (10, 3_000), Net::Ends(why));
@@ -347,11 +348,10 @@ impl World<'_> {
     pub(crate) fn told(&mut self, i: usize, stamp: Stamp, link: LinkId, why: DownReason) {
         let now = self.now;
         let truth = &mut self.cells[i].truth;
-        match why {
-            DownReason::LoggedOut { .. } => truth.logouts.push(now),
-            DownReason::Outdated | DownReason::Refused { .. } => truth.terminal = true,
-            _ => {}
+        if matches!(why, DownReason::LoggedOut { .. }) {
+            truth.logouts.push(now);
         }
+        truth.terminal |= matches!(why, DownReason::Outdated | DownReason::Refused { .. });
         self.end(i, stamp, link, why);
     }
 

@@ -67,11 +67,11 @@ pub(crate) enum Due {
     Net { i: usize, stamp: Stamp, link: LinkId, step: Net },
     Written { i: usize, stamp: Stamp },
     Exited { i: usize, epoch: u64, exit: Exit },
-    RestartDue { i: usize, epoch: u64, token: u64 },
+    Restart { i: usize, epoch: u64, token: u64 },
     Stands { i: usize, stamp: Stamp, standing: Standing },
     Turns { epoch: u64, token: u64 },
     Proven { i: usize, stamp: Stamp, due: Option<u64> },
-    PingDue { i: usize, stamp: Stamp, token: u64 },
+    Ask { i: usize, stamp: Stamp, token: u64 },
     GoneBy { i: usize, epoch: u64, token: u64 },
     DrainGivesUp { i: usize, epoch: u64 },
     PhaseElapsed { epoch: u64, token: u64 },
@@ -91,9 +91,9 @@ impl Due {
             | Self::Net { i, .. }
             | Self::Written { i, .. }
             | Self::Exited { i, .. }
-            | Self::RestartDue { i, .. }
+            | Self::Restart { i, .. }
             | Self::Proven { i, .. }
-            | Self::PingDue { i, .. }
+            | Self::Ask { i, .. }
             | Self::GoneBy { i, .. } => Some(*i),
             Self::Decide(_)
             | Self::DrainGivesUp { .. }
@@ -117,11 +117,11 @@ impl Due {
             Self::Net { link, .. } => 1_000 + link.0,
             Self::Written { .. } => 3,
             Self::Exited { .. } => 4,
-            Self::RestartDue { .. } => 5,
+            Self::Restart { .. } => 5,
             Self::Turns { .. } => 6,
             Self::Stands { .. } => 17,
             Self::Proven { .. } => 7,
-            Self::PingDue { .. } => 8,
+            Self::Ask { .. } => 8,
             Self::GoneBy { .. } => 9,
             Self::DrainGivesUp { .. } => 10,
             Self::PhaseElapsed { .. } => 11,

@@ -7,7 +7,7 @@ use holdfast_core::fleet::Fleet;
 use holdfast_core::shutdown::{Budgets, Effect, Event, Phase, Shutdown, ShutdownReport};
 
 use super::World;
-use super::cell::Child;
+use super::cell::{Child, Drain};
 use super::fate::{Due, Inbox, Stamp};
 use crate::bugs::Bug;
 
@@ -149,11 +149,11 @@ impl World<'_> {
             Phase::Draining => self.drain_all(within),
             Phase::Quiescing => self.later(self.now, Due::PhaseDone { epoch, phase, forced: Vec::new() }),
             Phase::Flushing => {
-                let takes = self.random.below(within / 2);
+                let takes = if self.random.chance(10) { within * 10 } else { self.random.below(within / 2) };
                 self.later(self.now + takes, Due::PhaseDone { epoch, phase, forced: Vec::new() });
             }
             Phase::Closing => {
-                let takes = if self.weather.store_down(self.now) { within * 2 } else { self.random.below(200) };
+                let takes = if self.weather.store_down(self.now) { within * 20 } else { self.random.below(200) };
                 self.later(self.now + takes, Due::PhaseDone { epoch, phase, forced: Vec::new() });
             }
             Phase::Boot | Phase::Running | Phase::Stopped => {}
@@ -169,7 +169,7 @@ impl World<'_> {
             match line.child {
                 Child::Running { .. } => {
                     let stamp = Stamp { epoch, generation: line.generation };
-                    self.cells[i].drain = Some(None);
+                    self.cells[i].drain = Some(Drain::Pending);
                     self.service.pending.push(i);
                     let event = Command::Shutdown { within: Duration::from_millis(within - margin) };
                     self.later(self.now + 1, Due::Deliver { i, stamp, what: Inbox::Command(event) });
@@ -183,7 +183,10 @@ impl World<'_> {
     }
 
     pub(crate) fn drain_gives_up(&mut self, i: usize, epoch: u64) {
-        if epoch == self.service.epoch && self.service.pending.contains(&i) && self.cells[i].drain == Some(None) {
+        if epoch == self.service.epoch
+            && self.service.pending.contains(&i)
+            && self.cells[i].drain == Some(Drain::Pending)
+        {
             self.service.pending.retain(|pending| *pending != i);
             self.service.forced.push(format!("instance {i} did not end in its time"));
             self.look_whether_drained();
@@ -196,8 +199,8 @@ impl World<'_> {
         }
         for i in std::mem::take(&mut self.service.pending) {
             match self.cells[i].drain {
-                Some(Some(true)) => {}
-                Some(Some(false)) => {
+                Some(Drain::Clean) => {}
+                Some(Drain::Cut) => {
                     self.service.forced.push(format!("instance {i} was cut before it was saved and closed"));
                 }
                 _ => self.service.pending.push(i),

@@ -9,7 +9,7 @@ use holdfast_core::time::Timestamp;
 use std::time::Duration;
 
 use super::World;
-use super::cell::{Child, Line, Row, Truth};
+use super::cell::{Child, Drain, Line, Row, Truth};
 use super::fate::{Due, Exit, Inbox, Stamp};
 use crate::bugs::Bug;
 use crate::history::Wish;
@@ -88,7 +88,7 @@ impl World<'_> {
         }
         let paired = exit.paired;
         if let Some(outcome) = &mut self.cells[i].drain {
-            *outcome = Some(exit.clean);
+            *outcome = if exit.clean { Drain::Clean } else { Drain::Cut };
         }
         if matches!(exit.reason, ExitReason::Failed | ExitReason::Panicked) && !forgets {
             // The crash may have come between the wish and its writing.
@@ -109,7 +109,7 @@ impl World<'_> {
                         line.child = Child::Restarting { token };
                     }
                     let at = now + wait.as_millis() as u64;
-                    self.later(at, Due::RestartDue { i, epoch, token });
+                    self.later(at, Due::Restart { i, epoch, token });
                 }
                 Decision::Quarantine => {
                     self.story(|| format!("instance {i} is quarantined"));
@@ -189,14 +189,11 @@ impl World<'_> {
     /// Notes what follows from a command that an actor carries out.
     pub(crate) fn notice_command(&mut self, i: usize, event: &Event) {
         let truth = &mut self.cells[i].truth;
-        match event {
-            Event::Connect { .. } | Event::Restart => {
-                truth.terminal = false;
-                truth.dials.clear();
-            }
-            Event::LogOut | Event::Delete { .. } => truth.unlink_asked = true,
-            _ => {}
+        if matches!(event, Event::Connect { .. } | Event::Restart) {
+            truth.terminal = false;
+            truth.dials.clear();
         }
+        truth.unlink_asked |= matches!(event, Event::LogOut | Event::Delete { .. });
     }
 
     fn create(&mut self, i: usize) {
@@ -242,7 +239,7 @@ impl World<'_> {
         self.cells[i].watch += 1;
         let token = self.cells[i].watch;
         if let Some(at) = due {
-            self.later(at.max(self.now), Due::PingDue { i, stamp, token });
+            self.later(at.max(self.now), Due::Ask { i, stamp, token });
         }
     }
 
@@ -251,10 +248,10 @@ impl World<'_> {
             return;
         }
         if self.now < self.weather.watchdog_stuck_until {
-            return self.later(self.weather.watchdog_stuck_until, Due::PingDue { i, stamp, token });
+            return self.later(self.weather.watchdog_stuck_until, Due::Ask { i, stamp, token });
         }
         let next = self.now + self.rules.policy.health_interval.as_millis() as u64;
-        self.later(next, Due::PingDue { i, stamp, token });
+        self.later(next, Due::Ask { i, stamp, token });
         self.later(self.now + 1, Due::Deliver { i, stamp, what: Inbox::Ping });
     }
 
