@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
 pub mod data_dir;
+mod limits;
 mod notify;
 mod signals;
 pub mod upkeep;
@@ -175,6 +176,7 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 async fn boot(parts: &Parts, store: &dyn Store) -> Result<bool> {
     let records = store.list().await.context("the stored instances cannot be read")?;
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
+    limits::check(count);
     reach!("boot.listed");
     for record in records {
         let id = record.id.clone();

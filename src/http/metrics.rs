@@ -25,7 +25,7 @@ pub(super) async fn metrics(api: web::Data<Api>, request: HttpRequest) -> Answer
     };
     // Whoever the connection comes from; what a header says about it anybody can write.
     let peer = request.peer_addr().map(|address| address.ip().to_canonical());
-    if let Err(refusal) = admit(settings, peer, request.headers().get(header::AUTHORIZATION)) {
+    if let Some(refusal) = admit(settings, peer, request.headers().get(header::AUTHORIZATION)) {
         return Ok(refusal);
     }
     let picture = picture(&api, settings).await;
@@ -35,36 +35,36 @@ pub(super) async fn metrics(api: web::Data<Api>, request: HttpRequest) -> Answer
         .body(api.meter.write(&picture)))
 }
 
-/// Lets a reader pass, or makes the answer that it gets instead.
+/// Makes the answer that a reader gets who may not pass.
 fn admit(
     settings: &MetricsSettings,
     peer: Option<IpAddr>,
     authorization: Option<&header::HeaderValue>,
-) -> Result<(), HttpResponse> {
+) -> Option<HttpResponse> {
     if let Some(allowed) = &settings.allowed
         && !peer.is_some_and(|peer| allowed.lists(peer))
     {
-        return Err(text(StatusCode::FORBIDDEN, "Forbidden: IP not allowed"));
+        return Some(text(StatusCode::FORBIDDEN, "Forbidden: IP not allowed"));
     }
     if !settings.auth_required {
-        return Ok(());
+        return None;
     }
     let Some((user, password)) = &settings.login else {
-        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "Metrics authentication not configured"));
+        return Some(text(StatusCode::INTERNAL_SERVER_ERROR, "Metrics authentication not configured"));
     };
     let given = authorization.and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Basic "));
     let Some(given) = given else {
         let mut answer = text(StatusCode::UNAUTHORIZED, "Authentication required");
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(CHALLENGE));
-        return Err(answer);
+        return Some(answer);
     };
     let wanted = format!("{user}:{}", password.expose_secret());
     // Digests of one length: the time of the comparison depends on neither.
     let (given, wanted) = (Sha256::digest(STANDARD.decode(given.trim()).unwrap_or_default()), Sha256::digest(wanted));
     if given.as_slice().ct_eq(wanted.as_slice()).into() {
-        Ok(())
+        None
     } else {
-        Err(text(StatusCode::UNAUTHORIZED, "Invalid credentials"))
+        Some(text(StatusCode::UNAUTHORIZED, "Invalid credentials"))
     }
 }
 

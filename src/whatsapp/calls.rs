@@ -99,10 +99,10 @@ impl Calls {
         match timeout(REJECTED_WITHIN, client.voip().reject_call(id, peer, creator)).await {
             Ok(Ok(())) => info!(instance.id = %self.instance, call.id = id, "Call {id} was rejected"),
             Ok(Err(error)) => {
-                warn!(instance.id = %self.instance, call.id = id, "Call {id} could not be rejected: {error}")
+                warn!(instance.id = %self.instance, call.id = id, "Call {id} could not be rejected: {error}");
             }
             Err(_) => {
-                warn!(instance.id = %self.instance, call.id = id, "The rejection of call {id} did not leave in its time")
+                warn!(instance.id = %self.instance, call.id = id, "The rejection of call {id} did not leave in its time");
             }
         }
     }

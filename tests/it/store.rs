@@ -37,7 +37,7 @@ macro_rules! conformance {
                 a_patch_changes_only_what_it_names,
                 long_texts_are_cut_to_their_columns,
                 the_end_of_a_login_is_stored_as_evolution_does,
-                what_the_operator_wants_survives_a_restart,
+                s19_what_the_operator_wants_survives_a_restart,
                 deleting_removes_everything_but_what_is_queued,
                 no_row_says_open_after_a_restart,
                 proxy_and_chatwoot_are_shown_in_full,

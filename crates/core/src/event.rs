@@ -218,10 +218,7 @@ fn boom(status: u16, code: &str, sentence: &str, at: &str) -> Value {
 pub fn remembered_end(object: &str) -> Option<DownReason> {
     let object: Value = serde_json::from_str(object).ok()?;
     // Evolution keeps the text as a JSON string inside JSON.
-    let object = match object {
-        Value::String(inner) => serde_json::from_str(&inner).ok()?,
-        other => other,
-    };
+    let object = if let Value::String(inner) = &object { serde_json::from_str(inner).ok()? } else { object };
     serde_json::from_value(object.get("reason")?.clone()).ok()
 }
 

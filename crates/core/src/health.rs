@@ -3,7 +3,7 @@
 //! Every proof re-arms two deadlines: after one interval a ping is due, and after the proof window the claim of being open has run out.
 //! The instance's own machine acts on both; a deadline that passes here all the same means that its actor does not turn.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::connection::Phase;
@@ -40,14 +40,14 @@ struct Watched {
 #[derive(Debug)]
 pub struct Watchdog {
     interval: Duration,
-    watched: HashMap<InstanceId, Watched>,
+    watched: BTreeMap<InstanceId, Watched>,
     due: BTreeSet<(Timestamp, What, InstanceId)>,
 }
 
 impl Watchdog {
     /// Watches nobody yet; `interval` is how old a proof of life may become before it is asked for.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, watched: HashMap::new(), due: BTreeSet::new() }
+        Self { interval, watched: BTreeMap::new(), due: BTreeSet::new() }
     }
 
     /// Begins to watch a generation of an instance, from scratch: what an earlier one had proven does not count.

@@ -284,7 +284,7 @@ fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
 }
 
 #[test]
-fn codes_stop_at_the_limit_and_a_later_connect_starts_over() {
+fn s45_codes_stop_at_the_limit_and_a_later_connect_starts_over() {
     let mut story = Story::unpaired();
     story.policy.qr_limit = 3;
     story.happens(Event::Connect { method: Method::Qr });

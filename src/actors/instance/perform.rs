@@ -121,19 +121,16 @@ impl InstanceActor {
             }
             Notice::Closed { why } => {
                 let closed = InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() };
-                match (why, &told) {
-                    (Some(why), Some(told)) => {
-                        let at = date(clock.now());
-                        let object = disconnection_object(&why, &at);
-                        let disconnection = Some((i32::from(told.status_reason), object.clone()));
-                        self.scribe.patch(InstancePatch { disconnection, ..closed });
-                        self.scribe.publish(EngineEvent::ended(name, told, &date, &at, &object));
-                        self.scribe.publish(EngineEvent::closed(name, Some(told), &date));
-                    }
-                    _ => {
-                        self.scribe.patch(closed);
-                        self.scribe.publish(EngineEvent::closed(name, None, &date));
-                    }
+                if let (Some(why), Some(told)) = (why, &told) {
+                    let at = date(clock.now());
+                    let object = disconnection_object(&why, &at);
+                    let disconnection = Some((i32::from(told.status_reason), object.clone()));
+                    self.scribe.patch(InstancePatch { disconnection, ..closed });
+                    self.scribe.publish(EngineEvent::ended(name, told, &date, &at, &object));
+                    self.scribe.publish(EngineEvent::closed(name, Some(told), &date));
+                } else {
+                    self.scribe.patch(closed);
+                    self.scribe.publish(EngineEvent::closed(name, None, &date));
                 }
             }
             Notice::Qr { text, count } => {

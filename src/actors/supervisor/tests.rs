@@ -1,3 +1,5 @@
+mod told;
+
 use std::time::Duration;
 
 use actix::prelude::{AsyncContext, Context, Handler, Message, WrapFuture};
@@ -8,20 +10,19 @@ use holdfast_core::id::{InstanceId, LinkId};
 
 use super::SupervisorActor;
 use super::protocol::{
-    CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, StartInstance, WhereIs,
+    CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance, WhereIs,
 };
 use super::roster::Child;
 use crate::actors::instance::InstanceActor;
 use crate::actors::instance::protocol::SendText;
+use crate::actors::testing::World;
 use crate::actors::testing::links::{Answer, Dial};
-use crate::actors::testing::{World, record};
 use crate::ports::link::{OutgoingText, Report, SendError};
-use crate::ports::meter::Picture;
 
 const SOON: Duration = Duration::from_millis(100);
 
 #[actix::test]
-async fn a_stored_instance_that_should_be_connected_comes_online_by_itself() {
+async fn s33_a_stored_instance_that_should_be_connected_comes_online_by_itself() {
     let world = World::start();
     let id = world.add("shop").await;
     world.pass(SOON).await;
@@ -182,7 +183,7 @@ async fn draining_saves_then_closes_every_instance() {
 }
 
 #[actix::test]
-async fn draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
+async fn s38_draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
     let world = World::start();
     let id = world.add("shop").await;
     world.pass(SOON).await;
@@ -213,7 +214,7 @@ async fn a_message_waits_for_the_link_and_is_refused_when_there_is_none() {
 }
 
 #[actix::test]
-async fn boot_is_paced() {
+async fn s34_boot_is_paced() {
     let world = World::start();
     for number in 0..40 {
         world.add(&format!("n{number}")).await;
@@ -494,40 +495,4 @@ fn outgoing(text: &str) -> OutgoingText {
         mentioned: Vec::new(),
         quoted: None,
     }
-}
-
-#[actix::test]
-async fn s20_a_crash_is_told_like_any_other_loss_and_a_quarantine_too() {
-    let world = World::start();
-    let id = world.add("shop").await;
-    world.pass(SOON).await;
-    world.store.written();
-    world.links.answer_pings(Answer::Panic);
-    world.pass(Duration::from_millis(29_950)).await;
-    let status = world.entry(&id).status;
-    assert_eq!((status.phase, status.code()), (Phase::BackingOff, Some("internal-panic")));
-    assert!(status.next_try.is_some());
-    assert_eq!(world.store.written(), ["shop is connecting", "shop connection.update connecting"]);
-    world.links.usually(Dial::Panic);
-    world.pass(Duration::from_secs(60)).await;
-    let written = world.store.written();
-    assert_eq!(world.entry(&id).status.code(), Some("instance-quarantined"));
-    assert_eq!(
-        written.iter().rev().take(2).collect::<Vec<_>>(),
-        ["shop status.instance", "shop connection.update close"]
-    );
-    let figures = world.meter.write(&Picture::default());
-    assert!(figures.contains("holdfast_instance_restarts_total 3"), "{figures}");
-    assert!(figures.contains("holdfast_instance_quarantines_total 1"), "{figures}");
-}
-
-#[actix::test]
-async fn s20_a_row_that_claims_to_be_open_at_boot_is_put_right_at_once() {
-    let world = World::start();
-    let id = InstanceId::new("shop");
-    let mut stored = record(&id, true, Desired::Stopped);
-    stored.connection_status = "open".to_owned();
-    world.supervisor.send(StartInstance { record: stored }).await.unwrap().unwrap();
-    world.pass(SOON).await;
-    assert_eq!(world.store.written(), ["shop is close", "shop connection.update close"]);
 }

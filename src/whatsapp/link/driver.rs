@@ -213,14 +213,13 @@ impl Driver {
         if let Some(holder) = turn.take() {
             *turn = self.usable(holder, order, version, &way).await;
         }
-        let holder = match turn.take() {
-            Some(holder) => holder,
-            None => {
-                let manners = &self.manners;
-                match Holder::make(&self.shared, &self.spec, &self.reports, manners, (version, way), pairing).await {
-                    Ok(holder) => holder,
-                    Err(why) => return why,
-                }
+        let holder = if let Some(holder) = turn.take() {
+            holder
+        } else {
+            let manners = &self.manners;
+            match Holder::make(&self.shared, &self.spec, &self.reports, manners, (version, way), pairing).await {
+                Ok(holder) => holder,
+                Err(why) => return why,
             }
         };
         if !self.seal_with(&holder.seal) || attempt.is_closing() {

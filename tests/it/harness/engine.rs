@@ -148,6 +148,13 @@ impl Home {
         self.ready(self.run(self.at_home(shell))).await
     }
 
+    /// Starts it where no more files may be open than this.
+    pub(crate) async fn start_with_open_files(&self, most: u32) -> Engine<'_> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!(r#"ulimit -n {most}; exec "$0" serve"#)]).arg(&self.program);
+        self.ready(self.run(self.at_home(shell))).await
+    }
+
     async fn ready<'a>(&self, engine: Engine<'a>) -> Engine<'a> {
         let api = engine.api();
         eventually("a ready engine", || async {

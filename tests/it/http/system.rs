@@ -35,7 +35,7 @@ async fn verify_creds_takes_the_global_key_only() {
 }
 
 #[actix_web::test]
-async fn health_is_live_always_and_ready_only_while_serving() {
+async fn s25_health_is_live_always_and_ready_only_while_serving() {
     let service = Service::start().await;
     for (phase, ready, expected) in [
         (Phase::Boot, false, 503),

@@ -91,7 +91,7 @@ async fn a_webhook_that_is_down_gets_everything_in_order_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_unlinks_the_device_and_a_new_pairing_needs_no_new_instance() {
+async fn s55_a_logout_unlinks_the_device_and_a_new_pairing_needs_no_new_instance() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = Home::new(sim.ws_url());
     let engine = home.start().await;

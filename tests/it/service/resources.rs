@@ -45,6 +45,18 @@ async fn s49_reconnects_leave_nothing_behind() {
     assert!(lines <= rounds * LINES_PER_RECONNECT, "{lines} log lines for {rounds} reconnects");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s53_a_limit_of_open_files_that_is_too_low_is_said_with_what_is_needed() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start_with_open_files(128).await;
+    engine.create("shop", None).await;
+    engine.kill_9().await;
+    let _engine = home.start_with_open_files(128).await;
+    let log = home.log();
+    assert!(log.contains("1 instances may need 259 open files, and the host allows 128"), "{log}");
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "memory is printed, and not judged here")]

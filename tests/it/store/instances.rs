@@ -158,7 +158,7 @@ pub(super) async fn the_end_of_a_login_is_stored_as_evolution_does(bench: Bench)
     Ok(())
 }
 
-pub(super) async fn what_the_operator_wants_survives_a_restart(mut bench: Bench) -> Outcome {
+pub(super) async fn s19_what_the_operator_wants_survives_a_restart(mut bench: Bench) -> Outcome {
     let id = bench.instance("shop").await?;
     bench.store.set_desired(&id, Desired::Connected).await?;
     bench.reopen(Opening::default()).await?;
