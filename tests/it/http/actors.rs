@@ -41,6 +41,7 @@ pub(super) struct Script {
     /// What the dispatcher knows of its targets.
     pub(super) targets: Vec<TargetStatus>,
     /// What a ping shows; `None` says nothing for ever.
+    #[expect(clippy::option_option, reason = "silence is another thing than the answer that too many wait")]
     pub(super) verified: Option<Option<Verified>>,
     /// Why the next proxies are not taken.
     pub(super) proxy: Option<TryOutError>,

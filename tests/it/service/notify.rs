@@ -45,7 +45,7 @@ struct Heard {
 
 impl Heard {
     fn on(socket: UnixDatagram) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self { socket, all: Vec::new() }
     }
 
@@ -56,7 +56,7 @@ impl Heard {
             let read = tokio::task::block_in_place(|| self.socket.recv(&mut buffer));
             let length =
                 read.unwrap_or_else(|error| panic!("waited in vain for {what:?} after {:?}: {error}", self.all));
-            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            let message = String::from_utf8(buffer[..length].to_vec()).expect("a text");
             self.all.push(message.clone());
             if message.starts_with(what) {
                 return message;

@@ -69,13 +69,13 @@ struct Usage {
 
 async fn usage(engine: &Engine<'_>) -> Usage {
     let answer = engine.api().get("/engine/process").await.good();
-    serde_json::from_value(answer).unwrap()
+    serde_json::from_value(answer).expect("the usage")
 }
 
 async fn reconnect(engine: &Engine<'_>, sim: &Simulator) {
-    let logins = || sim.counters(Some(SHOP)).unwrap().tally.logins;
+    let logins = || sim.counters(Some(SHOP)).expect("the counters").tally.logins;
     let before = logins();
-    let answer = sim.fault(FaultRequest { target: SHOP.to_owned(), action: Action::Rst }).await.unwrap();
+    let answer = sim.fault(FaultRequest { target: SHOP.to_owned(), action: Action::Rst }).await.expect("the fault");
     assert_eq!(answer.hit, 1);
     // An operator does not wait for the backoff.
     engine.api().get("/instance/connect/shop").await.good();

@@ -45,6 +45,11 @@ fn figure(figures: &str, series: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().expect("a number"))
 }
 
+/// One count, 0 if there is no such series.
+fn count(figures: &str, series: &str) -> u64 {
+    figure(figures, series) as u64
+}
+
 /// Waits until an instance says that this keeps it from being open.
 async fn says(engine: &Engine<'_>, name: &str, code: &str) -> Value {
     eventually(&format!("instance {name} to say {code}"), || async {

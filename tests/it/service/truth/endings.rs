@@ -1,11 +1,13 @@
 //! What is said of an end, wherever it can be read, and still after a restart.
 
+use std::collections::BTreeMap;
+
 use diesel::sql_types::{Nullable, Text};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use holdfast_sim::{Action, LoginFailure, Options, Rules, Simulator};
 use serde_json::{Value, json};
 
-use super::{connects, fault, figure, figures, logins, measured, phone, says};
+use super::{connects, count, fault, figures, logins, measured, phone, says};
 use crate::harness::engine::{Engine, Home};
 use crate::harness::eventually::eventually;
 use crate::harness::receiver::Receiver;
@@ -30,7 +32,7 @@ async fn s09_s10_s11_an_end_that_parks_is_explained_everywhere_and_after_a_resta
     }
     fault(&sim, 0, Action::DeviceRemoved).await;
     fault(&sim, 1, Action::Ban { seconds: 3_600, code: None }).await;
-    let outdated = LoginFailure { reason: 405, count: None, jid: Some(phone(2)), attrs: Default::default() };
+    let outdated = LoginFailure { reason: 405, count: None, jid: Some(phone(2)), attrs: BTreeMap::default() };
     sim.set_rules(Rules { login_failure: Some(outdated), ..Rules::default() }).unwrap();
     fault(&sim, 2, Action::Rst).await;
     fault(&sim, 3, Action::Failure { reason: 411, times: None }).await;
@@ -62,9 +64,9 @@ async fn s09_s10_s11_an_end_that_parks_is_explained_everywhere_and_after_a_resta
     let told = figures(&engine).await;
     for (_, code, ..) in PARKED {
         let series = format!(r#"holdfast_instances_not_open{{code="{code}"}}"#);
-        assert_eq!(figure(&told, &series), 1.0, "{told}");
+        assert_eq!(count(&told, &series), 1, "{told}");
     }
-    assert_eq!(figure(&told, r#"holdfast_instances{phase="parked"}"#), 5.0, "{told}");
+    assert_eq!(count(&told, r#"holdfast_instances{phase="parked"}"#), 5, "{told}");
 
     // The ban holds over a restart, and so does what is said of it; what may have changed meanwhile is tried anew.
     let tally = |number: usize| sim.counters(Some(&phone(number))).unwrap().tally;
@@ -106,7 +108,7 @@ async fn s06_five_takeovers_in_a_row_are_no_duel() {
         }
     }
     let told = figures(&engine).await;
-    assert_eq!(figure(&told, r#"holdfast_dials_total{reason="wa-replaced"}"#), 0.0, "{told}");
+    assert_eq!(count(&told, r#"holdfast_dials_total{reason="wa-replaced"}"#), 0, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,8 +124,8 @@ async fn s07_the_restart_after_a_pairing_is_no_failure() {
         assert_eq!(connects(&sim), before + 2, "one connection to pair, one to log in");
     }
     let told = figures(&engine).await;
-    assert_eq!(figure(&told, r#"holdfast_dials_total{reason="wa-restart-required"}"#), 5.0, "{told}");
-    assert_eq!(figure(&told, "holdfast_recovery_seconds_count"), 0.0, "nothing was lost: {told}");
+    assert_eq!(count(&told, r#"holdfast_dials_total{reason="wa-restart-required"}"#), 5, "{told}");
+    assert_eq!(count(&told, "holdfast_recovery_seconds_count"), 0, "nothing was lost: {told}");
     let ended = receiver.all().into_iter().filter(|one| one.body["data"]["code"].is_string()).count();
     assert_eq!(ended, 0, "nobody is told of a failure");
 }
@@ -144,11 +146,11 @@ async fn s16_a_stream_error_on_each_connection_is_a_failure_each_time() {
         .await;
         let told = figures(&engine).await;
         // Without a code it ends nothing by itself: what is seen first of the end of the stream, its last stanza or its socket, is the reason.
-        let dials: f64 = ["net-lost", "wa-unavailable"]
+        let dials: u64 = ["net-lost", "wa-unavailable"]
             .iter()
-            .map(|code| figure(&told, &format!(r#"holdfast_dials_total{{reason="{code}"}}"#)))
+            .map(|code| count(&told, &format!(r#"holdfast_dials_total{{reason="{code}"}}"#)))
             .sum();
-        assert_eq!(dials, f64::from(round), "{told}");
+        assert_eq!(dials, u64::from(round), "{told}");
     }
     let tally = sim.counters(Some(&phone(0))).unwrap().tally;
     assert_eq!((tally.overlapped, tally.stale_frames), (false, 0));
