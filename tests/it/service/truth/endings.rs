@@ -150,7 +150,7 @@ async fn s16_a_stream_error_on_each_connection_is_a_failure_each_time() {
             .iter()
             .map(|code| count(&told, &format!(r#"holdfast_dials_total{{reason="{code}"}}"#)))
             .sum();
-        assert_eq!(dials, u64::from(round), "{told}");
+        assert_eq!(dials, round as u64, "{told}");
     }
     let tally = sim.counters(Some(&phone(0))).unwrap().tally;
     assert_eq!((tally.overlapped, tally.stale_frames), (false, 0));
