@@ -1,6 +1,7 @@
 //! WhatsApp asks for a new connection: once that is normal, again and again it is a failure.
 
 use holdfast_core::connection::{Desired, DownReason, Env, Event, Machine, Phase, Policy};
+use holdfast_core::fleet::Standing;
 use holdfast_core::time::Timestamp;
 
 struct Asked {
@@ -10,7 +11,15 @@ struct Asked {
 }
 
 impl Asked {
+    /// What happens; a dial's turn comes at once.
     fn happens(&mut self, event: Event) {
+        self.step(event);
+        if let Standing::Asks { link, .. } = self.machine.standing() {
+            self.step(Event::TurnGranted { link });
+        }
+    }
+
+    fn step(&mut self, event: Event) {
         let env = Env { now: self.now, jitter: 1.0, policy: &self.policy };
         self.machine = std::mem::take(&mut self.machine).step(event, env).0;
     }
