@@ -21,7 +21,7 @@ use actix::prelude::{
     StreamHandler, WrapFuture,
 };
 use futures_util::stream::unfold;
-use holdfast_core::connection::{Desired, Env, Event, Machine, Memory, Notice, Phase, Policy, Refusal};
+use holdfast_core::connection::{Desired, Env, Event, Machine, Memory, Notice, Phase, Policy, Refusal, State};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::sending::allowance::Allowance;
@@ -166,7 +166,13 @@ impl InstanceActor {
         let after = self.machine.state.phase();
         if before.phase != after {
             self.since = now;
-            info!(instance.id = %self.id, from = before.phase.as_str(), to = after.as_str(), "Instance {} is {}", self.name, after.as_str());
+            let (id, from, to, name) = (&self.id, before.phase.as_str(), after.as_str(), &self.name);
+            if matches!(self.machine.state, State::Asking { .. }) {
+                // A part of every dial, and mostly over at once.
+                debug!(instance.id = %id, from, to, "Instance {name} waits for its turn to dial");
+            } else {
+                info!(instance.id = %id, from, to, "Instance {name} is {to}");
+            }
         }
         self.measure(&before, &effects, cause, now);
         for effect in effects {

@@ -67,6 +67,31 @@ async fn s01_s05_s23_every_end_is_known_at_once_or_within_interval_and_deadline(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s04_a_login_whose_requests_stay_unanswered_is_never_open() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let receiver = Receiver::start();
+    let home = measured(sim.ws_url()).set("LOGIN_TIMEOUT_SECONDS", "3");
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", &phone(0), Some(&receiver.url())).await;
+    let opens = || {
+        let all = receiver.all();
+        all.iter().filter(|one| one.event() == "connection.update" && one.body["data"]["state"] == "open").count()
+    };
+    eventually("the first open", || async { (opens() == 1).then_some(()) }).await;
+    sim.set_rules(Rules { silent_on_success: true, ..Rules::default() }).unwrap();
+    let before = logins(&sim, 0);
+    fault(&sim, 0, Action::Rst).await;
+    // Each login is accepted and nothing more is said: a failure that is followed by another dial.
+    eventually("three such logins", || async { (logins(&sim, 0) >= before + 3).then_some(()) }).await;
+    assert_eq!(opens(), 1, "nothing was told of being open");
+    assert_ne!(engine.state("shop").await["state"], "open");
+    sim.set_rules(Rules::default()).unwrap();
+    engine.reaches("shop", "open").await;
+    eventually("the second open", || async { (opens() >= 2).then_some(()) }).await;
+    assert_eq!(opens(), 2, "one after the pairing, one when a request was answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s02_s03_a_dial_that_leads_nowhere_ends_in_its_time_and_is_followed_by_another() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = measured(sim.ws_url()).set("CONNECT_TIMEOUT_SECONDS", "1");
