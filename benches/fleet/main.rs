@@ -16,6 +16,7 @@ mod harness {
     pub(crate) mod eventually;
 }
 mod figures;
+#[path = "../common/process.rs"]
 mod process;
 
 use std::time::Duration;

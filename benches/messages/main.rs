@@ -17,6 +17,8 @@ mod harness {
     pub(crate) mod eventually;
 }
 mod meter;
+#[expect(dead_code, reason = "the bench of fleets uses the rest of it")]
+#[path = "../common/process.rs"]
 mod process;
 mod receiver;
 

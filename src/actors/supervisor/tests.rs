@@ -1,3 +1,4 @@
+mod flapping;
 mod told;
 
 use std::time::Duration;
