@@ -74,7 +74,11 @@ fn s35_only_what_is_idle_and_was_never_paired_expires() {
     ];
     for (what, story) in idle {
         let story = story.then(Event::Expire);
-        assert_eq!((story.phase(), story.effects.last()), (Phase::Stopped, Some(&Effect::Exit { clean: true })), "{what}");
+        assert_eq!(
+            (story.phase(), story.effects.last()),
+            (Phase::Stopped, Some(&Effect::Exit { clean: true })),
+            "{what}"
+        );
         let late = story.then(Event::Connect { method: Method::Qr });
         assert_eq!(late.effects, [Effect::Refuse(Refusal::Stopping)], "{what}: nothing dials from there on");
     }
@@ -111,7 +115,11 @@ fn a_deleted_device_is_on_no_list_once_whatsapp_has_confirmed_it() {
         ("waiting to dial again", Story::booted(true).down(DownReason::Dns).deleted(), true),
         ("never paired", Story::pairing().deleted().down(requested.clone()), false),
         ("logged out before", Story::online().down(DownReason::LoggedOut { code: 401 }).deleted(), false),
-        ("scanned while it was closed", Story::pairing().deleted().then(Event::Paired { link: FIRST }).down(requested), true),
+        (
+            "scanned while it was closed",
+            Story::pairing().deleted().then(Event::Paired { link: FIRST }).down(requested),
+            true,
+        ),
     ];
     for (what, story, listed) in table {
         assert_eq!((story.phase(), story.machine.may_be_listed()), (Phase::Stopped, listed), "{what}");

@@ -302,7 +302,9 @@ async fn drain(
     }
     match timeout(within + margin, ended).await {
         Ok(Ok(Farewell { clean: true, .. })) => None,
-        Ok(Ok(Farewell { clean: false, .. }) | Err(_)) => Some(format!("instance {id} was cut before it was saved and closed")),
+        Ok(Ok(Farewell { clean: false, .. }) | Err(_)) => {
+            Some(format!("instance {id} was cut before it was saved and closed"))
+        }
         Err(_) => Some(format!("instance {id} did not end in its time")),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actix::prelude::{ActorFutureExt, Context, Handler, ResponseActFuture, WrapFuture};
+use actix::prelude::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture};
 use holdfast_core::connection::{Event, Refusal};
 use holdfast_core::fleet;
 use holdfast_core::id::InstanceId;

@@ -94,7 +94,9 @@ async fn delete_leaves_nothing_and_frees_the_name() {
 #[actix_web::test]
 async fn a_delete_says_whether_whatsapp_has_confirmed_it_and_nothing_else_decides() {
     let service = Service::start().await;
-    for (phase, listed) in [(Phase::Online, true), (Phase::BackingOff, false), (Phase::Parked, true), (Phase::Online, false)] {
+    for (phase, listed) in
+        [(Phase::Online, true), (Phase::BackingOff, false), (Phase::Parked, true), (Phase::Online, false)]
+    {
         let (id, _) = service.instance("demo").await;
         service.put(&id, phase, |_| {});
         service.script.lock().listed = listed;

@@ -34,7 +34,8 @@ async fn s36_everything_that_was_set_is_identical_after_a_kill() {
     let home = Home::new(&sim.ws_url().replace("127.0.0.1", "localhost"));
     let engine = home.start().await;
     let api = engine.api();
-    let create = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "token": "token-1", "number": SHOP });
+    let create =
+        json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "token": "token-1", "number": SHOP });
     api.post("/instance/create", create).await.good();
     let all_on = json!({ "rejectCall": true, "msgCall": "später, 'bitte' \"\\\" ☎", "groupsIgnore": true, "alwaysOnline": true,
                          "readMessages": true, "readStatus": true, "syncFullHistory": true, "wavoipToken": "w-1" });

@@ -12,6 +12,7 @@ const SHOP: &str = "5511999990001";
 const ANA: &str = "5511977770001";
 const ROUNDS: usize = 100;
 
+#[expect(clippy::disallowed_methods, reason = "what is measured is printed, and decides nothing")]
 #[tokio::test(flavor = "multi_thread")]
 async fn s55_a_hundred_logouts_and_pairings_each_begin_afresh() {
     let sim = Simulator::start(Options::default()).await.expect("a simulator");

@@ -73,6 +73,7 @@ async fn nobody_scans(engine: &Engine<'_>, sim: &Simulator, names: &[String]) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "what is measured is printed, and decides nothing")]
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_a_hundred_instances_that_nobody_scans_give_up_and_leave_nothing_open() {
     let sim = Simulator::start(Options::default()).await.expect("a simulator");
@@ -93,7 +94,12 @@ async fn s12_a_hundred_instances_that_nobody_scans_give_up_and_leave_nothing_ope
     let began = Instant::now();
     nobody_scans(&engine, &sim, &names).await;
     let took = began.elapsed();
-    assert!(sim.sessions().is_empty(), "{:?}", sim.sessions());
+    eventually("the end of every connection, and nobody who wants one", || async {
+        let fleet = engine.api().get("/engine/fleet").await.good();
+        let none = ["inFlight", "waiting", "held", "wanting", "up"].iter().all(|key| fleet[*key] == 0);
+        (none && sim.sessions().is_empty()).then_some(())
+    })
+    .await;
     let deleting = join_all(names.iter().map(|name| {
         let (api, path) = (engine.api(), format!("/instance/delete/{name}"));
         async move { api.delete(&path).await }
