@@ -58,6 +58,17 @@ impl Story {
     }
 }
 
+const REMOVED: DownReason = DownReason::LoggedOut { code: 401 };
+
+fn second(why: DownReason) -> Event {
+    Event::LinkDown { link: LinkId(2), why }
+}
+
+/// So soon after the start the first removal is doubted.
+fn logged_out() -> Story {
+    Story::online().down(REMOVED).then(second(REMOVED))
+}
+
 fn refused() -> DownReason {
     DownReason::Refused { code: 499 }
 }
@@ -82,7 +93,6 @@ fn s35_only_what_is_idle_and_was_never_paired_expires() {
         let late = story.then(Event::Connect { method: Method::Qr });
         assert_eq!(late.effects, [Effect::Refuse(Refusal::Stopping)], "{what}: nothing dials from there on");
     }
-    let logged_out = || Story::online().down(DownReason::LoggedOut { code: 401 });
     let in_use = [
         ("it waits for its turn to dial", asking()),
         ("it dials", Story::booted(false).then(Event::Connect { method: Method::Qr })),
@@ -94,6 +104,7 @@ fn s35_only_what_is_idle_and_was_never_paired_expires() {
         ("it is online", Story::online()),
         ("it is paired and cannot connect", Story::booted(true).down(DownReason::Unreachable)),
         ("it was paired once", logged_out()),
+        ("its removal is doubted", Story::online().down(REMOVED)),
     ];
     for (what, story) in in_use {
         let before = story.machine.clone();
@@ -108,13 +119,14 @@ fn a_deleted_device_is_on_no_list_once_whatsapp_has_confirmed_it() {
     let unlinked = |story: Story| story.then(Event::Unlinked { link: FIRST });
     let table = [
         ("confirmed", unlinked(Story::online().deleted()).down(requested.clone()), false),
-        ("ended as removed", Story::online().deleted().down(DownReason::LoggedOut { code: 401 }), false),
+        ("ended as removed", Story::online().deleted().down(REMOVED), false),
         ("not confirmed", Story::online().deleted().down(requested.clone()), true),
         ("the connection was lost first", Story::online().deleted().down(DownReason::SocketLost { code: None }), true),
         ("not logged in", Story::booted(true).deleted().down(requested.clone()), true),
         ("waiting to dial again", Story::booted(true).down(DownReason::Dns).deleted(), true),
         ("never paired", Story::pairing().deleted().down(requested.clone()), false),
-        ("logged out before", Story::online().down(DownReason::LoggedOut { code: 401 }).deleted(), false),
+        ("logged out before", logged_out().deleted(), false),
+        ("its removal was doubted", Story::online().down(REMOVED).deleted().then(second(DownReason::Requested)), true),
         (
             "scanned while it was closed",
             Story::pairing().deleted().then(Event::Paired { link: FIRST }).down(requested),
@@ -132,12 +144,4 @@ fn a_delete_during_a_logout_waits_for_whatsapps_answer() {
     assert_eq!((story.phase(), &story.effects[..]), (Phase::Draining, &[][..]), "the socket is needed for the answer");
     let story = story.then(Event::Unlinked { link: FIRST }).down(DownReason::Requested);
     assert!(story.phase() == Phase::Stopped && !story.machine.may_be_listed());
-}
-
-#[test]
-fn a_login_that_works_makes_an_earlier_confirmation_void() {
-    let story = Story::booted(true).down(DownReason::RestartRequired);
-    let doubted = story.then(Event::LinkDown { link: LinkId(2), why: DownReason::LoggedOut { code: 401 } });
-    let back = doubted.then(Event::Authenticated { link: LinkId(3) });
-    assert!(back.machine.may_be_listed());
 }

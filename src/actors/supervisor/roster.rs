@@ -77,10 +77,6 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn contains(&self, id: &InstanceId) -> bool {
-        self.lines.contains_key(id)
-    }
-
     pub(super) fn insert(&mut self, id: InstanceId, line: Line) {
         self.lines.insert(id, line);
     }

@@ -49,7 +49,6 @@ impl Machine {
                 }
             }
             Event::Authenticated { link } => {
-                self.unlinked = false;
                 if matches!(self.state, State::Connecting { .. } | State::Pairing { .. }) {
                     self.version_refreshed = false;
                     self.state =
@@ -85,8 +84,9 @@ impl Machine {
             Event::Unlinked { .. } => self.unlinked = true,
             Event::LinkDown { why, .. } => {
                 self.link = None;
-                // A login that WhatsApp ends as removed is not on the phone's list either.
-                self.unlinked |= matches!(why, DownReason::LoggedOut { .. });
+                // Asked to remove the device, WhatsApp may end the stream as removed before it answers.
+                let asked_to = matches!(self.state, State::LoggingOut { .. } | State::Draining { .. });
+                self.unlinked |= asked_to && matches!(why, DownReason::LoggedOut { .. });
                 let asked = self.closing_until.take().is_some();
                 self.ended(why, asked, env, effects);
             }
