@@ -5,12 +5,19 @@ use std::time::Instant;
 use holdfast_sim::{MessageRequest, Options, ScanRequest, Simulator};
 use serde_json::{Value, json};
 
+use crate::harness::client::Api;
 use crate::harness::engine::Home;
+use crate::harness::eventually::eventually;
 use crate::harness::receiver::Receiver;
 
 const SHOP: &str = "5511999990001";
 const ANA: &str = "5511977770001";
 const ROUNDS: usize = 100;
+const TALKS_EVERY: usize = 10;
+
+async fn state(api: &Api) -> Value {
+    api.get("/instance/connectionState/shop").await.good()["instance"].take()
+}
 
 #[expect(clippy::disallowed_methods, reason = "what is measured is printed, and decides nothing")]
 #[tokio::test(flavor = "multi_thread")]
@@ -31,20 +38,26 @@ async fn s55_a_hundred_logouts_and_pairings_each_begin_afresh() {
         let qr = shown["code"].as_str().unwrap_or_else(|| panic!("round {round}: no code: {shown}")).to_owned();
         let scan = ScanRequest { qr, phone: Some(SHOP.to_owned()), ..ScanRequest::default() };
         sim.scan(&scan).await.expect("the phone links the device");
-        let said = engine.reaches("shop", "open").await;
+        let said = eventually("an open instance", || async {
+            let said = state(&api).await;
+            (said["state"] == "open").then_some(said)
+        })
+        .await;
         for trouble in ["code", "message", "userAction", "nextTryAt", "whatsappCode"] {
             assert!(said.get(trouble).is_none(), "round {round}: {said}");
         }
         assert_eq!(said["paired"], true, "round {round}");
-        // Each device has sessions of its own, and messages come to it.
-        let text = format!("round {round}");
-        let request =
-            MessageRequest { from: ANA.to_owned(), to: SHOP.to_owned(), text: text.clone(), id: None, group: None };
-        sim.message(request).await.expect("the message is written");
-        receiver.message(&text).await;
+        if round % TALKS_EVERY == 0 {
+            // Each device has sessions of its own, and messages come to it.
+            let text = format!("round {round}");
+            let (from, to) = (ANA.to_owned(), SHOP.to_owned());
+            let request = MessageRequest { from, to, text: text.clone(), id: None, group: None };
+            sim.message(request).await.expect("the message is written");
+            receiver.message(&text).await;
+        }
 
         assert_eq!(api.delete("/instance/logout/shop").await.good()["status"], "SUCCESS", "round {round}");
-        let said = engine.state("shop").await;
+        let said = state(&api).await;
         assert_eq!(
             (&said["state"], &said["phase"], &said["paired"], said.get("code")),
             (&json!("close"), &json!("unpaired"), &json!(false), None),
@@ -61,5 +74,5 @@ async fn s55_a_hundred_logouts_and_pairings_each_begin_afresh() {
     assert_eq!((&row["connectionStatus"], &row["disconnectionReasonCode"]), (&json!("close"), &Value::Null), "{row}");
     let tally = sim.counters(None).expect("counters").tally;
     assert_eq!((tally.nacked, tally.counters_reused, tally.static_mismatches, tally.overlapped), (0, 0, 0, false));
-    assert_eq!(receiver.texts().len(), ROUNDS, "each message came once");
+    assert_eq!(receiver.texts().len(), ROUNDS / TALKS_EVERY, "each message came once");
 }
