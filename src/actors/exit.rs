@@ -24,6 +24,7 @@ pub struct ExitGuard {
     clean: bool,
     last_link: LinkId,
     paired: bool,
+    listed: bool,
     desired: Desired,
 }
 
@@ -39,6 +40,7 @@ impl ExitGuard {
             clean: false,
             last_link: birth.last_link,
             paired: birth.paired,
+            listed: birth.paired,
             desired: birth.desired,
         }
     }
@@ -47,6 +49,7 @@ impl ExitGuard {
     pub fn remember(&mut self, machine: &Machine) {
         self.last_link = machine.last_link();
         self.paired = machine.paired;
+        self.listed = machine.may_be_listed();
         self.desired = machine.desired;
     }
 
@@ -69,6 +72,7 @@ impl Drop for ExitGuard {
             paired: self.paired,
             desired: self.desired,
             clean: self.clean,
+            listed: self.listed,
         });
     }
 }

@@ -15,10 +15,10 @@ use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::actors::supervisor::protocol::{CommandError, DeleteInstance, StartInstance};
+use crate::actors::supervisor::protocol::{CommandError, ExpireInstance};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
-use crate::ports::store::{InstanceRecord, Store, StoreError};
+use crate::ports::store::{InstanceRecord, Store};
 
 /// How often it looks; a deletion is that much late at most.
 const LOOKS: Duration = Duration::from_secs(5);
@@ -31,8 +31,7 @@ pub struct ExpiryParts {
     pub board: Arc<Board>,
     pub store: Arc<dyn Store>,
     pub runtime: Handle,
-    pub delete: Recipient<DeleteInstance>,
-    pub start: Recipient<StartInstance>,
+    pub expire: Recipient<ExpireInstance>,
 }
 
 /// Deletes instances that nobody ever paired.
@@ -115,7 +114,7 @@ impl Actor for ExpiryActor {
 /// Learns when an instance is due that was not known: one that is new, or all of them after a start.
 async fn first_look(parts: &Arc<ExpiryParts>, id: &InstanceId) -> Look {
     match read(parts, id).await {
-        Ok(Some(record)) if was_paired(&record) => Look::Never,
+        Ok(Some(record)) if record.was_ever_paired() => Look::Never,
         Ok(Some(record)) => {
             let age = record.created_at.and_then(|at| (parts.clock.wall() - at).to_std().ok());
             Look::Due(due(parts.clock.now(), parts.after, age))
@@ -127,54 +126,25 @@ async fn first_look(parts: &Arc<ExpiryParts>, id: &InstanceId) -> Look {
 async fn judge(parts: &Arc<ExpiryParts>, id: &InstanceId, phase: Phase) -> Look {
     // What is stored decides, and what cannot be read is no reason to delete.
     let Ok(Some(record)) = read(parts, id).await else { return Look::Again };
-    match decide(Candidate { ever_paired: was_paired(&record), phase }) {
+    match decide(Candidate { ever_paired: record.was_ever_paired(), phase }) {
         Decision::Keep => Look::Never,
         Decision::Postpone => Look::Again,
         Decision::Delete => delete(parts, record).await,
     }
 }
 
+/// Has the instance deleted, which the supervisor and its machine refuse if somebody is quicker.
 async fn delete(parts: &Arc<ExpiryParts>, known: InstanceRecord) -> Look {
-    let (id, name) = (known.id.clone(), known.name.clone());
-    match parts.delete.send(DeleteInstance { id: id.clone() }).await {
-        Ok(Ok(()) | Err(CommandError::Unknown)) => {}
-        Ok(Err(_)) | Err(_) => return Look::Again,
-    }
-    // Nothing of it runs any more. If it was paired in the last moment, it goes on.
-    let Ok(read) = read(parts, &id).await else { return put_back(parts, known).await };
-    let Some(record) = read else { return Look::Deleted };
-    if was_paired(&record) {
-        let back = parts.start.send(StartInstance { record }).await;
-        if !matches!(back, Ok(Ok(()))) {
-            warn!(instance.id = %id, "Instance {name} was paired in the last moment, and is off the roster until the next start");
-        }
-        return Look::Never;
-    }
-    let (store, own) = (Arc::clone(&parts.store), id.clone());
-    let deleted = parts.runtime.spawn(async move { store.delete(&own).await }).await;
-    match deleted {
-        Ok(Ok(()) | Err(StoreError::NoSuchInstance(_))) => {
+    let InstanceRecord { id, name, .. } = known;
+    match parts.expire.send(ExpireInstance { id: id.clone() }).await {
+        Ok(Ok(())) => {
             info!(instance.id = %id, minutes = parts.after.as_secs() / 60, "Instance {name} was never paired and is deleted, as DEL_INSTANCE says");
             Look::Deleted
         }
-        Ok(Err(error)) => {
-            warn!(instance.id = %id, error = &error as &dyn std::error::Error, "Instance {name} could not be deleted");
-            put_back(parts, record).await
-        }
-        Err(crashed) => {
-            warn!(instance.id = %id, error = &crashed as &dyn std::error::Error, "Instance {name} could not be deleted");
-            put_back(parts, record).await
-        }
+        // Somebody else deletes it.
+        Ok(Err(CommandError::Unknown)) => Look::Deleted,
+        Ok(Err(_)) | Err(_) => Look::Again,
     }
-}
-
-/// What could not be deleted has to be reachable for another try.
-async fn put_back(parts: &Arc<ExpiryParts>, record: InstanceRecord) -> Look {
-    let id = record.id.clone();
-    if !matches!(parts.start.send(StartInstance { record }).await, Ok(Ok(()))) {
-        warn!(instance.id = %id, "Instance {id} is off the roster until the next start");
-    }
-    Look::Again
 }
 
 /// The database did not answer, which was logged.
@@ -194,13 +164,4 @@ async fn read(parts: &Arc<ExpiryParts>, id: &InstanceId) -> Result<Option<Instan
             Err(Unread)
         }
     }
-}
-
-/// Tells whether a row bears a trace of a login: its account, its time, or its end stay after the credentials are gone.
-fn was_paired(record: &InstanceRecord) -> bool {
-    record.paired
-        || record.owner_jid.is_some()
-        || record.last_online_at.is_some()
-        || record.disconnection_at.is_some()
-        || record.disconnection_code.is_some()
 }

@@ -5,6 +5,7 @@
 
 mod children;
 mod commands;
+mod departure;
 mod gate;
 pub mod protocol;
 mod roster;

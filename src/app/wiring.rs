@@ -112,8 +112,7 @@ pub(super) fn build(
             board: Arc::clone(&board),
             store: Arc::clone(&store),
             runtime: runtime.clone(),
-            delete: supervisor.clone().recipient(),
-            start: supervisor.clone().recipient(),
+            expire: supervisor.clone().recipient(),
         };
         ExpiryActor::new(expiry).start();
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Problem, Settings};
 
@@ -133,6 +134,34 @@ fn a_proxy_that_is_half_set_keeps_the_engine_from_starting() {
     let lookup = |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
     let (settings, _) = Settings::read(lookup).unwrap();
     assert!(settings.whatsapp.proxy.is_some() && !format!("{settings:?}").contains("s3cret"));
+}
+
+#[test]
+fn only_a_number_of_minutes_deletes_what_nobody_paired() {
+    let minutes = |number: u64| Some(Duration::from_secs(number * 60));
+    let warned = ["cfg-del-instance"].as_slice();
+    for (text, after, told) in [
+        ("false", None, [].as_slice()),
+        ("0", None, &[]),
+        ("15", minutes(15), &[]),
+        (" 15 ", minutes(15), &[]),
+        ("525600", minutes(525_600), &[]),
+        // Evolution disables it for these, and an operator who means minutes is told.
+        ("true", None, warned),
+        ("15m", None, warned),
+        ("1.5", None, warned),
+        ("yes", None, warned),
+    ] {
+        let lookup = |name: &str| (name == "DEL_INSTANCE").then(|| text.to_owned());
+        let (settings, problems) = Settings::read(lookup).unwrap();
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!((settings.expire_unpaired, codes.as_slice()), (after, told), "{text}");
+    }
+    for text in ["-1", "525601", "99999999999999999999"] {
+        let found = problems(|name| (name == "DEL_INSTANCE").then(|| text.to_owned()));
+        assert_eq!(found.len(), 1, "{text}");
+        assert!(text.len() > 10 || found[0].code == "cfg-out-of-range", "{found:?}");
+    }
 }
 
 #[test]

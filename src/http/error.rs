@@ -184,7 +184,8 @@ impl ApiError {
             CommandError::Refused(Refusal::NotConnected) => {
                 Self::bad_request(ErrorCode::NotConnected, format!("The \"{name}\" instance is not connected"))
             }
-            CommandError::Refused(Refusal::Stopping) | CommandError::Overloaded => Self::overloaded(),
+            // The last is never said to a request; a later try would find the instance free.
+            CommandError::Overloaded | CommandError::Refused(Refusal::Stopping | Refusal::InUse) => Self::overloaded(),
             CommandError::Stopping => Self::stopping(),
         }
     }

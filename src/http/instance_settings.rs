@@ -13,24 +13,24 @@ use super::schema::{Rule, Schema};
 use crate::actors::supervisor::protocol::ApplySettings;
 use crate::ports::store::{SettingRow, Settings, SettingsSpec};
 
-/// The longest texts, as long as the columns are.
-const LONGEST: usize = 100;
+/// A text of the settings, as long as its column at most.
+pub(super) const TEXT: Rule = Rule::UpTo(100);
 
 const SET: Schema = Schema {
     fields: &[
         ("rejectCall", Rule::Flag),
-        ("msgCall", TEXT),
+        ("msgCall", TEXT_OR_NULL),
         ("groupsIgnore", Rule::Flag),
         ("alwaysOnline", Rule::Flag),
         ("readMessages", Rule::Flag),
         ("readStatus", Rule::Flag),
         ("syncFullHistory", Rule::Flag),
-        ("wavoipToken", TEXT),
+        ("wavoipToken", TEXT_OR_NULL),
     ],
     required: &["rejectCall", "groupsIgnore", "alwaysOnline", "readMessages", "readStatus", "syncFullHistory"],
 };
 /// A row that was written by another program may hold `null` here, and clients send back what they have read.
-const TEXT: Rule = Rule::Or(&Rule::Text, &Rule::Null);
+const TEXT_OR_NULL: Rule = Rule::Or(&TEXT, &Rule::Null);
 
 /// Stores the settings and lets them hold at once; answers with the body as it was sent.
 pub(super) async fn set(api: web::Data<Api>, request: HttpRequest, Body(body): Body) -> Answer {
@@ -52,21 +52,16 @@ pub(super) async fn set(api: web::Data<Api>, request: HttpRequest, Body(body): B
 fn spec(body: &Value) -> Result<SettingsSpec, ApiError> {
     let fields = SET.check(body)?;
     let on = |key: &str| fields.get(key) == Some(&Value::Bool(true));
-    let text = |key: &str| match fields.get(key).and_then(Value::as_str) {
-        Some(text) if text.chars().count() > LONGEST => {
-            Err(ApiError::invalid(vec![format!("{key} does not meet maximum length of {LONGEST}")]))
-        }
-        text => Ok(text.map(str::to_owned)),
-    };
+    let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
     Ok(SettingsSpec {
         reject_call: on("rejectCall"),
-        msg_call: text("msgCall")?,
+        msg_call: text("msgCall"),
         groups_ignore: on("groupsIgnore"),
         always_online: on("alwaysOnline"),
         read_messages: on("readMessages"),
         read_status: on("readStatus"),
         sync_full_history: on("syncFullHistory"),
-        wavoip_token: text("wavoipToken")?,
+        wavoip_token: text("wavoipToken"),
     })
 }
 

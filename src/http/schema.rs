@@ -20,6 +20,8 @@ pub(super) struct Schema {
 /// What a value has to be.
 pub(super) enum Rule {
     Text,
+    /// A text of at most so many characters, as its column has.
+    UpTo(usize),
     Flag,
     Number,
     Whole,
@@ -104,6 +106,13 @@ impl Rule {
         };
         match self {
             Self::Text => kind(value.is_string(), "string"),
+            Self::UpTo(longest) => match value.as_str() {
+                Some(text) if text.chars().count() > *longest => {
+                    found.push(told(path, &format!("does not meet maximum length of {longest}")));
+                }
+                Some(_) => {}
+                None => kind(false, "string"),
+            },
             Self::Flag => kind(value.is_boolean(), "boolean"),
             Self::Number => kind(value.is_number(), "number"),
             Self::Whole => kind(value.as_f64().is_some_and(|number| number.fract() == 0.0), "integer"),

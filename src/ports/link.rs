@@ -138,7 +138,7 @@ pub trait Link: Send + Sync {
     /// Closes the socket, in bounded time.
     fn close(&self, link: LinkId);
 
-    /// Tells WhatsApp that the device is gone, then closes.
+    /// Tells WhatsApp that the device is gone, then closes; reports `Unlinked` if WhatsApp has confirmed it.
     fn log_out(&self, link: LinkId);
 
     /// Pings; answers with `Pong` or `PingFailed`.

@@ -115,6 +115,17 @@ pub struct InstanceRecord {
     pub chatwoot: Option<Value>,
 }
 
+impl InstanceRecord {
+    /// Tells whether the row bears a trace of a login: its account, its time, or its end stay after the credentials are gone.
+    pub fn was_ever_paired(&self) -> bool {
+        self.paired
+            || self.owner_jid.is_some()
+            || self.last_online_at.is_some()
+            || self.disconnection_at.is_some()
+            || self.disconnection_code.is_some()
+    }
+}
+
 /// Changes to a row of `Instance`; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct InstancePatch {

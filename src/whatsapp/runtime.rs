@@ -1,6 +1,8 @@
 //! The library's runtime: the shared one, with a net under every task.
 //!
-//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link.
+//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link. And some
+//! outlive their client by minutes, and hold it: what shows QR codes sleeps through all of them, whatever became of the connection. Here they
+//! end with it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 use wacore::runtime::{AbortHandle, Runtime};
 
@@ -23,17 +26,19 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 pub(super) struct GuardedRuntime {
     handle: Handle,
     seal: Arc<Seal>,
+    /// The end of the client.
+    retired: CancellationToken,
 }
 
 impl GuardedRuntime {
-    pub(super) fn new(handle: Handle, seal: Arc<Seal>) -> Self {
-        Self { handle, seal }
+    pub(super) fn new(handle: Handle, seal: Arc<Seal>, retired: CancellationToken) -> Self {
+        Self { handle, seal, retired }
     }
 
     fn guarded(&self, task: Task) -> impl Future<Output = ()> + Send + 'static {
-        let seal = Arc::clone(&self.seal);
+        let (seal, retired) = (Arc::clone(&self.seal), self.retired.clone());
         async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            if let Some(Err(_)) = retired.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await {
                 panicked(&seal);
             }
         }
@@ -85,7 +90,7 @@ mod tests {
     async fn a_panic_in_a_task_seals_the_link() {
         for blocking in [false, true] {
             let seal = Arc::new(Seal::new(Clock::start()));
-            let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal));
+            let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal), CancellationToken::new());
             if blocking {
                 runtime.spawn_blocking(Box::new(|| panic!("planned"))).await;
             } else {
@@ -93,5 +98,30 @@ mod tests {
             }
             assert_eq!(seal.sealed().await, SealReason::Panicked);
         }
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_of_a_client_ends_with_it() {
+        let (seal, retired) = (Arc::new(Seal::new(Clock::start())), CancellationToken::new());
+        let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal), retired.clone());
+        let client = Arc::new(());
+        let sleeper = |client: Arc<()>| {
+            let sleep = runtime.sleep(Duration::from_secs(600));
+            Box::pin(async move {
+                sleep.await;
+                drop(client);
+            })
+        };
+        runtime.spawn(sleeper(Arc::clone(&client))).detach();
+        runtime.spawn_detached(sleeper(Arc::clone(&client)));
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&client), 3);
+        retired.cancel();
+        // And whatever it begins afterwards.
+        runtime.spawn_detached(sleeper(Arc::clone(&client)));
+        while Arc::strong_count(&client) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(seal.reason(), None, "an end on purpose is no panic");
     }
 }

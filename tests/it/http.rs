@@ -11,6 +11,7 @@ mod create;
 mod engine;
 mod errors;
 mod fetch;
+mod fleet;
 mod idempotency;
 mod lifecycle;
 mod metrics;

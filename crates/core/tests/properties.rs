@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{
-    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, State,
+    Desired, DownReason, Effect, Env, Event, Machine, Method, Notice, Phase, Policy, Refusal, State,
 };
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
@@ -295,6 +295,29 @@ proptest! {
         let mut run = Run::with_turns(paired, jitter, turns);
         for happening in &history {
             run.live(happening);
+        }
+    }
+
+    /// And what expired never dials again.
+    #[test]
+    fn s35_what_expires_was_never_paired_and_nobody_is_pairing_it((paired, history) in history(), after in prop::collection::vec(happening(), 0..20)) {
+        let mut run = Run::new(paired, 0.5);
+        let mut ever_paired = run.machine.paired;
+        for happening in &history {
+            run.live(happening);
+            ever_paired |= run.machine.paired;
+        }
+        let (phase, socket) = (run.machine.state.phase(), run.socket);
+        prop_assume!(phase != Phase::Stopped);
+        let effects = run.step(Event::Expire);
+        if !effects.contains(&Effect::Exit { clean: true }) {
+            prop_assert_eq!(effects, vec![Effect::Refuse(Refusal::InUse)]);
+            return Ok(());
+        }
+        prop_assert!(!ever_paired && socket.is_none() && matches!(phase, Phase::Unpaired | Phase::Parked));
+        for happening in &after {
+            let dials = run.live(happening).into_iter().any(|effect| matches!(effect, Effect::OpenLink { .. }));
+            prop_assert!(!dials);
         }
     }
 

@@ -2,13 +2,17 @@ use std::time::Duration;
 
 use actix::prelude::Actor;
 use chrono::TimeDelta;
-use holdfast_core::connection::{Desired, DownReason, Method};
+use futures_util::future::join;
+use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase, Refusal};
+use holdfast_core::id::{InstanceId, LinkId};
 use tokio::runtime::Handle;
 
 use super::{ExpiryActor, ExpiryParts};
-use crate::actors::supervisor::protocol::ConnectInstance;
+use crate::actors::supervisor::protocol::{CommandError, ConnectInstance, ExpireInstance, StartInstance};
 use crate::actors::testing::links::Dial;
 use crate::actors::testing::{World, record};
+use crate::ports::link::Report;
+use crate::ports::store::InstanceRecord;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -19,8 +23,7 @@ fn watch(world: &World) {
         board: world.board.clone(),
         store: world.store.clone(),
         runtime: Handle::current(),
-        delete: world.supervisor.clone().recipient(),
-        start: world.supervisor.clone().recipient(),
+        expire: world.supervisor.clone().recipient(),
     })
     .start();
 }
@@ -75,4 +78,104 @@ async fn s35_after_a_start_the_age_counts_and_what_cannot_be_read_is_kept() {
     assert!(world.board.get(&old).is_none(), "it was made fifteen minutes ago");
     world.pass(60 * MINUTE).await;
     assert!(world.board.get(&unread).is_some());
+}
+
+/// An instance whose row says this, in a world where dials show codes.
+async fn unpaired(change: impl FnOnce(&mut InstanceRecord)) -> (World, InstanceId) {
+    let world = World::start();
+    world.links.usually(Dial::Qr);
+    let id = world.add_with("new", false, Desired::Stopped).await;
+    let mut row = record(&id, false, Desired::Stopped);
+    change(&mut row);
+    world.store.keep(row);
+    (world, id)
+}
+
+fn connect(id: &InstanceId) -> ConnectInstance {
+    ConnectInstance { id: id.clone(), method: Method::Qr }
+}
+
+fn expire(id: &InstanceId) -> ExpireInstance {
+    ExpireInstance { id: id.clone() }
+}
+
+const IN_USE: Result<(), CommandError> = Err(CommandError::Refused(Refusal::InUse));
+const GOING: Result<(), CommandError> = Err(CommandError::Refused(Refusal::Stopping));
+
+#[actix::test]
+async fn s35_who_connects_just_before_is_not_disturbed() {
+    let (world, id) = unpaired(|_| {}).await;
+    let (connected, expired) = join(world.supervisor.send(connect(&id)), world.supervisor.send(expire(&id))).await;
+    assert_eq!((connected.unwrap(), expired.unwrap()), (Ok(()), IN_USE));
+    world.pass(MINUTE / 60).await;
+    assert_eq!(world.entry(&id).status.phase, Phase::Pairing);
+    assert_eq!(world.links.story(), ["new g1 dial 1 @0s"], "one actor, one dial, and nothing was closed");
+    assert!(!world.store.written().contains(&"new deleted".to_owned()));
+}
+
+#[actix::test]
+async fn s35_who_connects_just_after_dials_nothing() {
+    let (world, id) = unpaired(|_| {}).await;
+    let (expired, connected) = join(world.supervisor.send(expire(&id)), world.supervisor.send(connect(&id))).await;
+    assert_eq!((expired.unwrap(), connected.unwrap()), (Ok(()), GOING));
+    assert!(world.board.get(&id).is_none());
+    let gone = world.supervisor.send(connect(&id)).await.unwrap();
+    assert_eq!(gone, Err(CommandError::Unknown));
+    assert!(world.links.story().iter().all(|line| !line.contains("dial")));
+}
+
+#[actix::test]
+async fn s35_nobody_connects_while_the_rows_are_removed() {
+    let (world, id) = unpaired(|_| {}).await;
+    let hold = world.store.hold_deletions();
+    let (supervisor, own) = (world.supervisor.clone(), id.clone());
+    let expiring = actix::spawn(async move { supervisor.send(expire(&own)).await.unwrap() });
+    world.pass(MINUTE / 60).await;
+    assert_eq!(world.supervisor.send(connect(&id)).await.unwrap(), GOING);
+    let start = StartInstance { record: record(&id, false, Desired::Stopped) };
+    assert_eq!(world.supervisor.send(start).await.unwrap(), Err(CommandError::Overloaded));
+    assert_eq!(world.supervisor.send(expire(&id)).await.unwrap(), GOING, "one at a time");
+    hold.notify_waiters();
+    assert_eq!(expiring.await.unwrap(), Ok(()));
+    assert!(world.board.get(&id).is_none());
+    assert!(world.links.story().iter().all(|line| !line.contains("dial")));
+}
+
+#[actix::test]
+async fn s35_a_pairing_that_ends_just_then_is_kept() {
+    let (world, id) = unpaired(|_| {}).await;
+    world.supervisor.send(connect(&id)).await.unwrap().unwrap();
+    world.pass(MINUTE / 60).await;
+    let link = LinkId(1);
+    world.links.report(&id, Report::Fact(Event::Paired { link })).await;
+    world.links.report(&id, Report::Fact(Event::LinkDown { link, why: DownReason::LoggedOut { code: 401 } })).await;
+    world.pass(MINUTE / 60).await;
+    assert_eq!(world.supervisor.send(expire(&id)).await.unwrap(), IN_USE);
+}
+
+#[actix::test]
+async fn s35_what_only_its_row_says_was_paired_goes_on() {
+    let (world, id) = unpaired(|row| row.owner_jid = Some("5511999990001@s.whatsapp.net".to_owned())).await;
+    assert_eq!(world.supervisor.send(expire(&id)).await.unwrap(), IN_USE);
+    // Whoever connects it reaches it.
+    assert_eq!(world.supervisor.send(connect(&id)).await.unwrap(), Ok(()));
+    world.pass(MINUTE / 60).await;
+    assert_eq!(world.entry(&id).status.phase, Phase::Pairing);
+    assert!(!world.store.written().contains(&"new deleted".to_owned()));
+}
+
+#[actix::test]
+async fn s35_what_could_not_be_deleted_is_where_it_was_and_is_tried_again() {
+    let (world, id) = unpaired(|_| {}).await;
+    watch(&world);
+    world.store.fail_deletions(3);
+    world.pass(15 * MINUTE + Duration::from_secs(7)).await;
+    assert_eq!(world.store.failed_deletions(), 1);
+    assert_eq!(world.entry(&id).status.phase, Phase::Unpaired, "it is on the roster, with an actor of its own");
+    world.pass(Duration::from_secs(5)).await;
+    assert_eq!(world.store.failed_deletions(), 2);
+    // Somebody is quicker than the next look.
+    assert_eq!(world.supervisor.send(connect(&id)).await.unwrap(), Ok(()));
+    world.pass(Duration::from_secs(20)).await;
+    assert_eq!((world.store.failed_deletions(), world.entry(&id).status.phase), (2, Phase::Pairing));
 }

@@ -19,6 +19,7 @@ pub(super) fn cause(event: &Event) -> Option<&'static str> {
         | Event::Rerouted
         | Event::LogOut
         | Event::Delete { .. }
+        | Event::Expire
         | Event::Shutdown { .. } => Some("operator"),
         Event::Elapsed
         | Event::PingDue
@@ -32,7 +33,8 @@ pub(super) fn cause(event: &Event) -> Option<&'static str> {
         | Event::Proof { .. }
         | Event::Pong { .. }
         | Event::PingFailed { .. }
-        | Event::Saved { .. } => None,
+        | Event::Saved { .. }
+        | Event::Unlinked { .. } => None,
     }
 }
 

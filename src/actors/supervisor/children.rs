@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 
 use super::SupervisorActor;
 use super::protocol::ChildExited;
-use super::roster::Child;
+use super::roster::{Child, Farewell};
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::{Birth, InstanceActor, Leash, Scribe};
 use crate::failpoint::reach;
@@ -26,9 +26,12 @@ use crate::ports::meter::Measure;
 use crate::ports::store::InstancePatch;
 
 impl SupervisorActor {
-    /// Starts the child unless it runs already; forgets a restart that was due later.
+    /// Starts the child unless it runs already or is being deleted; forgets a restart that was due later.
     pub(super) fn start_child(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
+        if line.departures > 0 {
+            return;
+        }
         match line.child {
             Child::Running { .. } => return,
             Child::Restarting { timer } => {
@@ -148,13 +151,13 @@ impl Handler<ChildExited> for SupervisorActor {
         line.last_link = exit.last_link;
         line.paired = exit.paired;
         line.desired = exit.desired;
-        self.ended(&exit.id, exit.reason, exit.clean, ctx);
+        self.ended(&exit.id, exit.reason, Farewell { clean: exit.clean, listed: exit.listed }, ctx);
     }
 }
 
 impl SupervisorActor {
     /// Decides about a child whose actor has ended, or was given up.
-    pub(super) fn ended(&mut self, id: &InstanceId, reason: ExitReason, clean: bool, ctx: &mut Context<Self>) {
+    pub(super) fn ended(&mut self, id: &InstanceId, reason: ExitReason, last: Farewell, ctx: &mut Context<Self>) {
         let Some(instance) = &self.instance else { return };
         let (now, meter) = (instance.clock.now(), Arc::clone(&instance.meter));
         let Some(line) = self.roster.get_mut(id) else { return };
@@ -163,7 +166,7 @@ impl SupervisorActor {
         line.child = Child::Ended;
         for farewell in line.farewells.drain(..) {
             // Who asked may have given up; then there is nobody to tell.
-            let _ = farewell.send(clean);
+            let _ = farewell.send(last);
         }
         notify(&self.parts.unwatch, Unwatch { id: id.clone(), generation });
         let decision = line.crashes.decide(reason, since, now, chance::unit(), &self.parts.policy);

@@ -2,28 +2,24 @@
 
 use std::time::Duration;
 
-use actix::prelude::{
-    ActorFutureExt, AsyncContext, Context, Handler, MailboxError, Recipient, ResponseActFuture, ResponseFuture,
-    WrapFuture,
-};
+use actix::prelude::{AsyncContext, Context, Handler, MailboxError, Recipient, ResponseFuture};
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{DownReason, Event, Memory, Phase, Refusal, Verdict};
 use holdfast_core::event::{Owner, remembered_end};
-use holdfast_core::fleet;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::SupervisorActor;
 use super::children::tell;
 use super::protocol::{
-    ApplySettings, CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance,
-    RerouteInstance, RestartInstance, StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DrainAll, InstancePorts, LogOutInstance, RerouteInstance,
+    RestartInstance, StartInstance, WhereIs,
 };
-use super::roster::{Child, Line};
+use super::roster::{Child, Farewell, Line};
 use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
 use crate::failpoint::reach;
@@ -32,9 +28,9 @@ use crate::ports::clock::Clock;
 use crate::ports::store::InstanceRecord;
 
 /// How long an instance may take to take a command.
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long an instance may take to be unlinked and gone.
-const GONE: Duration = Duration::from_secs(15);
+pub(super) const GONE: Duration = Duration::from_secs(15);
 
 impl Handler<StartInstance> for SupervisorActor {
     type Result = Result<(), CommandError>;
@@ -43,8 +39,9 @@ impl Handler<StartInstance> for SupervisorActor {
         if self.draining {
             return Err(CommandError::Stopping);
         }
-        if self.roster.contains(&record.id) {
-            return Ok(());
+        if let Some(line) = self.roster.get_mut(&record.id) {
+            // What is about to be taken off has to be put on again afterwards.
+            return if line.departures == 0 { Ok(()) } else { Err(CommandError::Overloaded) };
         }
         let id = record.id.clone();
         self.enlist(record);
@@ -71,6 +68,7 @@ impl SupervisorActor {
             leash: Leash::default(),
             moves: 0,
             farewells: Vec::new(),
+            departures: 0,
         };
         if let Some(instance) = &self.instance {
             let phase = match (record.paired, record.desired) {
@@ -107,6 +105,9 @@ impl SupervisorActor {
             return Err(CommandError::Stopping);
         }
         let line = self.roster.get_mut(id).ok_or(CommandError::Unknown)?;
+        if line.departures > 0 {
+            return Err(CommandError::Refused(Refusal::Stopping));
+        }
         if matches!(line.child, Child::Quarantined) {
             line.crashes.forgive();
         }
@@ -124,13 +125,13 @@ impl SupervisorActor {
         ctx: &mut Context<Self>,
     ) -> ResponseFuture<Result<(), CommandError>> {
         match self.reach(id, ctx) {
-            Ok(addr) => Box::pin(ask(addr.recipient(), Command(event))),
+            Ok(addr) => Box::pin(ask(&addr.recipient(), Command(event))),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     /// Registers somebody who wants to know when the child has ended.
-    fn farewell(&mut self, id: &InstanceId) -> Option<oneshot::Receiver<bool>> {
+    pub(super) fn farewell(&mut self, id: &InstanceId) -> Option<oneshot::Receiver<Farewell>> {
         let line = self.roster.get_mut(id)?;
         let (sender, receiver) = oneshot::channel();
         line.farewells.push(sender);
@@ -155,10 +156,18 @@ fn memory(record: &InstanceRecord, clock: Clock) -> Option<Memory> {
     Some(Memory { why, retry })
 }
 
-async fn ask(instance: Recipient<Command>, command: Command) -> Result<(), CommandError> {
-    match timeout(ANSWER, instance.send(command)).await {
-        Ok(Ok(answer)) => answer.map_err(CommandError::Refused),
-        Ok(Err(MailboxError::Closed | MailboxError::Timeout)) | Err(_) => Err(CommandError::Overloaded),
+/// Puts a command into the mailbox of an instance, at once, so that commands arrive in the order in which they came here; the future waits
+/// for the answer.
+pub(super) fn ask(
+    instance: &Recipient<Command>,
+    command: Command,
+) -> impl Future<Output = Result<(), CommandError>> + use<> {
+    let answer = instance.send(command);
+    async move {
+        match timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => answer.map_err(CommandError::Refused),
+            Ok(Err(MailboxError::Closed | MailboxError::Timeout)) | Err(_) => Err(CommandError::Overloaded),
+        }
     }
 }
 
@@ -183,7 +192,7 @@ impl Handler<RerouteInstance> for SupervisorActor {
 
     fn handle(&mut self, command: RerouteInstance, _: &mut Self::Context) -> Self::Result {
         match self.roster.get_mut(&command.id).map(|line| &line.child) {
-            Some(Child::Running { addr, .. }) => Box::pin(ask(addr.clone().recipient(), Command(Event::Rerouted))),
+            Some(Child::Running { addr, .. }) => Box::pin(ask(&addr.clone().recipient(), Command(Event::Rerouted))),
             // Whoever starts later reads the new row before it dials.
             Some(Child::Restarting { .. } | Child::Quarantined | Child::Ended) => Box::pin(std::future::ready(Ok(()))),
             None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
@@ -207,59 +216,6 @@ impl Handler<LogOutInstance> for SupervisorActor {
                 Err(_) => Err(CommandError::Overloaded),
             }
         })
-    }
-}
-
-impl Handler<DeleteInstance> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<(), CommandError>>;
-
-    fn handle(&mut self, command: DeleteInstance, ctx: &mut Self::Context) -> Self::Result {
-        let id = command.id;
-        let runs = self.roster.get_mut(&id).is_some_and(|line| matches!(line.child, Child::Running { .. }));
-        let ended = if runs { self.farewell(&id) } else { None };
-        let asked: ResponseFuture<Result<(), CommandError>> = if runs {
-            self.forward(&id, Event::Delete { within: GONE }, ctx)
-        } else if self.draining {
-            Box::pin(std::future::ready(Err(CommandError::Stopping)))
-        } else {
-            let known = self.roster.contains(&id);
-            Box::pin(std::future::ready(if known { Ok(()) } else { Err(CommandError::Unknown) }))
-        };
-        let gone = async move {
-            match asked.await {
-                // A child that is stopping already ends all the same.
-                Ok(()) | Err(CommandError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
-            match ended {
-                None => Ok(()),
-                Some(ended) => match timeout(GONE + ANSWER, ended).await {
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(CommandError::Overloaded),
-                },
-            }
-        };
-        Box::pin(gone.into_actor(self).map(move |gone, supervisor, ctx| {
-            gone?;
-            supervisor.strike(&id, ctx);
-            Ok(())
-        }))
-    }
-}
-
-impl SupervisorActor {
-    /// Takes an instance off the roster and the board.
-    fn strike(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
-        if let Some(line) = self.roster.remove(id)
-            && let Child::Restarting { timer } = line.child
-        {
-            ctx.cancel_future(timer);
-        }
-        self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
-        if let Some(instance) = &self.instance {
-            instance.board.take_down(id);
-        }
-        info!(instance.id = %id, "Instance {id} is off the roster");
     }
 }
 
@@ -337,16 +293,18 @@ impl Handler<DrainAll> for SupervisorActor {
 async fn drain(
     id: InstanceId,
     instance: Recipient<Command>,
-    ended: oneshot::Receiver<bool>,
+    ended: oneshot::Receiver<Farewell>,
     within: Duration,
     margin: Duration,
 ) -> Option<String> {
-    if ask(instance, Command(Event::Shutdown { within })).await.is_err() {
+    if ask(&instance, Command(Event::Shutdown { within })).await.is_err() {
         warn!(instance.id = %id, "Instance {id} does not take the word to stop");
     }
     match timeout(within + margin, ended).await {
-        Ok(Ok(true)) => None,
-        Ok(Ok(false) | Err(_)) => Some(format!("instance {id} was cut before it was saved and closed")),
+        Ok(Ok(Farewell { clean: true, .. })) => None,
+        Ok(Ok(Farewell { clean: false, .. }) | Err(_)) => {
+            Some(format!("instance {id} was cut before it was saved and closed"))
+        }
         Err(_) => Some(format!("instance {id} did not end in its time")),
     }
 }

@@ -67,12 +67,28 @@ pub struct LogOutInstance {
     pub id: InstanceId,
 }
 
-/// Unlinks an instance if it is connected, ends its actor and takes it off the roster; answers when its socket is gone.
+/// Unlinks an instance if it is connected, ends its actor and takes it off the roster; answers when its socket is gone. Nothing connects
+/// it from then on.
 ///
 /// The rows are still there afterwards: the HTTP API removes them next. Safe to repeat.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), CommandError>")]
+#[rtype(result = "Result<OffTheRoster, CommandError>")]
 pub struct DeleteInstance {
+    pub id: InstanceId,
+}
+
+/// What became of an instance that is off the roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffTheRoster {
+    /// Whether the phone may still list its device: it was paired, and WhatsApp has not confirmed that it is not any more.
+    pub listed: bool,
+}
+
+/// Deletes an instance with its rows, unless somebody is pairing it or it was ever paired. Nothing connects it meanwhile, and if it is
+/// refused or fails, the instance is where it was before. Sent by ExpiryActor. Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct ExpireInstance {
     pub id: InstanceId,
 }
 
@@ -118,6 +134,8 @@ pub struct ChildExited {
     pub desired: Desired,
     /// Whether what it held was saved and closed as it should.
     pub clean: bool,
+    /// Whether the phone may still list its device.
+    pub listed: bool,
 }
 
 /// Tells how an instance stands towards the dials of the fleet, and what a new actor would go on from. Sent by InstanceActor.

@@ -47,8 +47,19 @@ pub(super) struct Line {
     pub leash: Leash,
     /// How often it was moved to another thread, because it did not turn on the one before.
     pub moves: usize,
-    /// Those who wait for the child to end; they are told whether it ended cleanly.
-    pub farewells: Vec<oneshot::Sender<bool>>,
+    /// Those who wait for the child to end.
+    pub farewells: Vec<oneshot::Sender<Farewell>>,
+    /// How many deletions of it are under way: nobody starts or connects it meanwhile.
+    pub departures: u32,
+}
+
+/// How a child has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Farewell {
+    /// Whether what it held was saved and closed as it should.
+    pub clean: bool,
+    /// Whether the phone may still list its device.
+    pub listed: bool,
 }
 
 impl Line {
@@ -66,10 +77,6 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn contains(&self, id: &InstanceId) -> bool {
-        self.lines.contains_key(id)
-    }
-
     pub(super) fn insert(&mut self, id: InstanceId, line: Line) {
         self.lines.insert(id, line);
     }

@@ -9,7 +9,7 @@ use tracing::error;
 
 use super::SupervisorActor;
 use super::protocol::StillHere;
-use super::roster::Child;
+use super::roster::{Child, Farewell};
 use crate::actors::instance::protocol::AreYouThere;
 
 /// How often a child is asked whether it turns.
@@ -54,7 +54,8 @@ impl SupervisorActor {
         line.leash.cut();
         line.moves = line.moves.wrapping_add(1);
         error!(instance.id = %id, generation = generation.0, "Instance {id} has not turned for {} s; it is replaced", LOOK.as_secs() * u64::from(UNANSWERED));
-        self.ended(id, ExitReason::Failed, false, ctx);
+        let last = Farewell { clean: false, listed: line.paired };
+        self.ended(id, ExitReason::Failed, last, ctx);
     }
 }
 

@@ -1,3 +1,4 @@
+mod departure;
 mod flapping;
 mod told;
 
@@ -153,18 +154,6 @@ async fn credentials_that_could_not_be_archived_are_never_paired_over() {
 }
 
 #[actix::test]
-async fn a_delete_ends_the_socket_before_it_answers() {
-    let world = World::start();
-    let id = world.add("shop").await;
-    world.pass(SOON).await;
-    world.supervisor.send(DeleteInstance { id: id.clone() }).await.unwrap().unwrap();
-    let story = world.links.story();
-    assert!(story.iter().any(|line| line.contains("log out 1")), "{story:?}");
-    assert!(world.board.get(&id).is_none());
-    assert_eq!(world.supervisor.send(DeleteInstance { id }).await.unwrap(), Err(CommandError::Unknown));
-}
-
-#[actix::test]
 async fn draining_saves_then_closes_every_instance() {
     let world = World::start();
     for name in ["a", "b", "c"] {
@@ -238,7 +227,7 @@ async fn obeyed_at_once(world: &World, id: &InstanceId, command: &str) {
         "connect" => world.supervisor.send(ConnectInstance { id: id.clone(), method: Method::Qr }).await,
         "restart" => world.supervisor.send(RestartInstance { id: id.clone() }).await,
         "logout" => world.supervisor.send(LogOutInstance { id: id.clone() }).await,
-        _ => world.supervisor.send(DeleteInstance { id: id.clone() }).await,
+        _ => world.supervisor.send(DeleteInstance { id: id.clone() }).await.map(|gone| gone.map(drop)),
     };
     assert_eq!(answer.unwrap(), Ok(()), "{command} of {id}");
     world.pass(SOON).await;

@@ -60,6 +60,7 @@ struct Script {
     pings: Answer,
     saves: Answer,
     closes: Answer,
+    log_outs: Answer,
     fates: VecDeque<Fate>,
     story: Vec<String>,
     reports: Vec<(InstanceId, mpsc::Sender<Report>)>,
@@ -73,6 +74,7 @@ impl ScriptedLinks {
             pings: Answer::Well,
             saves: Answer::Well,
             closes: Answer::Well,
+            log_outs: Answer::Well,
             fates: VecDeque::new(),
             story: Vec::new(),
             reports: Vec::new(),
@@ -104,6 +106,10 @@ impl ScriptedLinks {
 
     pub(crate) fn answer_closes(&self, answer: Answer) {
         self.script(|script| script.closes = answer);
+    }
+
+    pub(crate) fn answer_log_outs(&self, answer: Answer) {
+        self.script(|script| script.log_outs = answer);
     }
 
     /// Says what becomes of the next messages; later ones are acknowledged.
@@ -199,7 +205,14 @@ impl Link for ScriptedLink {
 
     fn log_out(&self, link: LinkId) {
         self.note(&format!("log out {link}"));
-        self.tell(vec![Event::LinkDown { link, why: DownReason::LoggedOut { code: 401 } }]);
+        // Nothing more is sent on a link that WhatsApp has not answered in time.
+        match self.read(|script| script.log_outs) {
+            Answer::Well => {
+                self.tell(vec![Event::Unlinked { link }, Event::LinkDown { link, why: DownReason::Requested }])
+            }
+            Answer::Never => self.tell(vec![Event::LinkDown { link, why: DownReason::Requested }]),
+            Answer::Panic => panic!("planned"),
+        }
     }
 
     fn ping(&self, link: LinkId, _: Duration) {

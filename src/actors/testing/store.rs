@@ -28,6 +28,11 @@ pub(crate) struct MemoryStore {
     down: AtomicBool,
     panics: AtomicU32,
     slow_looks: AtomicBool,
+    /// How many deletions are still to fail, and how many have.
+    failing_deletions: AtomicU32,
+    failed_deletions: AtomicU32,
+    /// What the next deletions wait for.
+    held: Mutex<Option<Arc<Notify>>>,
     inner: Mutex<Inner>,
     appended: Arc<Notify>,
 }
@@ -71,6 +76,23 @@ impl MemoryStore {
     /// Lets the next that many writes panic.
     pub(crate) fn panic_next(&self, writes: u32) {
         self.panics.store(writes, Ordering::Relaxed);
+    }
+
+    /// Lets that many deletions fail, and nothing else.
+    pub(crate) fn fail_deletions(&self, times: u32) {
+        self.failing_deletions.store(times, Ordering::Relaxed);
+    }
+
+    /// How many deletions have failed.
+    pub(crate) fn failed_deletions(&self) -> u32 {
+        self.failed_deletions.load(Ordering::Relaxed)
+    }
+
+    /// Lets deletions wait until they are let go.
+    pub(crate) fn hold_deletions(&self) -> Arc<Notify> {
+        let hold = Arc::new(Notify::new());
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hold));
+        hold
     }
 
     /// Lets what a look into the outbox finds be a second old when it is answered.
@@ -186,6 +208,15 @@ impl Instances for MemoryStore {
     }
 
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(held) = held {
+            held.notified().await;
+        }
+        let failing = &self.failing_deletions;
+        if failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            self.failed_deletions.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Unavailable { doing: "a planned failure", cause: "planned".into() });
+        }
         self.note(format!("{id} deleted"))
     }
 

@@ -8,11 +8,14 @@ use uuid::Uuid;
 use crate::http::code::ErrorCode;
 use crate::http::error::ApiError;
 use crate::http::schema::{NUMBER, Rule, Schema};
-use crate::http::{proxies, webhooks};
+use crate::http::{instance_settings, proxies, webhooks};
 use crate::ports::store::{NewInstance, Settings};
 
 /// The longest name and token, as long as the columns are.
 const LONGEST: usize = 255;
+
+/// The longest number, as long as its column is.
+const LONGEST_NUMBER: usize = 100;
 
 const FIELDS: Schema = Schema {
     fields: &[
@@ -21,13 +24,13 @@ const FIELDS: Schema = Schema {
         ("number", NUMBER),
         ("qrcode", Rule::Flag),
         ("rejectCall", Rule::Flag),
-        ("msgCall", Rule::Text),
+        ("msgCall", instance_settings::TEXT),
         ("groupsIgnore", Rule::Flag),
         ("alwaysOnline", Rule::Flag),
         ("readMessages", Rule::Flag),
         ("readStatus", Rule::Flag),
         ("syncFullHistory", Rule::Flag),
-        ("wavoipToken", Rule::Text),
+        ("wavoipToken", instance_settings::TEXT),
         ("proxyHost", Rule::Text),
         ("proxyPort", Rule::Text),
         ("proxyProtocol", Rule::Text),
@@ -95,7 +98,7 @@ pub(super) fn read(body: &Value, networks: &Networks) -> Result<Form, ApiError> 
         name: name.to_owned(),
         token,
         integration: integration.to_owned(),
-        number: fields.get("number").and_then(Value::as_str).map(str::to_owned),
+        number: number(fields)?,
         settings: settings(fields),
         webhook,
         proxy: proxies::on_create(fields),
@@ -112,6 +115,15 @@ fn check_label(key: &str, value: &str) -> Result<(), ApiError> {
         return Err(ApiError::invalid(vec![format!("The \"{key}\" has control characters")]));
     }
     Ok(())
+}
+
+fn number(fields: &Map<String, Value>) -> Result<Option<String>, ApiError> {
+    match fields.get("number").and_then(Value::as_str) {
+        Some(number) if number.chars().count() > LONGEST_NUMBER => {
+            Err(ApiError::invalid(vec![format!("number does not meet maximum length of {LONGEST_NUMBER}")]))
+        }
+        number => Ok(number.map(str::to_owned)),
+    }
 }
 
 fn integration(wanted: &str) -> Result<&str, ApiError> {

@@ -362,12 +362,15 @@ impl Driver {
 
     pub(super) fn log_out(&self, link: LinkId) {
         let Some(live) = self.live(link) else { return self.close(link) };
-        let instance = self.spec.instance.clone();
+        let (instance, reports) = (self.spec.instance.clone(), self.reports.clone());
         self.shared.handle.spawn(async move {
             reach!("link.log-out");
             if let Some(own) = live.client.pn() {
                 let told = timeout(LOG_OUT_WITHIN, live.client.execute(RemoveCompanionDeviceSpec::new(&own))).await;
-                if !matches!(told, Ok(Ok(()))) {
+                if matches!(told, Ok(Ok(()))) {
+                    // Before the end of the socket, which ends the instance too if it is deleted.
+                    reports.fact(Event::Unlinked { link });
+                } else {
                     info!(instance.id = %instance, "WhatsApp did not confirm the logout; the phone may still list the device");
                 }
             }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use holdfast_core::conduct::Conduct;
 use holdfast_core::connection::DownReason;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use wacore::client_profile::ClientProfile;
 use wacore::store::DevicePropsOverride;
@@ -47,8 +48,16 @@ pub(super) struct Holder {
     pub(super) version: Version,
     /// The way that its sockets and fetches take.
     pub(super) way: Arc<Way>,
+    /// Ends what the client has spawned.
+    retired: CancellationToken,
     _events: Subscription,
     _stanzas: RawNodeLease,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.retired.cancel();
+    }
 }
 
 impl Holder {
@@ -98,9 +107,10 @@ impl Holder {
             gate,
             Arc::clone(&backlog),
         ));
+        let retired = CancellationToken::new();
         let cache = CacheConfig { sent_message_ttl_secs: SENT_TTL_SECS.unsigned_abs(), ..CacheConfig::default() };
         let build = Client::builder()
-            .with_runtime(GuardedRuntime::new(handle.clone(), Arc::clone(&seal)))
+            .with_runtime(GuardedRuntime::new(handle.clone(), Arc::clone(&seal), retired.clone()))
             .with_persistence_manager(saved)
             .with_transport_factory_arc(Arc::clone(&sockets) as _)
             .with_http_client(SealedHttp::new(way.http().clone(), Arc::clone(&seal)))
@@ -129,7 +139,7 @@ impl Holder {
         backend.serve(Arc::downgrade(&client));
         let events = client.subscribe(events::interest(), Arc::clone(&listener) as Arc<dyn EventHandler>);
         let stanzas = client.acquire_raw_node_forwarding();
-        Ok(Self { client, seal, backend, sockets, listener, version, way, _events: events, _stanzas: stanzas })
+        Ok(Self { client, seal, backend, sockets, listener, version, way, retired, _events: events, _stanzas: stanzas })
     }
 
     /// Tells whether the client has credentials.

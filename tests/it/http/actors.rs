@@ -7,8 +7,8 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use holdfast::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus, TargetStatus};
 use holdfast::actors::instance::protocol::{SendText, SetPresence, Verified, Verify};
 use holdfast::actors::supervisor::protocol::{
-    ApplySettings, CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, RerouteInstance,
-    RestartInstance, StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, DeleteInstance, InstancePorts, LogOutInstance, OffTheRoster,
+    RerouteInstance, RestartInstance, StartInstance, WhereIs,
 };
 use holdfast::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
@@ -28,6 +28,10 @@ pub(super) struct Script {
     pub(super) sent: Vec<OutgoingText>,
     /// The answer to each command; `None` carries it out.
     pub(super) refuses: Option<CommandError>,
+    /// How many instances are not taken onto the roster.
+    pub(super) refuses_starts: u32,
+    /// Whether the phone may still list the device of what is deleted.
+    pub(super) listed: bool,
     /// What a dial brings.
     pub(super) dial: Dial,
     /// How long a dial takes to bring it.
@@ -65,6 +69,8 @@ impl Scripted {
             asked: Vec::new(),
             sent: Vec::new(),
             refuses: None,
+            refuses_starts: 0,
+            listed: false,
             dial: Dial::Codes,
             dial_takes: Duration::from_millis(20),
             send: Some(Err(SendError::NotConnected)),
@@ -165,6 +171,12 @@ impl Handler<StartInstance> for Supervisor {
 
     fn handle(&mut self, StartInstance { record }: StartInstance, _: &mut Self::Context) -> Self::Result {
         self.asked(format!("start {}", record.name))?;
+        let mut script = self.script.lock();
+        if let Some(left) = script.refuses_starts.checked_sub(1) {
+            script.refuses_starts = left;
+            return Err(CommandError::Overloaded);
+        }
+        drop(script);
         let status = InstanceStatus::without_actor(InstancePhase::Unpaired, self.clock.now(), record.paired, false);
         let entry = Entry {
             name: record.name,
@@ -228,12 +240,12 @@ impl Handler<LogOutInstance> for Supervisor {
 }
 
 impl Handler<DeleteInstance> for Supervisor {
-    type Result = Result<(), CommandError>;
+    type Result = Result<OffTheRoster, CommandError>;
 
     fn handle(&mut self, DeleteInstance { id }: DeleteInstance, _: &mut Self::Context) -> Self::Result {
         self.asked("delete".to_owned())?;
         self.board.take_down(&id);
-        Ok(())
+        Ok(OffTheRoster { listed: self.script.lock().listed })
     }
 }
 

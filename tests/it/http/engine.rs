@@ -184,6 +184,8 @@ async fn only_the_global_key_opens_the_engine() {
     let service = Service::start().await;
     let (_, token) = service.instance("demo").await;
     for (method, path) in [
+        (Method::GET, "/engine/fleet"),
+        (Method::GET, "/engine/process"),
         (Method::GET, "/engine/outbox"),
         (Method::GET, "/engine/dead-letters"),
         (Method::POST, "/engine/dead-letters/redrive"),

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::actors::Dial;
-use super::service::{Service, answer};
+use super::service::{Service, answer, eventually};
+use crate::harness::faulty_store::{Failing, Faults, Op};
 
 #[actix_web::test]
 async fn connection_state_has_the_contracts_keys_and_ours() {
@@ -88,6 +89,36 @@ async fn delete_leaves_nothing_and_frees_the_name() {
     assert_eq!(service.delete("/instance/delete/demo").await.0, 404);
     let (second, _) = service.instance("demo").await;
     assert_ne!(first, second);
+}
+
+#[actix_web::test]
+async fn a_delete_says_whether_whatsapp_has_confirmed_it_and_nothing_else_decides() {
+    let service = Service::start().await;
+    for (phase, listed) in
+        [(Phase::Online, true), (Phase::BackingOff, false), (Phase::Parked, true), (Phase::Online, false)]
+    {
+        let (id, _) = service.instance("demo").await;
+        service.put(&id, phase, |_| {});
+        service.script.lock().listed = listed;
+        let (status, body) = service.delete("/instance/delete/demo").await;
+        let told = if listed { json!(false) } else { json!(null) };
+        assert_eq!((status, &body["status"], &body["unlinked"]), (200, &json!("SUCCESS"), &told), "{phase:?}");
+    }
+}
+
+#[actix_web::test]
+async fn what_could_not_be_deleted_is_put_back_however_often_that_is_refused() {
+    let service = Service::start().await;
+    service.instance("demo").await;
+    service.asked();
+    service.store.plan(Faults::none().nth(Op::Delete, 1, Failing::Unavailable));
+    service.script.lock().refuses_starts = 1;
+    let (status, body) = service.delete("/instance/delete/demo").await;
+    assert_eq!((status, &body["response"]["code"]), (503, &json!("store-unavailable")));
+    eventually("an instance that is back on the roster", || service.board.by_name("demo").is_some()).await;
+    assert_eq!(service.asked(), ["delete", "start demo", "start demo"]);
+    assert_eq!(service.delete("/instance/delete/demo").await.0, 200);
+    assert!(service.names().await.is_empty());
 }
 
 #[actix_web::test]

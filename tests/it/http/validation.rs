@@ -118,6 +118,24 @@ async fn texts_of_create() {
 }
 
 #[actix_web::test]
+async fn create_refuses_the_texts_that_settings_set_refuses() {
+    let service = Service::start().await;
+    for key in ["msgCall", "wavoipToken", "number"] {
+        let create = async |length: usize| {
+            let mut body = json!({ "instanceName": format!("{key}{length}"), "integration": "WHATSAPP-BAILEYS" });
+            body[key] = json!("5".repeat(length));
+            service.post("/instance/create", body).await
+        };
+        let told = json!([[format!("{key} does not meet maximum length of 100")]]);
+        assert_eq!(texts(create(101).await), told);
+        assert_eq!(create(100).await.0, 201, "{key}");
+    }
+    assert_eq!(service.names().await.len(), 3, "what was refused has left nothing behind");
+    let (_, rows) = service.get("/instance/fetchInstances?instanceName=msgCall100").await;
+    assert_eq!(rows[0]["Setting"]["msgCall"].as_str().unwrap().len(), 100);
+}
+
+#[actix_web::test]
 async fn what_create_cannot_do_is_refused_with_a_sentence() {
     let service = Service::start().await;
     for (change, code, message) in [

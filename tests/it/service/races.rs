@@ -9,7 +9,7 @@ async fn s43_deleting_at_the_same_moment_leaves_nothing_behind_and_the_name_free
     let engine = home.start().await;
     let api = engine.api();
     let body = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS" });
-    for round in 0..20 {
+    for round in 0..100 {
         let created = api.post("/instance/create", body.clone()).await;
         assert_eq!(created.status, 201, "round {round}: {created:?}");
         let deleted = join_all((0..3).map(|_| api.delete("/instance/delete/shop"))).await;

@@ -60,14 +60,15 @@ async fn s53_a_limit_of_open_files_that_is_too_low_is_said_with_what_is_needed()
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "memory is printed, and not judged here")]
-struct Usage {
+pub(super) struct Usage {
     resident_kib: u64,
-    open_files: u64,
-    threads: u64,
-    tasks: u64,
+    pub(super) open_files: u64,
+    pub(super) threads: u64,
+    pub(super) tasks: u64,
 }
 
-async fn usage(engine: &Engine<'_>) -> Usage {
+/// Reads what the engine uses.
+pub(super) async fn usage(engine: &Engine<'_>) -> Usage {
     let answer = engine.api().get("/engine/process").await.good();
     serde_json::from_value(answer).expect("the usage")
 }

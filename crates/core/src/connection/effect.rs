@@ -67,4 +67,6 @@ pub enum Refusal {
     Stopping,
     /// There is nothing to log out.
     NotConnected,
+    /// Somebody is pairing it, or it was paired once: it does not expire.
+    InUse,
 }

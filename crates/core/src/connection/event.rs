@@ -65,6 +65,8 @@ pub enum Event {
     LogOut,
     /// An operator deletes the instance: unlink if possible, then end.
     Delete { within: Duration },
+    /// Nobody paired it in its time, so that it is to be deleted: end, unless somebody is pairing it or it was ever paired.
+    Expire,
     /// The service stops: save, then close, within this time.
     Shutdown { within: Duration },
     /// The deadline of the state has come.
@@ -93,6 +95,8 @@ pub enum Event {
     PingFailed { link: LinkId },
     /// What the link knew is durable, or `ok: false` if that failed.
     Saved { link: LinkId, ok: bool },
+    /// WhatsApp has confirmed that this device is not linked any more, as an operator asked.
+    Unlinked { link: LinkId },
     /// The dial has returned and its socket is gone.
     LinkDown { link: LinkId, why: DownReason },
 }
@@ -110,6 +114,7 @@ impl Event {
             | Self::Pong { link }
             | Self::PingFailed { link }
             | Self::Saved { link, .. }
+            | Self::Unlinked { link }
             | Self::LinkDown { link, .. } => Some(*link),
             Self::Booted { .. }
             | Self::Connect { .. }
@@ -117,6 +122,7 @@ impl Event {
             | Self::Rerouted
             | Self::LogOut
             | Self::Delete { .. }
+            | Self::Expire
             | Self::Shutdown { .. }
             | Self::Elapsed
             | Self::TurnGranted { .. }

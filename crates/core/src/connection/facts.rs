@@ -12,7 +12,10 @@ impl Machine {
     pub(super) fn fact(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
         // Of a socket that is being closed only its end counts, and whether what it knew was saved.
         if self.closing_until.is_some()
-            && !matches!(event, Event::LinkDown { .. } | Event::Saved { .. } | Event::Paired { .. })
+            && !matches!(
+                event,
+                Event::LinkDown { .. } | Event::Saved { .. } | Event::Paired { .. } | Event::Unlinked { .. }
+            )
         {
             return;
         }
@@ -34,6 +37,8 @@ impl Machine {
             }
             Event::Paired { link } => {
                 self.paired = true;
+                self.was_paired = true;
+                self.unlinked = false;
                 self.method = Method::Qr;
                 self.qr_shown = 0;
                 self.restarted = false;
@@ -76,8 +81,12 @@ impl Machine {
                     self.close(env, effects);
                 }
             }
+            Event::Unlinked { .. } => self.unlinked = true,
             Event::LinkDown { why, .. } => {
                 self.link = None;
+                // Asked to remove the device, WhatsApp may end the stream as removed before it answers.
+                let asked_to = matches!(self.state, State::LoggingOut { .. } | State::Draining { .. });
+                self.unlinked |= asked_to && matches!(why, DownReason::LoggedOut { .. });
                 let asked = self.closing_until.take().is_some();
                 self.ended(why, asked, env, effects);
             }
@@ -87,6 +96,7 @@ impl Machine {
             | Event::Rerouted
             | Event::LogOut
             | Event::Delete { .. }
+            | Event::Expire
             | Event::Shutdown { .. }
             | Event::Elapsed
             | Event::TurnGranted { .. }

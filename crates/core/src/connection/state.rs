@@ -235,6 +235,10 @@ pub struct Machine {
     pub desired: Desired,
     /// Whether the store holds credentials.
     pub paired: bool,
+    /// Whether it holds credentials, or held some since it booted.
+    pub(super) was_paired: bool,
+    /// Whether WhatsApp has confirmed that the last login is gone.
+    pub(super) unlinked: bool,
     /// The socket that may exist, be it open or closing. No other is dialled before its end was reported.
     pub(super) link: Option<LinkId>,
     /// When a close that is under way counts as stuck.
@@ -275,6 +279,8 @@ impl Machine {
             state: State::Unpaired,
             desired: Desired::Stopped,
             paired: false,
+            was_paired: false,
+            unlinked: false,
             link: None,
             closing_until: None,
             last_link: LinkId(0),
@@ -306,6 +312,11 @@ impl Machine {
     /// Returns the socket that may exist, open or closing.
     pub fn link(&self) -> Option<LinkId> {
         self.link
+    }
+
+    /// Tells whether the phone may still list the device: there are credentials of which WhatsApp has not confirmed that they are void.
+    pub fn may_be_listed(&self) -> bool {
+        self.paired && !self.unlinked
     }
 
     /// Returns the newest link that was ever dialled.

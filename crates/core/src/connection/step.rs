@@ -124,6 +124,7 @@ impl Machine {
             Event::Rerouted => self.reroute(env, effects),
             Event::LogOut => self.log_out(env, effects),
             Event::Delete { within } => self.delete(within, env, effects),
+            Event::Expire => self.expire(effects),
             Event::Shutdown { within } => self.shut_down(within, env, effects),
             Event::Elapsed => self.elapsed(env, effects),
             Event::PingDue => self.ping_due(env, effects),
@@ -138,6 +139,7 @@ impl Machine {
             | Event::Pong { .. }
             | Event::PingFailed { .. }
             | Event::Saved { .. }
+            | Event::Unlinked { .. }
             | Event::LinkDown { .. } => {}
         }
     }
@@ -154,6 +156,7 @@ impl Machine {
 
     fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>) {
         self.paired = paired;
+        self.was_paired = paired;
         self.desired = desired;
         // An operator's stop needs no other reason.
         if (paired, desired) != (true, Desired::Stopped) && self.recall(env) {
@@ -249,14 +252,26 @@ impl Machine {
     }
 
     fn delete(&mut self, within: Duration, env: Env<'_>, effects: &mut Vec<Effect>) {
-        match self.state.logged_in() {
-            Some(link) => effects.push(Effect::LogOutLink { link }),
-            None => self.close(env, effects),
+        match (self.state.logged_in(), &self.state) {
+            (Some(link), _) => effects.push(Effect::LogOutLink { link }),
+            // WhatsApp is being told already; its answer is worth the wait.
+            (None, State::LoggingOut { .. }) => {}
+            (None, _) => self.close(env, effects),
         }
         if self.link.is_none() {
             self.stop(true, effects);
         } else {
             self.state = State::Draining { saved: Some(true), until: env.now.after(within) };
+        }
+    }
+
+    /// Ends if nothing is under way and nobody ever paired it. What was asked before this step, or comes after it, decides.
+    fn expire(&mut self, effects: &mut Vec<Effect>) {
+        let idle = self.link.is_none() && matches!(self.state, State::Unpaired | State::Parked { .. });
+        if idle && !self.was_paired {
+            self.stop(true, effects);
+        } else {
+            effects.push(Effect::Refuse(Refusal::InUse));
         }
     }
 
