@@ -1,6 +1,7 @@
 //! The library's runtime: the shared one, with a net under every task.
 //!
-//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link.
+//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link, and so does
+//! one in a task that we do for a link.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -33,16 +34,26 @@ impl GuardedRuntime {
     fn guarded(&self, task: Task) -> impl Future<Output = ()> + Send + 'static {
         let seal = Arc::clone(&self.seal);
         async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                panicked(&seal);
-            }
+            netted(&seal, LIBRARY, task).await;
         }
     }
 }
 
-fn panicked(seal: &Seal) {
+/// What the tasks of the library are called.
+const LIBRARY: &str = "working for the library";
+
+/// Does something for a link; a panic in it seals the link, and is `None`.
+pub(super) async fn netted<T>(seal: &Seal, doing: &str, task: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(task).catch_unwind().await;
+    if done.is_err() {
+        panicked(seal, doing);
+    }
+    done.ok()
+}
+
+fn panicked(seal: &Seal, doing: &str) {
     seal.set(SealReason::Panicked);
-    error!("A task of the WhatsApp library panicked; its link is sealed");
+    error!(doing, "A task of a link panicked while {doing}; its link is sealed");
 }
 
 #[async_trait]
@@ -66,7 +77,7 @@ impl Runtime for GuardedRuntime {
         let work = self.handle.spawn_blocking(f);
         Box::pin(async move {
             if work.await.is_err_and(|failed| failed.is_panic()) {
-                panicked(&seal);
+                panicked(&seal, LIBRARY);
             }
         })
     }

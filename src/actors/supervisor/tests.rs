@@ -196,6 +196,21 @@ async fn s38_draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
 }
 
 #[actix::test]
+async fn s38_an_instance_that_does_not_take_the_word_is_named_before_the_phase_is_over() {
+    let world = World::start();
+    let stuck = world.add("stuck").await;
+    world.add("quiet").await;
+    world.pass(SOON).await;
+    world.supervisor.send(Freeze { id: stuck.clone() }).await.unwrap();
+    let began = world.clock.now();
+    let within = Duration::from_secs(16);
+    let forced = world.supervisor.send(DrainAll { within }).await.unwrap();
+    assert!(world.clock.now().since(began) < within, "the phase would be named in its place");
+    assert_eq!(forced, [format!("instance {stuck} did not end in its time")]);
+    assert!(world.links.story().iter().any(|line| line.starts_with("quiet g1 save")));
+}
+
+#[actix::test]
 async fn a_message_waits_for_the_link_and_is_refused_when_there_is_none() {
     let world = World::start();
     world.links.next([Dial::Hang]);
