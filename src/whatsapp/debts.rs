@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use whatsapp_rust::{Client, Jid, OwnedNodeRef, SendOptions};
 
 use super::backend::{Backend, Debt};
+use super::runtime::netted;
 
 /// After this many logins it is left to whoever asked to ask again.
 const TIMES: u8 = 3;
