@@ -97,7 +97,7 @@ async fn s19_what_an_operator_stopped_stays_stopped_after_a_late_end_and_a_resta
     home.order("link.log-out=1*sleep(10500)\ndial.over=1*sleep(1500)");
     home.obeyed().await;
     engine.api().call(Method::DELETE, "/instance/logout/shop", None).await.good();
-    let ended = || home.log().lines().filter(|line| line.contains("is down: requested")).count();
+    let ended = || home.log().lines().filter(|line| line.contains("Link 2 is down")).count();
     assert_eq!(engine.state("shop").await["state"], "close");
     assert_eq!(ended(), 0, "the end has still to come");
     eventually("the late end", || async { (ended() == 1).then_some(()) }).await;
