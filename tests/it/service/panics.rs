@@ -87,7 +87,7 @@ async fn s27_a_panic_while_saving_is_reported_and_holds_no_shutdown_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_come_to_an_end_is_left_behind_and_the_next_one_connects() {
+async fn s27_a_client_that_does_not_come_to_an_end_is_left_behind_and_the_next_one_connects() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     // It is given the store's grace, twice, and five seconds.
     let home = Home::new(sim.ws_url()).set("STORE_GRACE_SECONDS", "1");
