@@ -1,7 +1,7 @@
 //! The names of all points.
 
 /// Operations that a test can let fail.
-pub const FAULTS: &[&str] = &["store.begin", "store.commit", "store.committed", "store.read"];
+pub const FAULTS: &[&str] = &["run.return", "store.begin", "store.commit", "store.committed", "store.read"];
 
 /// Points at which a test can end the process.
 pub const POINTS: &[&str] = &[
@@ -99,6 +99,7 @@ pub const POINTS: &[&str] = &[
     "keep.session-key.written",
     "link.close",
     "link.log-out",
+    "link.ping",
     "link.unlinked",
     "login.accepted",
     "login.ready",

@@ -135,6 +135,11 @@ impl Backend {
         }
     }
 
+    /// The seal of the link that it serves.
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     /// Lets the backend save what the library holds of the device in memory.
     pub(super) fn remember(&self, memory: Weak<PersistenceManager>) {
         let _ = self.memory.set(memory);

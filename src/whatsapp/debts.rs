@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use whatsapp_rust::{Client, Jid, OwnedNodeRef, SendOptions};
 
 use super::backend::{Backend, Debt};
+use super::runtime::netted;
 
 /// After this many logins it is left to whoever asked to ask again.
 const TIMES: u8 = 3;
@@ -32,6 +33,12 @@ pub(super) struct Debts {
 impl Debts {
     pub(super) fn new(backend: Arc<Backend>, handle: Handle) -> Self {
         Self { backend, handle, owed: Mutex::default(), under_way: watch::Sender::new(0) }
+    }
+
+    /// Does something beside, with a net under it.
+    fn spawn(&self, doing: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let backend = Arc::clone(&self.backend);
+        self.handle.spawn(async move { netted(backend.seal(), doing, task).await });
     }
 
     fn owed(&self) -> MutexGuard<'_, HashSet<Debt>> {
@@ -54,7 +61,7 @@ impl Debts {
         }
         self.under_way.send_modify(|count| *count += 1);
         let noting = Noting(Arc::clone(self));
-        self.handle.spawn(async move {
+        self.spawn("noting what was asked for", async move {
             let debts = &noting.0;
             // A failure has set the seal.
             let known = debts.backend.sent(&debt).await.is_ok_and(|content| content.is_some());
@@ -78,7 +85,7 @@ impl Debts {
             return;
         }
         let debts = Arc::clone(self);
-        self.handle.spawn(async move {
+        self.spawn("noting what was sent again", async move {
             for debt in paid {
                 // A failure has set the seal; then it is sent once more than needed.
                 let _ = debts.backend.forgive(&debt).await;
@@ -89,7 +96,7 @@ impl Debts {
     /// Sends again what earlier connections have left owing.
     pub(super) fn pay(self: &Arc<Self>, client: Arc<Client>) {
         let debts = Arc::clone(self);
-        self.handle.spawn(async move {
+        self.spawn("sending again", async move {
             let Ok(owed) = debts.backend.owed().await else { return };
             for (debt, times) in owed {
                 if !debts.owed().insert(debt.clone()) {

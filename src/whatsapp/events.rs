@@ -29,6 +29,7 @@ use super::evidence::Attempt;
 use super::manners::Manners;
 use super::pairing_code::{PairingCode, Shown};
 use super::reports::Reports;
+use super::runtime::netted;
 use super::{message, reading};
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
@@ -124,6 +125,12 @@ impl Listener {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
+    /// Does something beside, with a net under it.
+    fn spawn(&self, doing: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let backend = Arc::clone(&self.backend);
+        self.handle.spawn(async move { netted(backend.seal(), doing, task).await });
+    }
+
     fn stanza(&self, dial: &Dial, node: &Arc<OwnedNodeRef>) {
         // The library hands over some stanzas late, when the next dial is under way. Of that one none can come before it is connected.
         if !self.client().is_some_and(|client| client.is_connected()) {
@@ -178,7 +185,7 @@ impl Listener {
         let response = conduct.responds(heard.ring);
         if let Some(client) = self.client().filter(|_| response.reject) {
             let manners = Arc::clone(&self.manners);
-            self.handle.spawn(async move {
+            self.spawn("rejecting a call", async move {
                 let (id, creator) = (call.action.call_id(), call.action.call_creator());
                 manners.calls.reject(&client, id, &call.from, creator).await;
             });
@@ -240,8 +247,14 @@ impl Listener {
         let instance = self.instance.clone();
         let backend = Arc::clone(&self.backend);
         self.reports.after(Box::pin(async move {
-            if backend.save_newest().await.is_ok() {
-                reach!("pair.saved");
+            let saving = async {
+                let saved = backend.save_newest().await.is_ok();
+                if saved {
+                    reach!("pair.saved");
+                }
+                saved
+            };
+            if netted(backend.seal(), "saving a pairing", saving).await == Some(true) {
                 return Some(Report::Fact(Fact::Paired { link }));
             }
             warn!(instance.id = %instance, "The credentials of a new pairing could not be saved");
@@ -267,7 +280,7 @@ impl Listener {
     fn ask_for_code(&self, dial: Arc<Dial>) {
         let Some(client) = self.client() else { return };
         let (instance, reports, link) = (self.instance.clone(), self.reports.clone(), dial.link);
-        self.handle.spawn(async move {
+        self.spawn("asking for a pairing code", async move {
             match dial.code.ask(&client).await {
                 Some(Ok(Shown { number, code })) => {
                     reports.fact(Fact::CodeShown { link, number, code: code.into(), valid: CODE_LIVES });
@@ -325,7 +338,7 @@ impl Listener {
         }
         let reads = reading::to_read(batch.iter().filter(recovered).zip(&accepted), &conduct);
         let (backend, manners) = (Arc::clone(&self.backend), Arc::clone(&self.manners));
-        self.handle.spawn(async move {
+        self.spawn("taking in what was sent again", async move {
             // A failure has set the seal; the message is still unacknowledged and comes again.
             if backend.accept(accepted).await.is_ok() {
                 manners.read(reads);
@@ -342,7 +355,7 @@ impl Listener {
         let key =
             MessageKey { chat: source.chat.to_string(), sender: source.sender.to_string(), id: lost.info.id.clone() };
         let backend = Arc::clone(&self.backend);
-        self.handle.spawn(async move {
+        self.spawn("noting a loss", async move {
             // A failure has set the seal.
             let _ = backend.note_loss(Loss { key, why: LossReason::Undecryptable, given_up: false }).await;
         });

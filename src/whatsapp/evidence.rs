@@ -42,12 +42,29 @@ pub(super) enum Ended {
 pub(super) struct Attempt {
     facts: Mutex<Facts>,
     closing: watch::Sender<bool>,
-    sockets: watch::Sender<usize>,
+    sockets: watch::Sender<Opened>,
+}
+
+/// The sockets that a dial has opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Opened {
+    ever: usize,
+    gone: usize,
+}
+
+impl Opened {
+    fn none_left(self) -> bool {
+        self.ever == self.gone
+    }
 }
 
 impl Attempt {
     pub(super) fn new() -> Self {
-        Self { facts: Mutex::default(), closing: watch::Sender::new(false), sockets: watch::Sender::new(0) }
+        Self {
+            facts: Mutex::default(),
+            closing: watch::Sender::new(false),
+            sockets: watch::Sender::new(Opened::default()),
+        }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -109,17 +126,26 @@ impl Attempt {
     }
 
     pub(super) fn socket_opened(&self) {
-        self.sockets.send_modify(|open| *open += 1);
+        self.sockets.send_modify(|sockets| sockets.ever += 1);
     }
 
     pub(super) fn socket_gone(&self) {
-        self.sockets.send_modify(|open| *open = open.saturating_sub(1));
+        self.sockets.send_modify(|sockets| sockets.gone = (sockets.gone + 1).min(sockets.ever));
     }
 
     /// Waits until no socket of this dial is left.
     pub(super) async fn all_gone(&self) {
         let mut sockets = self.sockets.subscribe();
-        let _ = sockets.wait_for(|open| *open == 0).await;
+        let _ = sockets.wait_for(|sockets| sockets.none_left()).await;
+    }
+
+    /// Waits until nothing more can come of this dial: its end was asked for, or the socket that it had is gone.
+    pub(super) async fn over(&self) {
+        let mut sockets = self.sockets.subscribe();
+        tokio::select! {
+            () = self.closing() => {}
+            _ = sockets.wait_for(|sockets| sockets.ever > 0 && sockets.none_left()) => {}
+        }
     }
 
     /// Reads the reason of the end from what was seen.
@@ -153,6 +179,8 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -169,6 +197,21 @@ mod tests {
         assert!(!attempt.judged(DownReason::LoggedOut { code: 401 }, "<failure/>".to_owned()));
         assert_eq!(attempt.reason(None), DownReason::Replaced);
         assert_eq!(attempt.reason(Some(SealReason::FencedOff)), DownReason::LeaseLost);
+    }
+
+    #[tokio::test]
+    async fn a_dial_is_over_when_its_socket_is_gone_or_its_end_was_asked_for() {
+        let is_over = |attempt: &Attempt| attempt.over().now_or_never().is_some();
+        let attempt = Attempt::new();
+        assert!(attempt.all_gone().now_or_never().is_some());
+        assert!(!is_over(&attempt), "it has had no socket yet");
+        attempt.socket_opened();
+        assert!(!is_over(&attempt));
+        attempt.socket_gone();
+        assert!(is_over(&attempt));
+        let called_off = Attempt::new();
+        called_off.close(true);
+        assert!(is_over(&called_off));
     }
 
     #[test]

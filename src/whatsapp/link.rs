@@ -3,7 +3,9 @@
 mod conduct;
 mod driver;
 mod holder;
+mod running;
 mod sending;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,13 +160,11 @@ impl Link for Handset {
     }
 
     async fn show(&self, link: LinkId, presence: Presence) -> Result<(), SendError> {
-        self.0.show(link, presence).await.map_err(|failed| SendError::Failed(failed.to_string()))?
+        self.0.show(link, presence).await
     }
 
     async fn send_text(&self, link: LinkId, message: OutgoingText) -> Result<SentMessage, SendError> {
         let live = self.0.live(link).ok_or(SendError::NotConnected)?;
-        // On its own task: whoever asked may stop waiting, but a message is not left half sent.
-        let sending = self.0.send_text(link, live, message);
-        sending.await.map_err(|failed| SendError::Failed(failed.to_string()))?
+        self.0.send_text(link, live, message).await
     }
 }

@@ -1,8 +1,8 @@
 //! The library's runtime: the shared one, with a net under every task.
 //!
-//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link. And some
-//! outlive their client by minutes, and hold it: what shows QR codes sleeps through all of them, whatever became of the connection. Here they
-//! end with it.
+//! The library's own tasks are detached, so a panic in one would go unseen while the state says open. Here it seals the link, and so does
+//! one in a task that we do for a link. And some outlive their client by minutes, and hold it: what shows QR codes sleeps through all of
+//! them, whatever became of the connection. Here they end with it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -38,16 +38,26 @@ impl GuardedRuntime {
     fn guarded(&self, task: Task) -> impl Future<Output = ()> + Send + 'static {
         let (seal, retired) = (Arc::clone(&self.seal), self.retired.clone());
         async move {
-            if let Some(Err(_)) = retired.run_until_cancelled(AssertUnwindSafe(task).catch_unwind()).await {
-                panicked(&seal);
-            }
+            retired.run_until_cancelled(netted(&seal, LIBRARY, task)).await;
         }
     }
 }
 
-fn panicked(seal: &Seal) {
+/// What the tasks of the library are called.
+const LIBRARY: &str = "working for the library";
+
+/// Does something for a link; a panic in it seals the link, and is `None`.
+pub(super) async fn netted<T>(seal: &Seal, doing: &str, task: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(task).catch_unwind().await;
+    if done.is_err() {
+        panicked(seal, doing);
+    }
+    done.ok()
+}
+
+fn panicked(seal: &Seal, doing: &str) {
     seal.set(SealReason::Panicked);
-    error!("A task of the WhatsApp library panicked; its link is sealed");
+    error!(doing, "A task of a link panicked while {doing}; its link is sealed");
 }
 
 #[async_trait]
@@ -71,7 +81,7 @@ impl Runtime for GuardedRuntime {
         let work = self.handle.spawn_blocking(f);
         Box::pin(async move {
             if work.await.is_err_and(|failed| failed.is_panic()) {
-                panicked(&seal);
+                panicked(&seal, LIBRARY);
             }
         })
     }

@@ -21,6 +21,7 @@ cargo xtask <command>
                   soon each kind was found and mended, and what was lost
   drill reconnects [--rounds N]     one instance reconnects N times (1000): descriptors, tasks and memory before and after
   drill shutdown [--instances N]    N instances (100), one of them black-holed, are shut down
+  drill crashes [--instances N]     N instances (50) crash in a loop: how long the commands of another one take, with and without them
   explore [--seeds N] [--seed S] [--instances K] [--steps M] [--bug NAME|all]
                   a model of the service lives N random histories (1000) of faults and commands; a promise that is broken is told
                   as a short story with its seed. --bug plants a mistake, to show that the search finds it

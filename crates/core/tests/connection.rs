@@ -12,6 +12,10 @@ use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 
+#[path = "connection/logins.rs"]
+mod logins;
+#[path = "connection/rate_limits.rs"]
+mod rate_limits;
 #[path = "connection/turns.rs"]
 mod turns;
 

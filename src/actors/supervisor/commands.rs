@@ -278,12 +278,15 @@ impl Handler<DrainAll> for SupervisorActor {
                 Child::Quarantined | Child::Ended => {}
             }
         }
-        // The instances bound themselves; the margin lets the last of them say so.
+        // The instances bound themselves; the margin lets the last of them say so, and who says nothing is named before the phase is over.
         let margin = within / 10;
         Box::pin(async move {
-            let drains = pending
-                .into_iter()
-                .map(|(id, command, ended)| drain(id, command, ended, within.saturating_sub(margin), margin));
+            let drains = pending.into_iter().map(|(id, command, ended)| async move {
+                let shutdown = Event::Shutdown { within: within.saturating_sub(margin) };
+                let draining = drain(&id, command, shutdown, ended);
+                let overdue = || Some(format!("instance {id} did not end in its time"));
+                timeout(within.saturating_sub(margin / 4), draining).await.unwrap_or_else(|_| overdue())
+            });
             futures_util::future::join_all(drains).await.into_iter().flatten().collect()
         })
     }
@@ -291,20 +294,18 @@ impl Handler<DrainAll> for SupervisorActor {
 
 /// Drains one instance and returns what had to be forced.
 async fn drain(
-    id: InstanceId,
+    id: &InstanceId,
     instance: Recipient<Command>,
+    shutdown: Event,
     ended: oneshot::Receiver<Farewell>,
-    within: Duration,
-    margin: Duration,
 ) -> Option<String> {
-    if ask(&instance, Command(Event::Shutdown { within })).await.is_err() {
+    if ask(&instance, Command(shutdown)).await.is_err() {
         warn!(instance.id = %id, "Instance {id} does not take the word to stop");
     }
-    match timeout(within + margin, ended).await {
-        Ok(Ok(Farewell { clean: true, .. })) => None,
-        Ok(Ok(Farewell { clean: false, .. }) | Err(_)) => {
+    match ended.await {
+        Ok(Farewell { clean: true, .. }) => None,
+        Ok(Farewell { clean: false, .. }) | Err(_) => {
             Some(format!("instance {id} was cut before it was saved and closed"))
         }
-        Err(_) => Some(format!("instance {id} did not end in its time")),
     }
 }

@@ -1,4 +1,5 @@
 mod departure;
+mod drained;
 mod flapping;
 mod told;
 
@@ -18,7 +19,7 @@ use super::roster::Child;
 use crate::actors::instance::InstanceActor;
 use crate::actors::instance::protocol::SendText;
 use crate::actors::testing::World;
-use crate::actors::testing::links::{Answer, Dial};
+use crate::actors::testing::links::Dial;
 use crate::ports::link::{OutgoingText, Report, SendError};
 
 const SOON: Duration = Duration::from_millis(100);
@@ -170,19 +171,6 @@ async fn draining_saves_then_closes_every_instance() {
     }
     let id = InstanceId::new("a");
     assert_eq!(world.supervisor.send(RestartInstance { id }).await.unwrap(), Err(CommandError::Stopping));
-}
-
-#[actix::test]
-async fn s38_draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
-    let world = World::start();
-    let id = world.add("shop").await;
-    world.pass(SOON).await;
-    world.links.answer_saves(Answer::Never);
-    world.links.answer_closes(Answer::Never);
-    let began = world.clock.now();
-    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
-    assert!(world.clock.now().since(began) <= Duration::from_secs(17));
-    assert_eq!(forced, [format!("instance {id} was cut before it was saved and closed")]);
 }
 
 #[actix::test]

@@ -7,7 +7,6 @@ use std::time::Duration;
 use holdfast_core::conduct::Presence;
 use holdfast_core::connection::DownReason;
 use holdfast_core::id::LinkId;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -64,15 +63,18 @@ impl Driver {
     }
 
     /// Shows that the account is there, or that it is not.
-    pub(super) fn show(&self, link: LinkId, presence: Presence) -> JoinHandle<Result<(), SendError>> {
-        let live = self.live(link);
+    pub(super) async fn show(&self, link: LinkId, presence: Presence) -> Result<(), SendError> {
+        let live = self.live(link).ok_or(SendError::NotConnected)?;
         let manners = Arc::clone(self.manners());
-        self.shared().handle.spawn(async move {
-            let live = live.ok_or(SendError::NotConnected)?;
+        let showing = self.spawn_over(&live.clone(), "showing a presence", async move {
             tokio::select! {
                 shown = manners.show_as(&live.client, presence) => shown,
                 () = live.attempt.closing() => Err(SendError::NotConnected),
             }
-        })
+        });
+        match showing.await {
+            Ok(Some(shown)) => shown,
+            Ok(None) | Err(_) => Err(SendError::NotConnected),
+        }
     }
 }

@@ -1,42 +1,33 @@
-//! Dialling, closing, saving: what an actor asks of its link.
+//! Dialling and closing: one client, one dial at a time.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
 use holdfast_core::proxy::{self, Fault};
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
-use wacore::iq::devices::RemoveCompanionDeviceSpec;
-use wacore::iq::keepalive::KeepaliveSpec;
 use whatsapp_rust::Client;
 
 use super::Shared;
 use super::holder::Holder;
+use super::running::Ran;
 use super::sending::Accounts;
 use crate::failpoint::reach;
 use crate::ports::link::{LinkSpec, Report, SealReason};
 use crate::ports::store::StoreError;
 use crate::whatsapp::backend::{Backend, Claimed};
-use crate::whatsapp::events::{Dial, Listener};
+use crate::whatsapp::events::Listener;
 use crate::whatsapp::evidence::Attempt;
 use crate::whatsapp::manners::Manners;
-use crate::whatsapp::pairing_code::PairingCode;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::seal::Seal;
 use crate::whatsapp::version::Version;
 use crate::whatsapp::way::Way;
-
-/// How long telling WhatsApp that the device is gone may take.
-const LOG_OUT_WITHIN: Duration = Duration::from_secs(8);
-
-/// How long a save may take; the store's own grace bounds each of its steps.
-const SAVE_WITHIN: Duration = Duration::from_secs(15);
 
 /// One dial, as it was asked for.
 pub(super) struct Order {
@@ -54,6 +45,7 @@ pub(super) struct Live {
     pub(super) listener: Arc<Listener>,
     pub(super) attempt: Arc<Attempt>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) seal: Arc<Seal>,
 }
 
 /// The dial under way.
@@ -79,7 +71,7 @@ pub(super) struct Driver {
     way: Mutex<Option<Arc<Way>>>,
     /// The seal of the present client, and whether the driver was sealed before it had one.
     sealing: Mutex<Sealing>,
-    /// The client between dials. Whoever dials holds it until `run()` has returned: no dial before that.
+    /// The client between dials. Whoever dials holds it until `run()` has returned or was given up: no dial before that.
     turn: AsyncMutex<Option<Holder>>,
 }
 
@@ -217,9 +209,21 @@ impl Driver {
             holder
         } else {
             let manners = &self.manners;
-            match Holder::make(&self.shared, &self.spec, &self.reports, manners, (version, way), pairing).await {
-                Ok(holder) => holder,
-                Err(why) => return why,
+            let seal = Arc::new(Seal::new(self.shared.clock));
+            if !self.seal_with(&seal) {
+                return DownReason::Requested;
+            }
+            let own = (Arc::clone(&seal), manners);
+            let making = Holder::make(&self.shared, &self.spec, &self.reports, own, (version, way), pairing);
+            tokio::select! {
+                made = Box::pin(making) => match made {
+                    Ok(holder) => holder,
+                    Err(why) => return why,
+                },
+                () = attempt.closing() => {
+                    seal.set(SealReason::Abandoned);
+                    return DownReason::Requested;
+                }
             }
         };
         if !self.seal_with(&holder.seal) || attempt.is_closing() {
@@ -227,9 +231,12 @@ impl Driver {
             return DownReason::Requested;
         }
         reach!("dial.runs");
-        let done = self.run(&holder, order, attempt).await;
+        let ran = self.run(&holder, order, attempt).await;
         reach!("dial.ran");
 
+        if let Ran::GivenUp(why) = ran {
+            return why;
+        }
         if holder.seal.reason().is_none() {
             // The library has flushed its keys when `run()` returned; the device is saved by whoever changes it.
             let _ = holder.backend.save_newest().await;
@@ -241,7 +248,7 @@ impl Driver {
         {
             holder.backend.keep_last_words(&verdict.stanza).await;
         }
-        if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) || !done {
+        if holder.seal.reason().is_some() || !holder.is_registered() || is_terminal(&why) || ran != Ran::Done {
             holder.retire();
         } else {
             *turn = Some(holder);
@@ -302,104 +309,19 @@ impl Driver {
         None
     }
 
-    /// One call of `run()`, from which everything of this dial follows. Returns whether the client can be used again.
-    async fn run(&self, holder: &Holder, order: &Order, attempt: &Arc<Attempt>) -> bool {
-        let number = match &order.method {
-            Some(Method::Code(number)) => Some(number.clone()),
-            Some(Method::Qr) | None => None,
-        };
-        let dial = Dial {
-            link: order.link,
-            attempt: Arc::clone(attempt),
-            code: PairingCode::new(number),
-            pairs: !holder.backend.is_linked(),
-            paired: AtomicBool::new(false),
-            pairing_done: Notify::new(),
-        };
-        let dial = Arc::new(dial);
-        holder.listener.belong_to(Some(Arc::clone(&dial)));
-        holder.sockets.belong_to(Some(Arc::clone(attempt)));
-        let live = Live {
-            client: Arc::clone(&holder.client),
-            backend: Arc::clone(&holder.backend),
-            listener: Arc::clone(&holder.listener),
-            attempt: Arc::clone(attempt),
-            accounts: Arc::clone(&self.accounts),
-        };
-        self.set_live(order.link, Some(live));
-
-        // The library must not dial by itself, whatever it did to this switch since the last time.
-        holder.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
-        let running = holder.client.run();
-        let connected = holder.client.wait_for_socket(self.shared.settings.connect_timeout * 2);
-        tokio::pin!(running);
-        let finished = tokio::select! {
-            () = &mut running => true,
-            noise = connected => {
-                if noise.is_ok() {
-                    attempt.noise_finished();
-                }
-                false
-            }
-        };
-        if !finished {
-            running.await;
-        }
-
-        self.set_live(order.link, None);
-        holder.sockets.belong_to(None);
-        attempt.close(false);
-        attempt.all_gone().await;
-        holder.listener.ended(&dial).await
-    }
-
-    fn set_live(&self, link: LinkId, live: Option<Live>) {
+    pub(super) fn set_live(&self, link: LinkId, live: Option<Live>) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_mut().filter(|current| current.link == link) {
             current.live = live;
         }
     }
 
-    pub(super) fn log_out(&self, link: LinkId) {
-        let Some(live) = self.live(link) else { return self.close(link) };
-        let (instance, reports) = (self.spec.instance.clone(), self.reports.clone());
-        self.shared.handle.spawn(async move {
-            reach!("link.log-out");
-            if let Some(own) = live.client.pn() {
-                let told = timeout(LOG_OUT_WITHIN, live.client.execute(RemoveCompanionDeviceSpec::new(&own))).await;
-                if matches!(told, Ok(Ok(()))) {
-                    // Before the end of the socket, which ends the instance too if it is deleted.
-                    reports.fact(Event::Unlinked { link });
-                } else {
-                    info!(instance.id = %instance, "WhatsApp did not confirm the logout; the phone may still list the device");
-                }
-            }
-            reach!("link.unlinked");
-            live.attempt.close(true);
-        });
-    }
-
-    pub(super) fn ping(&self, link: LinkId, live: Live, within: Duration) {
-        let reports = self.reports.clone();
-        self.shared.handle.spawn(async move {
-            let answered = timeout(within, live.client.execute(KeepaliveSpec::with_timeout(within))).await;
-            reports.fact(match answered {
-                Ok(Ok(())) => Event::Pong { link },
-                Ok(Err(_)) | Err(_) => Event::PingFailed { link },
-            });
-        });
-    }
-
-    pub(super) fn save(&self, link: LinkId, live: Live) {
-        let reports = self.reports.clone();
-        self.shared.handle.spawn(async move {
-            let ok = timeout(SAVE_WITHIN, Holder::save(&live.client, &live.backend)).await.unwrap_or(false);
-            reports.fact(Event::Saved { link, ok });
-        });
-    }
-
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(super) fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     pub(super) fn manners(&self) -> &Arc<Manners> {

@@ -66,11 +66,10 @@ impl Holder {
         shared: &Shared,
         spec: &LinkSpec,
         reports: &Reports,
-        manners: &Arc<Manners>,
+        (seal, manners): (Arc<Seal>, &Arc<Manners>),
         (version, way): (Version, Arc<Way>),
         pairing: bool,
     ) -> Result<Self, DownReason> {
-        let seal = Arc::new(Seal::new(shared.clock));
         let grace = shared.settings.store_grace;
         let store = Arc::clone(&shared.store);
         let backend = Arc::new(Backend::new(store, spec.instance.clone(), Arc::clone(&seal), shared.clock, grace));
@@ -163,6 +162,11 @@ impl Holder {
     /// Lets the client go for good: nothing that still runs of it may touch the socket or the store. What it knew was saved when its
     /// link ended; since then the session may have been archived, which must not be undone.
     pub(super) fn retire(self) {
+        self.cut_off();
+    }
+
+    /// The same for a client that may still be running, and is never used again.
+    pub(super) fn cut_off(&self) {
         self.listener.belong_to(None);
         self.sockets.belong_to(None);
         self.seal.set(SealReason::Abandoned);

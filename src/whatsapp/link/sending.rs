@@ -7,7 +7,6 @@ use std::time::Duration;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{InstanceId, LinkId};
 use holdfast_core::time::Timestamp;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use whatsapp_rust::send::SendError as LibraryError;
 use whatsapp_rust::{Client, ClientError, IqError, Jid, SendOptions};
@@ -25,30 +24,39 @@ const LOOK_UP_WITHIN: Duration = Duration::from_secs(20);
 const COMPOSING_LASTS: Duration = Duration::from_secs(20);
 
 impl Driver {
-    pub(super) fn send_text(
+    /// Sends on a task of its own: whoever asked may stop waiting, but a message is not left half sent.
+    pub(super) async fn send_text(
         &self,
         link: LinkId,
         live: Live,
         text: OutgoingText,
-    ) -> JoinHandle<Result<SentMessage, SendError>> {
+    ) -> Result<SentMessage, SendError> {
         let reports = self.reports().clone();
         let instance = self.spec().instance.clone();
         let clock = self.shared().clock;
         let ack_within = self.shared().settings.ack_within;
-        self.shared().handle.spawn(async move {
-            let sent = Box::pin(send(&live, &text, &instance, clock, ack_within)).await?;
+        let id = text.id.clone().unwrap_or_else(|| live.client.generate_message_id());
+        let own = id.clone();
+        let sending = self.spawn_over(&live.clone(), "sending", async move {
+            let sent = Box::pin(send(&live, &text, own, &instance, clock, ack_within)).await?;
             reach!("send.acked");
             let event = EngineEvent { name: EventName::SendMessage, data: sent.body.clone() };
             reports.tell(Report::Event { link, event });
             reach!("send.told");
             Ok(sent)
-        })
+        });
+        match sending.await {
+            Ok(Some(sent)) => sent,
+            // Nobody knows how far it came before it panicked.
+            Ok(None) | Err(_) => Err(SendError::Unconfirmed { id }),
+        }
     }
 }
 
 async fn send(
     live: &Live,
     text: &OutgoingText,
+    id: String,
     instance: &InstanceId,
     clock: Clock,
     ack_within: Duration,
@@ -71,7 +79,6 @@ async fn send(
         }
         live.backend.flushed(received);
     }
-    let id = text.id.clone().unwrap_or_else(|| client.generate_message_id());
     let answered = live.listener.answers.to(&id, &chat);
     let options = SendOptions::default().with_message_id(id.as_str());
     match unless_over(live, client.send_message_with_options(to, message.clone(), options)).await {

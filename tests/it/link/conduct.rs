@@ -107,3 +107,28 @@ async fn what_waited_is_read_after_the_next_login() -> Result<()> {
     bench.assert_harmless();
     Ok(())
 }
+
+/// The library says by itself that an account with a name is there, at each login, and there is no switch for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_to_be_away_is_shown_once_at_most_at_each_login_and_then_away() -> Result<()> {
+    let (mut bench, mut link) = Bench::online().await?;
+    let away = |bench: &Bench| shown(bench).as_deref() == Some("unavailable");
+    for login in 1..=3 {
+        bench.eventually("the account to be away", away).await?;
+        let said = events(&bench, EventKind::Presence).len();
+        bench.link.close(link);
+        bench.down(link).await?;
+        link = bench.dial(None, false);
+        bench.ready(link).await?;
+        let news = |bench: &Bench| {
+            let all = events(bench, EventKind::Presence);
+            all[said..].iter().filter_map(|event| event.detail["state"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        // The end of a connection is such a word too, from the server.
+        let there = |bench: &Bench| news(bench).iter().filter(|state| *state == "available").count();
+        bench.eventually("a word about the new login", |bench| !news(bench).is_empty() && away(bench)).await?;
+        assert!(there(&bench) <= 1, "login {login}: {:?}", news(&bench));
+    }
+    bench.assert_harmless();
+    Ok(())
+}

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 
 /// Steps of backoff that a rate limit adds.
 const RATE_LIMIT_STEPS: u32 = 5;
+/// The most that rate limits add; more would only take longer to be forgotten.
+const MOST_PENALTY: u32 = 10;
 
 pub(super) fn close_within(env: Env<'_>) -> Timestamp {
     env.now.after(env.policy.close_timeout)
@@ -87,7 +89,7 @@ impl Machine {
     pub(super) fn back_off(&mut self, why: DownReason, env: Env<'_>) {
         self.failures = self.failures.saturating_add(1);
         if why == DownReason::RateLimited {
-            self.penalty = self.penalty.saturating_add(RATE_LIMIT_STEPS);
+            self.penalty = self.penalty.saturating_add(RATE_LIMIT_STEPS).min(MOST_PENALTY);
         }
         let wait = env.policy.redial.delay(self.failures.saturating_add(self.penalty), env.jitter);
         self.state = State::BackingOff { why, until: env.now.after(wait) };
@@ -142,7 +144,8 @@ impl Machine {
         self.back_off(why, env);
     }
 
-    /// A connection that lasted resets the backoff; one that did not, however often it came up, does not.
+    /// A connection that lasted resets the backoff; one that did not, however often it came up, does not. What a rate limit has added
+    /// is not reset with it: each such stretch of a connection takes one step off.
     pub(super) fn count_stability(&mut self, env: Env<'_>) {
         if let State::Online { since, .. } = self.state
             && env.now.since(since) >= env.policy.stable_after
@@ -150,6 +153,8 @@ impl Machine {
             self.failures = 0;
             self.takeovers = 0;
             self.restarted = false;
+            let stretches = env.now.since(since).as_millis() / env.policy.stable_after.as_millis().max(1);
+            self.penalty = self.penalty.saturating_sub(u32::try_from(stretches).unwrap_or(u32::MAX));
         }
     }
 

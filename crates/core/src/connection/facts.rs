@@ -36,13 +36,8 @@ impl Machine {
                 }
             }
             Event::Paired { link } => {
-                self.paired = true;
-                self.was_paired = true;
-                self.unlinked = false;
-                self.method = Method::Qr;
-                self.qr_shown = 0;
                 self.restarted = false;
-                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+                self.learn_pairing(env);
                 if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {
                     self.state =
                         State::Connecting { link, method: None, until: env.now.after(env.policy.connect_timeout) };
@@ -51,6 +46,10 @@ impl Machine {
             Event::Authenticated { link } => {
                 if matches!(self.state, State::Connecting { .. } | State::Pairing { .. }) {
                     self.version_refreshed = false;
+                    if !self.paired {
+                        // The store holds credentials that nobody has told of, because the pairing was cut short.
+                        self.learn_pairing(env);
+                    }
                     self.state =
                         State::Syncing { link, ready: false, until: self.dialled_at.after(env.policy.login_timeout) };
                 }
@@ -117,6 +116,16 @@ impl Machine {
             return false;
         }
         true
+    }
+
+    /// The store holds credentials, and a logout that comes soon is doubted.
+    fn learn_pairing(&mut self, env: Env<'_>) {
+        self.paired = true;
+        self.was_paired = true;
+        self.unlinked = false;
+        self.method = Method::Qr;
+        self.qr_shown = 0;
+        self.doubt_until = Some(env.now.after(env.policy.doubt_window));
     }
 
     fn pong(&mut self, env: Env<'_>) {

@@ -248,7 +248,7 @@ pub struct Machine {
     pub(super) dialled_at: Timestamp,
     /// Failures in a row; a stable connection or an operator's command resets it.
     pub(super) failures: u32,
-    /// Extra steps of backoff after a rate limit.
+    /// Extra steps of backoff after rate limits; a stable connection takes them off one by one.
     pub(super) penalty: u32,
     /// Takeovers by another connection in a row.
     pub(super) takeovers: u32,

@@ -106,6 +106,7 @@ pub(super) const LOGIN: &[&str] = &[
     "commit.pre-key-gone.before",
     "commit.pre-key-gone.after",
     "login.ready",
+    "link.ping",
     "scribe.patch.before",
     "scribe.patch.after",
     "scribe.events.before",

@@ -1,0 +1,36 @@
+//! Draining: every instance ends within the time of the phase, or is named.
+
+use std::time::Duration;
+
+use super::{Freeze, SOON};
+use crate::actors::supervisor::protocol::DrainAll;
+use crate::actors::testing::World;
+use crate::actors::testing::links::Answer;
+
+#[actix::test]
+async fn s38_draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.links.answer_saves(Answer::Never);
+    world.links.answer_closes(Answer::Never);
+    let began = world.clock.now();
+    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
+    assert!(world.clock.now().since(began) <= Duration::from_secs(17));
+    assert_eq!(forced, [format!("instance {id} was cut before it was saved and closed")]);
+}
+
+#[actix::test]
+async fn s38_an_instance_that_does_not_take_the_word_is_named_before_the_phase_is_over() {
+    let world = World::start();
+    let stuck = world.add("stuck").await;
+    world.add("quiet").await;
+    world.pass(SOON).await;
+    world.supervisor.send(Freeze { id: stuck.clone() }).await.unwrap();
+    let began = world.clock.now();
+    let within = Duration::from_secs(16);
+    let forced = world.supervisor.send(DrainAll { within }).await.unwrap();
+    assert!(world.clock.now().since(began) < within, "the phase would be named in its place");
+    assert_eq!(forced, [format!("instance {stuck} did not end in its time")]);
+    assert!(world.links.story().iter().any(|line| line.starts_with("quiet g1 save")));
+}

@@ -1,0 +1,175 @@
+//! Redials as their curve says, dials that an operator supersedes, and instances that nobody dials.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use holdfast_sim::{Action, FaultRequest, Options, RefuseMode, RefuseRequest, Simulator};
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::harness::engine::Home;
+use crate::harness::eventually::eventually;
+
+const SHOP: &str = "5511999990001";
+const OTHER: &str = "5511999990002";
+/// The base of the curve that is looked at.
+const BASE: Duration = Duration::from_millis(100);
+/// What a dial and a busy machine add to a wait.
+const SLACK: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_dials_that_are_refused_follow_the_curve_one_at_a_time() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    engine.kill_9().await;
+
+    let refusing = Refusing::start().await;
+    let home = home
+        .set("WHATSAPP_WEBSOCKET_URL", &refusing.url)
+        .set("RECONNECT_BASE_MS", &BASE.as_millis().to_string())
+        .set("RECONNECT_MAX_SECONDS", "60");
+    let engine = home.start().await;
+    eventually("seven dials", || async { (refusing.dials().len() >= 7).then_some(()) }).await;
+    let dials = refusing.dials();
+    assert!(dials.iter().all(|dial| dial.beside == 0), "two at a time");
+    for (failures, pair) in (1..).zip(dials.windows(2)) {
+        let (wait, ceiling) = (pair[1].at - pair[0].at, BASE * 2_u32.pow(failures - 1));
+        assert!(wait >= BASE / 10, "after {failures} failures it waited {wait:?}");
+        assert!(wait <= ceiling + SLACK, "after {failures} failures it waited {wait:?}, longer than {ceiling:?}");
+    }
+    let said = engine.state("shop").await;
+    assert_eq!((&said["state"], &said["code"]), (&"connecting".into(), &"net-upgrade-refused".into()), "{said}");
+    engine.kill_9().await;
+
+    let home = home.set("WHATSAPP_WEBSOCKET_URL", sim.ws_url());
+    home.start().await.reaches("shop", "open").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "how long an answer took, which no decision depends on")]
+async fn s26_an_operator_supersedes_a_dial_that_would_hang_for_minutes() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url()).set("CONNECT_TIMEOUT_SECONDS", "300").set("LOGIN_TIMEOUT_SECONDS", "600");
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    let refuse = |mode, seconds| RefuseRequest { seconds, mode, status: None };
+    sim.refuse(&refuse(Some(RefuseMode::Hang), 600.0)).await.unwrap();
+    let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Rst };
+    assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+    let hangs = || async { (engine.state("shop").await["phase"] == "connecting").then_some(()) };
+    eventually("a dial that hangs", hangs).await;
+
+    // Connecting is what it does already: no conflict, no code, and no word of being connected.
+    let api = engine.api();
+    let said = api.get("/instance/connect/shop").await.good();
+    assert!(said["code"].is_null() && said["instance"]["state"] != "open", "{said}");
+    let asked = Instant::now();
+    let said = api.post("/instance/restart/shop", json!({})).await.good();
+    assert!(asked.elapsed() < SLACK, "{said}");
+    assert_ne!(said["instance"]["state"], "open", "{said}");
+    eventually("another dial that hangs", hangs).await;
+
+    // The host is back, and the dial of before would not notice.
+    sim.refuse(&refuse(None, 0.0)).await.unwrap();
+    api.post("/instance/restart/shop", json!({})).await.good();
+    engine.reaches("shop", "open").await;
+    eventually("one connection", || async { (sim.sessions().len() == 1).then_some(()) }).await;
+    assert!(!sim.counters(None).unwrap().tally.overlapped);
+}
+
+/// WhatsApp does not hear of the logout in its time: what is known of the socket comes when everything is decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn s19_what_an_operator_stopped_stays_stopped_after_a_late_end_and_a_restart() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    engine.pair(&sim, "other", OTHER, None).await;
+    let connects = || sim.counters(Some(SHOP)).unwrap().tally.connects;
+    let before = connects();
+    // Longer than a logout may take, and then the end of the dial is not told at once either.
+    home.order("link.log-out=1*sleep(10500)\ndial.over=1*sleep(1500)");
+    home.obeyed().await;
+    engine.api().call(Method::DELETE, "/instance/logout/shop", None).await.good();
+    let ended = || home.log().lines().filter(|line| line.contains("Link 2 is down")).count();
+    assert_eq!(engine.state("shop").await["state"], "close");
+    assert_eq!(ended(), 0, "the end has still to come");
+    eventually("the late end", || async { (ended() == 1).then_some(()) }).await;
+    assert_eq!(engine.state("shop").await["state"], "close");
+
+    let mut engine = engine;
+    for signal in [Signal::TERM, Signal::KILL] {
+        engine.signal(signal);
+        engine.end().await;
+        engine = home.start().await;
+        // Its turn to dial would have come before.
+        engine.reaches("other", "open").await;
+        assert_eq!(engine.state("shop").await["state"], "close", "after {signal:?}");
+        let listed = engine.api().get("/instance/fetchInstances").await.good();
+        let shop = listed.as_array().unwrap().iter().find(|instance| instance["name"] == "shop").cloned();
+        assert_eq!(shop.expect("it is listed")["connectionStatus"], "close", "after {signal:?}");
+        assert_eq!(connects(), before, "it was dialled after {signal:?}");
+    }
+}
+
+/// A server that answers every WebSocket upgrade with 503.
+struct Refusing {
+    url: String,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    dials: Vec<Refused>,
+    open: usize,
+}
+
+/// One dial: when it came, and how many others were there.
+#[derive(Clone, Copy)]
+struct Refused {
+    at: Instant,
+    beside: usize,
+}
+
+impl Refusing {
+    #[expect(clippy::disallowed_methods, reason = "when a dial came, which no decision depends on")]
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("ws://{}/ws/chat", listener.local_addr().expect("its address"));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let told = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                note(&told, |seen| {
+                    seen.dials.push(Refused { at: Instant::now(), beside: seen.open });
+                    seen.open += 1;
+                });
+                let told = Arc::clone(&told);
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    // What comes of it is for the other side to find out.
+                    let _asked = socket.read(&mut request).await;
+                    let _said =
+                        socket.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
+                    drop(socket);
+                    note(&told, |seen| seen.open -= 1);
+                });
+            }
+        });
+        Self { url, seen }
+    }
+
+    fn dials(&self) -> Vec<Refused> {
+        note(&self.seen, |seen| seen.dials.clone())
+    }
+}
+
+fn note<T>(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen) -> T) -> T {
+    change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
+}
