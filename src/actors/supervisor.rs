@@ -7,6 +7,7 @@ mod children;
 mod commands;
 mod gate;
 pub mod protocol;
+mod reading;
 mod roster;
 mod stuck;
 #[cfg(test)]

@@ -185,6 +185,7 @@ impl ApiError {
                 Self::bad_request(ErrorCode::NotConnected, format!("The \"{name}\" instance is not connected"))
             }
             CommandError::Refused(Refusal::Stopping) | CommandError::Overloaded => Self::overloaded(),
+            CommandError::StoreUnavailable => Self::unavailable(ErrorCode::StoreUnavailable),
             CommandError::Stopping => Self::stopping(),
         }
     }

@@ -49,7 +49,7 @@ impl Life {
         let link = LinkId(link);
         self.happens(Event::Authenticated { link });
         self.happens(Event::Ready { link });
-        self.happens(Event::Pong { link });
+        self.happens(Event::Pong { link, at: self.now });
         assert_eq!(self.phase(), Phase::Online);
     }
 

@@ -22,6 +22,10 @@ pub enum Bug {
     DesireNotStored,
     /// A crash forgets what the operator wants.
     CrashForgetsDesire,
+    /// The actor after a crash is told of the credentials what the last one believed.
+    CrashForgetsPairing,
+    /// A sign of life counts from when the actor takes it.
+    ProofDatedLate,
     /// A child that crashed too often is started again.
     QuarantineRestarts,
     /// The phases of a shutdown have no deadline.
@@ -44,7 +48,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::StaleFacts,
         Self::TimerLost,
         Self::FlappingResets,
@@ -54,6 +58,8 @@ impl Bug {
         Self::SaveSkipped,
         Self::DesireNotStored,
         Self::CrashForgetsDesire,
+        Self::CrashForgetsPairing,
+        Self::ProofDatedLate,
         Self::QuarantineRestarts,
         Self::ShutdownWaits,
         Self::UpgradeLogsOut,
@@ -77,6 +83,8 @@ impl Bug {
             Self::SaveSkipped => "save-skipped",
             Self::DesireNotStored => "desire-not-stored",
             Self::CrashForgetsDesire => "crash-forgets-desire",
+            Self::CrashForgetsPairing => "crash-forgets-pairing",
+            Self::ProofDatedLate => "proof-dated-late",
             Self::QuarantineRestarts => "quarantine-restarts",
             Self::ShutdownWaits => "shutdown-waits",
             Self::UpgradeLogsOut => "upgrade-logs-out",

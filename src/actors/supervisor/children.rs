@@ -26,16 +26,13 @@ use crate::ports::meter::Measure;
 use crate::ports::store::InstancePatch;
 
 impl SupervisorActor {
-    /// Starts the child unless it runs already; forgets a restart that was due later.
+    /// Starts the child unless it runs already, from its row as it is now; forgets a restart that was due later.
     pub(super) fn start_child(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
-        match line.child {
-            Child::Running { .. } => return,
-            Child::Restarting { timer } => {
-                ctx.cancel_future(timer);
-            }
-            Child::Quarantined | Child::Ended => {}
+        if matches!(line.child, Child::Running { .. }) {
+            return;
         }
+        let Some(known) = line.known.take() else { return self.read(id, ctx) };
         reach!("child.starts");
         line.generation = line.generation.next();
         let owner = instance.board.get(id).map(|entry| entry.owner).unwrap_or_default();
@@ -43,12 +40,12 @@ impl SupervisorActor {
             id: id.clone(),
             name: line.name.clone(),
             generation: line.generation,
-            paired: line.paired,
+            paired: known.paired,
             desired: line.desired,
             owner,
             last_link: line.last_link,
             scribe: line.scribe(id, instance),
-            memory: line.memory.take(),
+            memory: known.memory,
             leash: Leash::default(),
         };
         line.leash = birth.leash.clone();
@@ -62,11 +59,12 @@ impl SupervisorActor {
             &self.parts.watch,
             Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient(), name, scribe },
         );
+        line.answer(&Ok(addr.clone()));
         line.child = Child::Running { addr, since: instance.clock.now(), unanswered: 0 };
         self.show();
     }
 
-    fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
+    pub(super) fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
         let restart = id.clone();
         let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.restart_due(&restart, ctx));
         if let Some(line) = self.roster.get_mut(id) {
@@ -76,12 +74,11 @@ impl SupervisorActor {
 
     fn restart_due(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         if !self.draining {
-            self.restarts += 1;
             self.start_child(id, ctx);
         }
     }
 
-    fn hang_without_actor(&mut self, id: &InstanceId, phase: Phase, quarantined: bool) {
+    pub(super) fn hang_without_actor(&mut self, id: &InstanceId, phase: Phase, quarantined: bool) {
         let Some(instance) = &self.instance else { return };
         let now = instance.clock.now();
         self.hang(id, |paired| InstanceStatus::without_actor(phase, now, paired, quarantined));
@@ -89,27 +86,29 @@ impl SupervisorActor {
 
     /// Says what an instance is whose actor is gone: on the board and, if that is another state than was last told, in its row and as an
     /// event. What the actor wrote last goes before it.
-    fn hang(&mut self, id: &InstanceId, status: impl FnOnce(bool) -> InstanceStatus) {
+    pub(super) fn hang(&mut self, id: &InstanceId, status: impl FnOnce(bool) -> InstanceStatus) {
         let Some(instance) = &self.instance else { return };
-        let mut told = None;
+        let mut hung = None;
         instance.board.update(id, |entry| {
             let status = status(entry.status.paired);
-            told = (entry.status.phase.public() != status.phase.public()).then(|| status.clone());
+            hung = Some(status.clone());
             entry.status = status;
             entry.pairing = crate::ports::board::PairingView::default();
             true
         });
-        if let Some(status) = told
+        if let Some(status) = hung
             && let Some(line) = self.roster.get_mut(id)
         {
             let scribe = line.scribe(id, instance);
-            tell(&scribe, &line.name, &status, instance.clock);
+            if scribe.told() != status.phase.public() {
+                tell(&scribe, &line.name, &status, instance.clock);
+            }
         }
     }
 }
 
 /// Writes the state of an instance into its row and tells whoever listens.
-pub(super) fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
+fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
     let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
     let (now, state) = (clock.now(), status.phase.public());
     let why = status.explanation_at(now);
@@ -146,7 +145,7 @@ impl Handler<ChildExited> for SupervisorActor {
         }
         reach!("child.exited");
         line.last_link = exit.last_link;
-        line.paired = exit.paired;
+        // What it says of the store is not taken for what is stored: the wish is written again, the credentials are read.
         line.desired = exit.desired;
         self.ended(&exit.id, exit.reason, exit.clean, ctx);
     }

@@ -7,8 +7,8 @@ use actix::prelude::{
     WrapFuture,
 };
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::connection::{DownReason, Event, Memory, Phase, Refusal, Verdict};
-use holdfast_core::event::{Owner, remembered_end};
+use holdfast_core::connection::{Event, Phase, Refusal};
+use holdfast_core::event::Owner;
 use holdfast_core::fleet;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
@@ -18,17 +18,15 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::SupervisorActor;
-use super::children::tell;
 use super::protocol::{
     ApplySettings, CommandError, ConnectInstance, DeleteInstance, DrainAll, InstancePorts, LogOutInstance,
     RerouteInstance, RestartInstance, StartInstance, WhereIs,
 };
-use super::roster::{Child, Line};
+use super::roster::{Child, Known, Line};
 use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
-use crate::ports::clock::Clock;
 use crate::ports::store::InstanceRecord;
 
 /// How long an instance may take to take a command.
@@ -56,18 +54,20 @@ impl Handler<StartInstance> for SupervisorActor {
 
 impl SupervisorActor {
     fn enlist(&mut self, record: InstanceRecord) {
-        let (claimed, name) = (record.connection_status.clone(), record.name.clone());
-        let memory = self.instance.as_ref().and_then(|instance| memory(&record, instance.clock));
-        let mut line = Line {
+        let known = self.instance.as_ref().map(|instance| Known::of(&record, instance.clock));
+        let line = Line {
             name: record.name.clone(),
             generation: Generation(0),
             child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
-            paired: record.paired,
             desired: record.desired,
+            known,
+            unread: None,
+            callers: Vec::new(),
+            // The last process may not have come to say how it ended; its actor puts that right.
+            claimed: PublicState::named(&record.connection_status),
             scribe: None,
-            memory,
             leash: Leash::default(),
             moves: 0,
             farewells: Vec::new(),
@@ -79,10 +79,6 @@ impl SupervisorActor {
                 (true, holdfast_core::connection::Desired::Connected) => Phase::Waiting,
             };
             let status = InstanceStatus::without_actor(phase, instance.clock.now(), record.paired, false);
-            if claimed == PublicState::Open.as_str() {
-                // The last process could not say that it ended.
-                tell(&line.scribe(&record.id, instance), &name, &status, instance.clock);
-            }
             let owner = Owner { jid: record.owner_jid, name: record.profile_name, picture: record.profile_picture };
             let entry = Entry {
                 name: record.name,
@@ -97,36 +93,14 @@ impl SupervisorActor {
         self.roster.insert(record.id, line);
     }
 
-    /// Finds the way to the child, starting it first if it does not run: what an operator asks for is not kept waiting by a backoff.
-    fn reach(
-        &mut self,
-        id: &InstanceId,
-        ctx: &mut Context<Self>,
-    ) -> Result<actix::Addr<crate::actors::instance::InstanceActor>, CommandError> {
-        if self.draining {
-            return Err(CommandError::Stopping);
-        }
-        let line = self.roster.get_mut(id).ok_or(CommandError::Unknown)?;
-        if matches!(line.child, Child::Quarantined) {
-            line.crashes.forgive();
-        }
-        self.start_child(id, ctx);
-        match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
-            Child::Running { addr, .. } => Ok(addr.clone()),
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
-        }
-    }
-
     fn forward(
         &mut self,
         id: &InstanceId,
         event: Event,
         ctx: &mut Context<Self>,
     ) -> ResponseFuture<Result<(), CommandError>> {
-        match self.reach(id, ctx) {
-            Ok(addr) => Box::pin(ask(addr.recipient(), Command(event))),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        let reached = self.reach(id, ctx);
+        Box::pin(async move { ask(reached.await?.recipient(), Command(event)).await })
     }
 
     /// Registers somebody who wants to know when the child has ended.
@@ -136,23 +110,6 @@ impl SupervisorActor {
         line.farewells.push(sender);
         Some(receiver)
     }
-}
-
-/// Reads from a row how the instance was parked; nothing if it was online since.
-fn memory(record: &InstanceRecord, clock: Clock) -> Option<Memory> {
-    let at = record.disconnection_at?;
-    if record.last_online_at.is_some_and(|online| online > at) {
-        return None;
-    }
-    let why = remembered_end(record.disconnection_object.as_deref()?)?;
-    let retry = match (&why, why.verdict()) {
-        (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => {
-            let gone = (clock.wall() - at).to_std().unwrap_or_default();
-            Some(clock.now().after(ban.saturating_sub(gone)))
-        }
-        _ => None,
-    };
-    Some(Memory { why, retry })
 }
 
 async fn ask(instance: Recipient<Command>, command: Command) -> Result<(), CommandError> {
@@ -185,7 +142,9 @@ impl Handler<RerouteInstance> for SupervisorActor {
         match self.roster.get_mut(&command.id).map(|line| &line.child) {
             Some(Child::Running { addr, .. }) => Box::pin(ask(addr.clone().recipient(), Command(Event::Rerouted))),
             // Whoever starts later reads the new row before it dials.
-            Some(Child::Restarting { .. } | Child::Quarantined | Child::Ended) => Box::pin(std::future::ready(Ok(()))),
+            Some(Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended) => {
+                Box::pin(std::future::ready(Ok(())))
+            }
             None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
         }
     }
@@ -251,9 +210,9 @@ impl SupervisorActor {
     /// Takes an instance off the roster and the board.
     fn strike(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         if let Some(line) = self.roster.remove(id)
-            && let Child::Restarting { timer } = line.child
+            && let Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } = line.child
         {
-            ctx.cancel_future(timer);
+            ctx.cancel_future(waits);
         }
         self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
         if let Some(instance) = &self.instance {
@@ -266,16 +225,18 @@ impl SupervisorActor {
 impl Handler<WhereIs> for SupervisorActor {
     type Result = Result<InstancePorts, CommandError>;
 
-    fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: WhereIs, _: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Err(CommandError::Stopping);
+        }
         let line = self.roster.get_mut(&question.id).ok_or(CommandError::Unknown)?;
-        match line.child {
-            Child::Running { .. } => {}
+        let addr = match &line.child {
+            Child::Running { addr, .. } => addr.clone(),
             // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
+            Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => {
                 return Err(CommandError::Refused(Refusal::NotConnected));
             }
-        }
-        let addr = self.reach(&question.id, ctx)?;
+        };
         Ok(InstancePorts {
             send_text: addr.clone().recipient(),
             set_presence: addr.clone().recipient(),
@@ -290,7 +251,7 @@ impl Handler<ApplySettings> for SupervisorActor {
     fn handle(&mut self, ApplySettings { id }: ApplySettings, _: &mut Self::Context) -> Self::Result {
         let child = self.roster.get_mut(&id).map(|line| match &line.child {
             Child::Running { addr, .. } => Some(addr.clone()),
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => None,
+            Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => None,
         });
         Box::pin(async move {
             match child {
@@ -316,8 +277,9 @@ impl Handler<DrainAll> for SupervisorActor {
                     line.farewells.push(sender);
                     pending.push((id.clone(), addr.clone().recipient::<Command>(), ended));
                 }
-                Child::Restarting { timer } => {
-                    ctx.cancel_future(*timer);
+                Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } => {
+                    ctx.cancel_future(*waits);
+                    line.answer(&Err(CommandError::Stopping));
                 }
                 Child::Quarantined | Child::Ended => {}
             }

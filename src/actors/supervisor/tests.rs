@@ -1,3 +1,4 @@
+mod reading;
 mod told;
 
 use std::time::Duration;
@@ -481,6 +482,33 @@ impl Handler<Freeze> for SupervisorActor {
             && let Child::Running { addr, .. } = &line.child
         {
             addr.try_send(freeze).unwrap();
+        }
+    }
+}
+
+/// Lets the actor of an instance panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Crash {
+    id: InstanceId,
+}
+
+impl Handler<Crash> for InstanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("planned");
+    }
+}
+
+impl Handler<Crash> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, crash: Crash, _: &mut Context<Self>) {
+        if let Some(line) = self.roster.get_mut(&crash.id)
+            && let Child::Running { addr, .. } = &line.child
+        {
+            addr.try_send(crash).unwrap();
         }
     }
 }

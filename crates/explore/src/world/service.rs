@@ -176,7 +176,7 @@ impl World<'_> {
                     // What is still missing is named while the phase lasts.
                     self.later(self.now + within - margin / 2, Due::DrainGivesUp { i, epoch });
                 }
-                Child::Restarting { .. } | Child::Quarantined | Child::Ended => {}
+                Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => {}
             }
         }
         self.look_whether_drained();

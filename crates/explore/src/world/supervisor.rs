@@ -1,6 +1,8 @@
 //! The simulated supervisor, the counterpart of `src/actors/supervisor`, and the watchdog beside it.
 
-use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase};
+use holdfast_core::backoff::Backoff;
+use holdfast_core::connection::{Desired, DownReason, Event, Memory, Method, Phase, Verdict};
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
@@ -9,13 +11,17 @@ use holdfast_core::time::Timestamp;
 use std::time::Duration;
 
 use super::World;
-use super::cell::{Child, Drain, Line, Row, Truth};
+use super::cell::{Child, Drain, Line, Otherwise, Row, Truth};
 use super::fate::{Due, Exit, Inbox, Stamp};
+use super::scribe::{Pages, Scribe};
 use crate::bugs::Bug;
 use crate::history::Wish;
 
 const GONE: u64 = 15_000;
 const ANSWER: u64 = 2_000;
+/// How long the row may take to be read, and the wait before it is read again.
+const READ_WITHIN: u64 = 1_000;
+const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 
 impl World<'_> {
     /// Puts an instance on the roster.
@@ -29,8 +35,11 @@ impl World<'_> {
             child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
-            paired: row.paired,
             desired: row.desired,
+            known: Some((row.paired, self.memory(i))),
+            believed: row.paired,
+            unread: 0,
+            waiting: Vec::new(),
             deletion: None,
         });
         let phase = match (row.paired, row.desired) {
@@ -38,7 +47,11 @@ impl World<'_> {
             (true, Desired::Stopped) => Phase::Parked,
             (true, Desired::Connected) => Phase::Waiting,
         };
-        self.hang_without_actor(i, phase, row.paired, false);
+        let epoch = self.service.epoch;
+        let cell = &mut self.cells[i];
+        cell.board = Some(InstanceStatus::without_actor(phase, Timestamp::from_millis(self.now), row.paired, false));
+        cell.scribes.push(Scribe::new(epoch, row.state));
+        self.touched.push(i);
         // It dials in its turn.
         self.start_child(i);
     }
@@ -49,11 +62,98 @@ impl World<'_> {
         if matches!(line.child, Child::Running { .. }) {
             return;
         }
+        let Some((paired, memory)) = line.known.take() else { return self.read_row(i) };
         line.generation += 1;
         line.child = Child::Running { since: now };
+        let waiting = std::mem::take(&mut line.waiting);
         let stamp = Stamp { epoch, generation: line.generation };
         self.cells[i].watch += 1;
-        self.start_actor(i, stamp);
+        self.start_actor(i, stamp, paired, memory);
+        for event in waiting {
+            self.later(now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
+        }
+    }
+
+    /// Reads from the row how the instance was parked, as the supervisor does.
+    fn memory(&self, i: usize) -> Option<Memory> {
+        let (why, at) = self.cells[i].end.clone()?;
+        let retry = match (&why, why.verdict()) {
+            (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => Some(Timestamp::from_millis(at).after(ban)),
+            _ => None,
+        };
+        Some(Memory { why, retry })
+    }
+
+    fn read_row(&mut self, i: usize) {
+        let (epoch, token) = (self.service.epoch, self.cells[i].next_token());
+        let slow = self.now < self.weather.store_slow_until;
+        let takes = self.cells[i].random.between(1, if slow { 4_000 } else { 40 });
+        let Some(line) = &mut self.cells[i].line else { return };
+        let otherwise = match line.child {
+            Child::Running { .. } | Child::Reading { .. } => return,
+            Child::Restarting { .. } => Otherwise::Restarts,
+            Child::Quarantined => Otherwise::Quarantined,
+            Child::Ended => Otherwise::Ended,
+        };
+        line.child = Child::Reading { token, otherwise };
+        let at = self.now + takes.min(READ_WITHIN);
+        self.later(at, Due::RowRead { i, epoch, token, late: takes > READ_WITHIN });
+    }
+
+    /// The row of a child that is to be started was read, or could not be.
+    pub(crate) fn row_read(&mut self, i: usize, epoch: u64, token: u64, late: bool) {
+        let (now, down) = (self.now, self.weather.store_down(self.now));
+        let memory = self.memory(i);
+        let (guessed, forgets) = (self.has(Bug::AbsenceOfStore), self.has(Bug::CrashForgetsPairing));
+        let cell = &mut self.cells[i];
+        let Some(line) = cell.line.as_mut().filter(|_| epoch == self.service.epoch && !self.service.draining) else {
+            return;
+        };
+        let Child::Reading { otherwise, .. } = line.child else { return };
+        if line.child != (Child::Reading { token, otherwise }) {
+            return;
+        }
+        let archiving = cell.scribes.iter().any(|scribe| scribe.epoch == epoch && !scribe.is_archived());
+        let unreadable = late || down || now < cell.plan.unreadable_until || archiving;
+        line.known = match cell.row {
+            _ if forgets => Some((line.believed, memory)),
+            Some(_) if unreadable => guessed.then_some((false, None)),
+            Some(row) => Some((row.paired, memory)),
+            None => None,
+        };
+        if line.known.is_some() {
+            line.unread = 0;
+            line.child = Child::Ended;
+            match otherwise {
+                Otherwise::Restarts => cell.truth.restarts.push(now),
+                Otherwise::Quarantined => line.crashes.forgive(),
+                Otherwise::Ended => {}
+            }
+            self.start_child(i);
+            return self.check_restarts(i);
+        }
+        line.unread += 1;
+        line.waiting.clear();
+        match otherwise {
+            Otherwise::Restarts => {
+                let wait = RETRY.delay(line.unread, cell.random.unit());
+                let token = cell.next_token();
+                if let Some(line) = &mut cell.line {
+                    line.child = Child::Restarting { token };
+                }
+                let paired = self.believed(i);
+                let retry = self.time().after(wait);
+                self.hang_instead(i, InstanceStatus::unread(self.time(), self.time(), retry, paired));
+                self.later(now + wait.as_millis() as u64, Due::Restart { i, epoch, token });
+            }
+            Otherwise::Quarantined => line.child = Child::Quarantined,
+            Otherwise::Ended => line.child = Child::Ended,
+        }
+    }
+
+    /// What the board says of its credentials.
+    fn believed(&self, i: usize) -> bool {
+        self.cells[i].board.as_ref().is_some_and(|status| status.paired)
     }
 
     fn stamp(&self, i: usize) -> Stamp {
@@ -75,7 +175,7 @@ impl World<'_> {
             return;
         }
         line.last_link = exit.last_link;
-        line.paired = exit.paired;
+        line.believed = exit.paired;
         line.desired = exit.desired;
         if forgets && exit.reason == ExitReason::Panicked {
             line.desired = Desired::Stopped;
@@ -86,14 +186,14 @@ impl World<'_> {
         if goes_on && decision == Decision::Quarantine {
             decision = Decision::RestartAfter(Duration::from_secs(1));
         }
-        let paired = exit.paired;
+        let paired = self.believed(i);
         if let Some(outcome) = &mut self.cells[i].drain {
             *outcome = if exit.clean { Drain::Clean } else { Drain::Cut };
         }
         if matches!(exit.reason, ExitReason::Failed | ExitReason::Panicked) && !forgets {
             // The crash may have come between the wish and its writing.
             let stamp = Stamp { epoch, generation: exit.generation };
-            self.submit(i, stamp, false, Some(exit.desired));
+            self.submit(i, stamp, Pages::wish(exit.desired));
         }
         let wants = matches!(decision, Decision::RestartAfter(_)) && !self.service.draining;
         self.stands_without_actor(i, if wants { Standing::Down { network: false } } else { Standing::Out });
@@ -135,15 +235,22 @@ impl World<'_> {
     pub(crate) fn restart_due(&mut self, i: usize, epoch: u64, token: u64) {
         let waits = self.cells[i].line.as_ref().is_some_and(|line| line.child == Child::Restarting { token });
         if epoch == self.service.epoch && waits && !self.service.draining {
-            self.cells[i].truth.restarts.push(self.now);
             self.start_child(i);
-            self.check_restarts(i);
         }
     }
 
     fn hang_without_actor(&mut self, i: usize, phase: Phase, paired: bool, quarantined: bool) {
-        self.cells[i].board = Some(InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
+        self.hang_instead(i, InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
+    }
+
+    /// Says what an instance is whose actor is gone, in its row too if that is not what was told last.
+    fn hang_instead(&mut self, i: usize, status: InstanceStatus) {
+        let (state, stamp) = (status.phase.public(), self.stamp(i));
+        self.cells[i].board = Some(status);
         self.touched.push(i);
+        if self.scribe(i, stamp).is_some_and(|scribe| scribe.told != state) {
+            self.submit(i, stamp, Pages::state(state));
+        }
     }
 
     /// An operator asks something over HTTP.
@@ -175,15 +282,15 @@ impl World<'_> {
             }
             self.later(self.now + GONE + ANSWER, Due::GoneBy { i, epoch: self.service.epoch, token });
         }
-        if let Some(line) = &mut self.cells[i].line
-            && line.child == Child::Quarantined
-        {
-            line.crashes.forgive();
-        }
         self.cells[i].truth.restarts.clear();
+        if runs {
+            let stamp = self.stamp(i);
+            return self.later(self.now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
+        }
+        if let Some(line) = &mut self.cells[i].line {
+            line.waiting.push(event);
+        }
         self.start_child(i);
-        let stamp = self.stamp(i);
-        self.later(self.now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
     }
 
     /// Notes what follows from a command that an actor carries out.
@@ -204,7 +311,8 @@ impl World<'_> {
         {
             return;
         }
-        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped });
+        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped, state: PublicState::Close });
+        self.cells[i].end = None;
         self.cells[i].truth = Truth::default();
         self.enlist(i);
     }
