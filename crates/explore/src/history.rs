@@ -128,6 +128,8 @@ pub enum Fault {
     FactsTwice(u64),
     /// Somebody scans the next code that is shown.
     Scan,
+    /// The same, and the actor panics at the word that the device is paired.
+    ScanThenPanic,
 }
 
 impl History {
@@ -225,6 +227,7 @@ impl What {
                 Fault::Unreadable(_) => "session-unreadable",
                 Fault::FactsTwice(_) => "facts-twice",
                 Fault::Scan => "scan",
+                Fault::ScanThenPanic => "scan-then-panic",
             },
             Self::HostOutage(_) => "host-outage",
             Self::StoreDown(_) => "store-down",
@@ -308,6 +311,7 @@ fn draw_fault(random: &mut Random) -> Fault {
         52 => Fault::Unreadable(random.between(1_000, 30_000)),
         53 => Fault::Unreadable(random.between(30_000, 600_000)),
         54..=55 => Fault::FactsTwice(random.between(5_000, 120_000)),
+        56 => Fault::ScanThenPanic,
         _ => Fault::Scan,
     }
 }

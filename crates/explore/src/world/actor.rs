@@ -86,6 +86,12 @@ impl World<'_> {
             if self.outcome.violation.is_some() {
                 return;
             }
+            let word = matches!(what, Inbox::Fact(Event::Paired { .. }));
+            if word && std::mem::take(&mut self.cells[i].plan.panics_when_paired) {
+                self.cells[i].truth.crashes.push(now);
+                self.story(|| format!("instance {i}: its actor panics at the word of its pairing"));
+                return self.actor_dies(i, ExitReason::Panicked, false);
+            }
             let mut panics_after = None;
             if self.cells[i].plan.panics > 0 {
                 self.cells[i].plan.panics -= 1;

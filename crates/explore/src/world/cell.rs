@@ -104,6 +104,7 @@ pub(crate) struct Plan {
     pub(crate) save_hangs: bool,
     pub(crate) save_fails: bool,
     pub(crate) panics: u32,
+    pub(crate) panics_when_paired: bool,
     pub(crate) stuck_until: u64,
     pub(crate) fenced_until: u64,
     pub(crate) scans: bool,

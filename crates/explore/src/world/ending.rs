@@ -123,6 +123,10 @@ impl World<'_> {
             Fault::Unreadable(ms) => plan.unreadable_until = now + ms,
             Fault::FactsTwice(ms) => plan.twice_until = now + ms,
             Fault::Scan => self.scan(i),
+            Fault::ScanThenPanic => {
+                plan.panics_when_paired = true;
+                self.scan(i);
+            }
         }
     }
 }

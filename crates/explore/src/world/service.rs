@@ -94,6 +94,7 @@ impl World<'_> {
             cell.board = None;
             cell.drain = None;
             cell.plan.panics = 0;
+            cell.plan.panics_when_paired = false;
             cell.plan.stuck_until = 0;
         }
         self.later(self.now + back_after, Due::ProcessUp);
