@@ -26,6 +26,8 @@ pub enum Bug {
     CrashForgetsPairing,
     /// A sign of life counts from when the actor takes it.
     ProofDatedLate,
+    /// An actor takes it for told that its instance is closed, whatever was told last.
+    ToldForgotten,
     /// A child that crashed too often is started again.
     QuarantineRestarts,
     /// The phases of a shutdown have no deadline.
@@ -48,7 +50,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::StaleFacts,
         Self::TimerLost,
         Self::FlappingResets,
@@ -60,6 +62,7 @@ impl Bug {
         Self::CrashForgetsDesire,
         Self::CrashForgetsPairing,
         Self::ProofDatedLate,
+        Self::ToldForgotten,
         Self::QuarantineRestarts,
         Self::ShutdownWaits,
         Self::UpgradeLogsOut,
@@ -85,6 +88,7 @@ impl Bug {
             Self::CrashForgetsDesire => "crash-forgets-desire",
             Self::CrashForgetsPairing => "crash-forgets-pairing",
             Self::ProofDatedLate => "proof-dated-late",
+            Self::ToldForgotten => "told-forgotten",
             Self::QuarantineRestarts => "quarantine-restarts",
             Self::ShutdownWaits => "shutdown-waits",
             Self::UpgradeLogsOut => "upgrade-logs-out",

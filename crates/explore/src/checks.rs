@@ -280,7 +280,11 @@ impl World<'_> {
                 || row.desired == Desired::Stopped;
             let shown = cell.board.as_ref().map(|status| status.state_at(self.time()));
             if shown.is_some_and(|shown| shown != row.state) {
-                return broken("P1-row", Some(i), format!("instance {i} is {shown:?}, and its row says {:?}", row.state));
+                return broken(
+                    "P1-row",
+                    Some(i),
+                    format!("instance {i} is {shown:?}, and its row says {:?}", row.state),
+                );
             }
             let open = cell.board.as_ref().is_some_and(|status| status.phase_at(self.time()) == Phase::Online);
             if !person && !open {

@@ -6,6 +6,7 @@ mod driver;
 mod ending;
 mod fate;
 mod gate;
+mod reading;
 mod scribe;
 mod service;
 mod supervisor;

@@ -86,7 +86,9 @@ impl SupervisorActor {
         for (_, line) in self.roster.iter_mut() {
             match line.child {
                 Child::Running { .. } => status.running += 1,
-                Child::Restarting { .. } | Child::Reading { otherwise: Otherwise::Restarts, .. } => status.restarting += 1,
+                Child::Restarting { .. } | Child::Reading { otherwise: Otherwise::Restarts, .. } => {
+                    status.restarting += 1
+                }
                 Child::Quarantined | Child::Reading { otherwise: Otherwise::Quarantined, .. } => {
                     status.quarantined += 1;
                 }

@@ -93,12 +93,7 @@ impl SupervisorActor {
         }
     }
 
-    fn have_read(
-        &mut self,
-        id: &InstanceId,
-        row: Result<Option<InstanceRecord>, Unreadable>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn have_read(&mut self, id: &InstanceId, row: Result<Option<InstanceRecord>, Unreadable>, ctx: &mut Context<Self>) {
         let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
         let Child::Reading { otherwise, .. } = line.child else { return };
         match row {
@@ -158,14 +153,14 @@ impl Line {
 }
 
 /// Reads a row once no credentials wait to be archived, which it would still show. `None` says that there is none.
-async fn row(
-    scribe: Scribe,
-    store: Arc<dyn Store>,
-    id: InstanceId,
-) -> Result<Option<InstanceRecord>, Unreadable> {
+async fn row(scribe: Scribe, store: Arc<dyn Store>, id: InstanceId) -> Result<Option<InstanceRecord>, Unreadable> {
     if !scribe.archived(READ_WITHIN / 2).await {
         return Err(Unreadable::Archiving);
     }
-    let row = timeout(READ_WITHIN / 2, store.get(&id)).await;
-    Ok(row.map_err(|_elapsed| Unreadable::Late)??)
+    let read = async {
+        // What the sealed link of the last actor had submitted is written before this is.
+        store.ping().await?;
+        store.get(&id).await
+    };
+    Ok(timeout(READ_WITHIN / 2, read).await.map_err(|_elapsed| Unreadable::Late)??)
 }

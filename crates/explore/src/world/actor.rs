@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Memory, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
@@ -22,6 +23,7 @@ impl World<'_> {
     pub(crate) fn start_actor(&mut self, i: usize, stamp: Stamp, paired: bool, memory: Option<Memory>) {
         let now = self.now;
         let Some(told) = self.scribe(i, stamp).map(|scribe| scribe.told) else { return };
+        let told = if self.has(Bug::ToldForgotten) { PublicState::Close } else { told };
         let cell = &mut self.cells[i];
         let Some(line) = &cell.line else { return };
         let (desired, last_link) = (line.desired, line.last_link);

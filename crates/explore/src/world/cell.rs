@@ -28,10 +28,17 @@ pub(crate) type End = (DownReason, u64);
 /// What the child of a line on the roster is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Child {
-    Running { since: u64 },
-    Restarting { token: u64 },
+    Running {
+        since: u64,
+    },
+    Restarting {
+        token: u64,
+    },
     /// Its row is being read; if that fails, it is what it was.
-    Reading { token: u64, otherwise: Otherwise },
+    Reading {
+        token: u64,
+        otherwise: Otherwise,
+    },
     Quarantined,
     Ended,
 }

@@ -35,9 +35,7 @@ impl Pages {
         match notice {
             Notice::Connecting { .. } => Self::state(PublicState::Connecting),
             Notice::Open => Self { end: Some(None), ..Self::state(PublicState::Open) },
-            Notice::Closed { why } => {
-                Self { end: why.map(|why| Some((why, now))), ..Self::state(PublicState::Close) }
-            }
+            Notice::Closed { why } => Self { end: why.map(|why| Some((why, now))), ..Self::state(PublicState::Close) },
             Notice::Qr { .. } | Notice::Code { .. } | Notice::QrLimit | Notice::LoggedOut { .. } => Self::default(),
         }
     }
