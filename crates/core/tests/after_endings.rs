@@ -100,6 +100,22 @@ fn s10_a_ban_is_waited_out_over_a_restart_and_an_operator_wins_over_it() {
 }
 
 #[test]
+fn s09_a_ban_that_ends_just_after_a_start_leaves_the_first_401_in_doubt() {
+    let why = DownReason::TemporaryBan { seconds: Some(600) };
+    let mut life = Life::after(why, Some(Timestamp::from_millis(1_020_000)));
+    life.boots(true, Desired::Connected);
+    life.now = life.now.after(Duration::from_secs(20));
+    life.happens(Event::Elapsed);
+    let refused = |link| Event::LinkDown { link: LinkId(link), why: DownReason::LoggedOut { code: 401 } };
+    life.happens(refused(1));
+    assert!(life.machine.paired, "the last process may have ended just after the pairing");
+    life.now = life.now.after(Duration::from_secs(300));
+    life.happens(Event::Elapsed);
+    life.happens(refused(2));
+    assert!(!life.machine.paired);
+}
+
+#[test]
 fn s09_a_removed_device_still_says_so_after_a_restart() {
     let mut life = Life::after(DownReason::LoggedOut { code: 401 }, None);
     life.boots(false, Desired::Connected);

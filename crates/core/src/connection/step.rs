@@ -154,16 +154,16 @@ impl Machine {
     fn boot(&mut self, paired: bool, desired: Desired, env: Env<'_>) {
         self.paired = paired;
         self.desired = desired;
+        if (paired, desired) == (true, Desired::Connected) {
+            // The last process may have ended just after a pairing.
+            self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+        }
         // An operator's stop needs no other reason.
         if (paired, desired) != (true, Desired::Stopped) && self.recall(env) {
             return;
         }
         match (paired, desired) {
-            (true, Desired::Connected) => {
-                // The last process may have ended just after a pairing.
-                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
-                self.dial(None, env);
-            }
+            (true, Desired::Connected) => self.dial(None, env),
             (true, Desired::Stopped) => self.state = State::Parked { why: ParkReason::Operator, retry: None },
             // Codes nobody looks at are no use: pairing starts when somebody asks.
             (false, _) => self.state = State::Unpaired,
