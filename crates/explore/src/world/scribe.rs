@@ -17,8 +17,10 @@ pub(crate) struct Pages {
     pub(crate) archive: bool,
     pub(crate) desired: Option<Desired>,
     pub(crate) state: Option<PublicState>,
-    /// How the connection ended, or that it came online since.
-    pub(crate) end: Option<Option<End>>,
+    /// How the connection ended.
+    pub(crate) end: Option<End>,
+    /// It came online, so that an earlier end is none any more.
+    pub(crate) online: bool,
 }
 
 impl Pages {
@@ -34,8 +36,8 @@ impl Pages {
     pub(crate) fn told(notice: Notice, now: u64) -> Self {
         match notice {
             Notice::Connecting { .. } => Self::state(PublicState::Connecting),
-            Notice::Open => Self { end: Some(None), ..Self::state(PublicState::Open) },
-            Notice::Closed { why } => Self { end: why.map(|why| Some((why, now))), ..Self::state(PublicState::Close) },
+            Notice::Open => Self { online: true, ..Self::state(PublicState::Open) },
+            Notice::Closed { why } => Self { end: why.map(|why| (why, now)), ..Self::state(PublicState::Close) },
             Notice::Qr { .. } | Notice::Code { .. } | Notice::QrLimit | Notice::LoggedOut { .. } => Self::default(),
         }
     }
@@ -92,7 +94,9 @@ impl World<'_> {
         }
         scribe.pages.desired = pages.desired.or(scribe.pages.desired);
         scribe.pages.state = pages.state.or(scribe.pages.state);
-        scribe.pages.end = pages.end.or(scribe.pages.end.take());
+        let earlier = scribe.pages.end.take().filter(|_| !pages.online);
+        scribe.pages.end = pages.end.or(earlier);
+        scribe.pages.online |= pages.online;
         scribe.told = pages.state.unwrap_or(scribe.told);
         if !scribe.writing {
             scribe.writing = true;
@@ -128,9 +132,8 @@ impl World<'_> {
             row.desired = pages.desired.unwrap_or(row.desired);
             row.state = pages.state.unwrap_or(row.state);
         }
-        if let Some(end) = pages.end {
-            self.cells[i].end = end;
-        }
+        let earlier = self.cells[i].end.take().filter(|_| !pages.online);
+        self.cells[i].end = pages.end.or(earlier);
         if pages.archive {
             self.story(|| format!("instance {i}: its credentials are archived"));
         }
