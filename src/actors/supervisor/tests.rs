@@ -486,33 +486,6 @@ impl Handler<Freeze> for SupervisorActor {
     }
 }
 
-/// Lets the actor of an instance panic.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Crash {
-    id: InstanceId,
-}
-
-impl Handler<Crash> for InstanceActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
-        panic!("planned");
-    }
-}
-
-impl Handler<Crash> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, crash: Crash, _: &mut Context<Self>) {
-        if let Some(line) = self.roster.get_mut(&crash.id)
-            && let Child::Running { addr, .. } = &line.child
-        {
-            addr.try_send(crash).unwrap();
-        }
-    }
-}
-
 fn outgoing(text: &str) -> OutgoingText {
     OutgoingText {
         id: None,

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use actix::prelude::{Context, Handler, Message};
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, Method, Phase};
 use holdfast_core::id::InstanceId;
 
-use super::{Crash, SOON};
+use super::SOON;
+use crate::actors::instance::InstanceActor;
+use crate::actors::supervisor::SupervisorActor;
 use crate::actors::supervisor::protocol::{
     CommandError, ConnectInstance, DeleteInstance, DrainAll, LogOutInstance, RestartInstance,
 };
+use crate::actors::supervisor::roster::Child;
 use crate::actors::testing::World;
 use crate::actors::testing::links::{Answer, Dial};
 
@@ -187,4 +191,31 @@ async fn what_waits_for_its_row_is_drained_and_deleted_without_it() {
     world.links.story();
     world.pass(Duration::from_secs(60)).await;
     assert_eq!(dials(&world), 0);
+}
+
+/// Lets the actor of an instance panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Crash {
+    pub(super) id: InstanceId,
+}
+
+impl Handler<Crash> for InstanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("planned");
+    }
+}
+
+impl Handler<Crash> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, crash: Crash, _: &mut Context<Self>) {
+        if let Some(line) = self.roster.get_mut(&crash.id)
+            && let Child::Running { addr, .. } = &line.child
+        {
+            addr.try_send(crash).unwrap();
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use holdfast_core::connection::{Desired, Phase};
 use holdfast_core::id::InstanceId;
 
-use super::{Crash, SOON};
+use super::SOON;
+use super::reading::Crash;
 use crate::actors::supervisor::protocol::StartInstance;
 use crate::actors::testing::links::{Answer, Dial};
 use crate::actors::testing::{World, record};
