@@ -23,7 +23,6 @@ pub struct ExitGuard {
     reason: ExitReason,
     clean: bool,
     last_link: LinkId,
-    paired: bool,
     listed: bool,
     desired: Desired,
 }
@@ -39,7 +38,6 @@ impl ExitGuard {
             reason: ExitReason::Panicked,
             clean: false,
             last_link: birth.last_link,
-            paired: birth.paired,
             listed: birth.paired,
             desired: birth.desired,
         }
@@ -48,7 +46,6 @@ impl ExitGuard {
     /// Records what the next incarnation has to go on from.
     pub fn remember(&mut self, machine: &Machine) {
         self.last_link = machine.last_link();
-        self.paired = machine.paired;
         self.listed = machine.may_be_listed();
         self.desired = machine.desired;
     }
@@ -69,7 +66,6 @@ impl Drop for ExitGuard {
             generation: self.generation,
             reason: self.reason,
             last_link: self.last_link,
-            paired: self.paired,
             desired: self.desired,
             clean: self.clean,
             listed: self.listed,

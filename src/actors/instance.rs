@@ -124,11 +124,14 @@ impl InstanceActor {
         birth.leash.hold(Arc::clone(&link));
         let exit = ExitGuard::new(&birth, parts.supervisor.exited.clone(), Arc::clone(&link));
         Self {
-            scribe: birth.scribe,
             id: birth.id,
             name: birth.name,
             generation: birth.generation,
-            machine: Machine::new().after_link(birth.last_link).remembering(birth.memory),
+            machine: Machine::new()
+                .after_link(birth.last_link)
+                .remembering(birth.memory)
+                .having_told(birth.scribe.told()),
+            scribe: birth.scribe,
             boot: Some((birth.paired, birth.desired)),
             since: parts.clock.now(),
             link,

@@ -8,6 +8,7 @@ mod commands;
 mod departure;
 mod gate;
 pub mod protocol;
+mod reading;
 mod roster;
 mod stuck;
 #[cfg(test)]

@@ -92,6 +92,7 @@ impl World {
     pub(super) async fn add_with(&self, name: &str, paired: bool, desired: Desired) -> InstanceId {
         let id = InstanceId::new(name);
         let record = record(&id, paired, desired);
+        self.store.keep_new(record.clone());
         self.supervisor.send(StartInstance { record }).await.unwrap().unwrap();
         id
     }

@@ -186,6 +186,7 @@ impl ApiError {
             }
             // The last is never said to a request; a later try would find the instance free.
             CommandError::Overloaded | CommandError::Refused(Refusal::Stopping | Refusal::InUse) => Self::overloaded(),
+            CommandError::StoreUnavailable => Self::unavailable(ErrorCode::StoreUnavailable),
             CommandError::Stopping => Self::stopping(),
         }
     }

@@ -104,9 +104,10 @@ async fn send(api: &Api, known: &Known, message: OutgoingText) -> Result<Value, 
     let ports = ports.map_err(|error| {
         let error = match error {
             CommandError::Refused(_) => not_connected(api, known),
-            CommandError::Unknown | CommandError::Overloaded | CommandError::Stopping => {
-                ApiError::of_command(error, &known.name)
-            }
+            CommandError::Unknown
+            | CommandError::Overloaded
+            | CommandError::StoreUnavailable
+            | CommandError::Stopping => ApiError::of_command(error, &known.name),
         };
         Failed { error, fate: Fate::NotSent }
     })?;

@@ -10,6 +10,7 @@ use holdfast_core::conduct::Chat;
 use holdfast_core::connection::{DownReason, Event as Fact};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{InstanceId, LinkId};
+use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -213,7 +214,7 @@ impl Listener {
         let last = self.proven_at.load(Ordering::Acquire);
         let due = last == 0 || now.saturating_sub(last) >= PROOF_EVERY.as_millis() as u64;
         if due && self.proven_at.compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.reports.fact(Fact::Proof { link });
+            self.reports.fact(Fact::Proof { link, at: Timestamp::from_millis(now) });
         }
     }
 

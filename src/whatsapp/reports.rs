@@ -101,6 +101,7 @@ mod tests {
     use std::time::Duration;
 
     use holdfast_core::id::LinkId;
+    use holdfast_core::time::Timestamp;
 
     use super::*;
 
@@ -113,7 +114,7 @@ mod tests {
             Some(Report::Fact(Event::Paired { link: LinkId(1) }))
         }));
         for _ in 0..ROOM {
-            reports.fact(Event::Proof { link: LinkId(1) });
+            reports.fact(Event::Proof { link: LinkId(1), at: Timestamp::from_millis(1) });
         }
         assert!(tokio::time::timeout(Duration::from_millis(20), reports.room()).await.is_err());
         assert!(matches!(heard.recv().await, Some(Report::Fact(Event::Paired { .. }))));

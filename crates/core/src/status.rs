@@ -128,6 +128,15 @@ impl InstanceStatus {
         }
     }
 
+    /// Describes an instance that is to be started once its row can be read, which has failed since `since`; tried again at `retry`.
+    pub fn unread(since: Timestamp, now: Timestamp, retry: Timestamp, paired: bool) -> Self {
+        Self {
+            trouble: Some(Trouble { why: DownReason::StoreUnavailable, since }),
+            next_try: Some(retry),
+            ..Self::without_actor(Phase::Waiting, now, paired, false)
+        }
+    }
+
     /// Returns the phase as it may be told at `now`.
     pub fn phase_at(&self, now: Timestamp) -> Phase {
         match self.fresh_until {

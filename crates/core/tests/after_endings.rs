@@ -49,7 +49,7 @@ impl Life {
         let link = LinkId(link);
         self.happens(Event::Authenticated { link });
         self.happens(Event::Ready { link });
-        self.happens(Event::Pong { link });
+        self.happens(Event::Pong { link, at: self.now });
         assert_eq!(self.phase(), Phase::Online);
     }
 
@@ -97,6 +97,21 @@ fn s10_a_ban_is_waited_out_over_a_restart_and_an_operator_wins_over_it() {
     let mut over = Life::after(why, Some(Timestamp::from_millis(999_999)));
     over.boots(true, Desired::Connected);
     assert_eq!(over.dials, [1], "it ended while nobody was there");
+}
+
+#[test]
+fn s09_a_ban_that_ends_just_after_a_start_leaves_the_first_401_in_doubt() {
+    let why = DownReason::TemporaryBan { seconds: Some(600) };
+    let mut life = Life::after(why, Some(Timestamp::from_millis(1_020_000)));
+    life.boots(true, Desired::Connected);
+    life.now = life.now.after(Duration::from_secs(20));
+    life.happens(Event::Elapsed);
+    let refused = |link| Event::LinkDown { link: LinkId(link), why: DownReason::LoggedOut { code: 401 } };
+    life.happens(refused(1));
+    assert!(life.machine.paired, "the last process may have ended just after the pairing");
+    assert_eq!(life.dials, [1, 2]);
+    life.happens(refused(2));
+    assert!(!life.machine.paired, "the second is believed");
 }
 
 #[test]

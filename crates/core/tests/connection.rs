@@ -14,6 +14,8 @@ use holdfast_core::time::Timestamp;
 
 #[path = "connection/logins.rs"]
 mod logins;
+#[path = "connection/proofs.rs"]
+mod proofs;
 #[path = "connection/rate_limits.rs"]
 mod rate_limits;
 #[path = "connection/turns.rs"]
@@ -101,7 +103,7 @@ fn only_a_stable_connection_resets_the_backoff() {
         story.comes_online(round + 1);
     }
     story.passes(secs(29));
-    story.happens(Event::Proof { link: LinkId(9) });
+    story.happens(Event::Proof { link: LinkId(9), at: story.now });
     story.passes(secs(1));
     story.down(9, DownReason::SocketLost { code: None });
     assert_eq!(story.machine.failures(), 1);
@@ -424,7 +426,7 @@ impl Story {
         let link = LinkId(link);
         self.happens(Event::Authenticated { link });
         self.happens(Event::Ready { link });
-        self.happens(Event::Pong { link });
+        self.happens(Event::Pong { link, at: self.now });
         assert_eq!(self.phase(), Phase::Online);
     }
 

@@ -23,7 +23,7 @@ impl Story {
 
     fn online() -> Self {
         let story = Self::booted(true).then(Event::Authenticated { link: FIRST });
-        story.then(Event::Ready { link: FIRST }).then(Event::Pong { link: FIRST })
+        story.then(Event::Ready { link: FIRST }).then(Event::Pong { link: FIRST, at: Timestamp::from_millis(1_000) })
     }
 
     fn pairing() -> Self {

@@ -35,15 +35,17 @@ enum Fact {
     Paired,
     Authenticated,
     Ready,
-    Proof,
-    Pong,
+    /// Seen at this many milliseconds from now.
+    Proof(i64),
+    Pong(i64),
     PingFailed,
     Saved(bool),
     Down(DownReason),
 }
 
 impl Fact {
-    fn about(&self, link: LinkId) -> Event {
+    fn about(&self, link: LinkId, now: Timestamp) -> Event {
+        let seen = |ms: &i64| Timestamp::from_millis(now.as_millis().saturating_add_signed(*ms));
         match self {
             Self::Qr => Event::QrShown { link, text: "qr".into(), valid: Duration::from_secs(20) },
             Self::Code => Event::CodeShown {
@@ -55,8 +57,8 @@ impl Fact {
             Self::Paired => Event::Paired { link },
             Self::Authenticated => Event::Authenticated { link },
             Self::Ready => Event::Ready { link },
-            Self::Proof => Event::Proof { link },
-            Self::Pong => Event::Pong { link },
+            Self::Proof(ms) => Event::Proof { link, at: seen(ms) },
+            Self::Pong(ms) => Event::Pong { link, at: seen(ms) },
             Self::PingFailed => Event::PingFailed { link },
             Self::Saved(ok) => Event::Saved { link, ok: *ok },
             Self::Down(why) => Event::LinkDown { link, why: why.clone() },
@@ -95,6 +97,11 @@ fn passing_reason() -> impl Strategy<Value = DownReason> {
     })
 }
 
+/// Mostly just now; some waited in a mailbox, and some claim to be from the future.
+fn seen() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => Just(0), 2 => -120_000_i64..0, 1 => 1_i64..120_000]
+}
+
 fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         1 => Just(Fact::Qr),
@@ -102,8 +109,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => Just(Fact::Paired),
         3 => Just(Fact::Authenticated),
         3 => Just(Fact::Ready),
-        1 => Just(Fact::Proof),
-        3 => Just(Fact::Pong),
+        1 => seen().prop_map(Fact::Proof),
+        3 => seen().prop_map(Fact::Pong),
         1 => Just(Fact::PingFailed),
         1 => any::<bool>().prop_map(Fact::Saved),
         6 => down_reason().prop_map(Fact::Down),
@@ -147,6 +154,8 @@ struct Run {
     /// How the machine last said that it stands.
     stood: Standing,
     public: PublicState,
+    /// When the newest sign of life of the present connection was seen.
+    newest: Option<Timestamp>,
 }
 
 impl Run {
@@ -164,6 +173,7 @@ impl Run {
             jitter,
             socket: None,
             public: PublicState::Close,
+            newest: None,
         };
         run.step(Event::Booted { paired, desired: Desired::Connected });
         run
@@ -174,7 +184,7 @@ impl Run {
             Happening::Command(event) => self.step(event.clone()),
             Happening::Fact { age, fact } => {
                 let link = LinkId(self.machine.last_link().0.saturating_sub(*age));
-                self.step(fact.about(link))
+                self.step(fact.about(link, self.now))
             }
             Happening::Turn(age) => {
                 let link = LinkId(self.machine.last_link().0.saturating_sub(*age));
@@ -253,7 +263,27 @@ impl Run {
         if self.machine.state.phase() == Phase::Online && before.state.phase() != Phase::Online {
             assert!(matches!(event, Event::Pong { .. }), "online without an answered request");
         }
+        self.check_freshness(&before, &event);
         effects
+    }
+
+    /// The claim of being open is as old as the newest thing that was seen, and no younger.
+    fn check_freshness(&mut self, before: &Machine, event: &Event) {
+        let State::Online { proof, fresh_until, .. } = self.machine.state else {
+            self.newest = None;
+            return;
+        };
+        let known = if let State::Online { proof, .. } = before.state { Some(proof) } else { None };
+        let stale = event.link() != before.link();
+        if let Event::Proof { at, .. } | Event::Pong { at, .. } = event
+            && !stale
+        {
+            self.newest = self.newest.max(Some((*at).min(self.now)));
+        }
+        assert_eq!(Some(proof), self.newest, "the proof is not the newest that was seen after {event:?}");
+        assert_eq!(fresh_until, proof.after(self.policy.proof_window()));
+        assert!(known <= Some(proof), "a proof was taken back by {event:?}");
+        assert!(known.is_some() || self.now < fresh_until, "opened by a proof that carries no further: {event:?}");
     }
 
     fn check_deadline(&self) {
@@ -289,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
 
     /// Never two links open, no dial without a turn, stale links change nothing, parked instances never dial by themselves, every waiting state has a
-    /// deadline, stopped is final, each state change is published once, open needs an answered request.
+    /// deadline, stopped is final, each state change is published once, open needs an answered request, and is as fresh as what was seen.
     #[test]
     fn s15_every_history_keeps_the_rules((paired, history) in history(), jitter in 0.0_f64..=1.0, turns in any::<bool>()) {
         let mut run = Run::with_turns(paired, jitter, turns);

@@ -8,6 +8,8 @@ use holdfast_core::id::LinkId;
 use holdfast_core::proxy::Fault;
 use holdfast_core::time::Timestamp;
 
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+
 /// A machine, and the links that it has dialled and closed.
 #[derive(Default)]
 struct Story {
@@ -24,7 +26,7 @@ impl Story {
     fn online() -> Self {
         let link = LinkId(1);
         let story = Self::booted(Desired::Connected).then(Event::Authenticated { link });
-        story.then(Event::Ready { link }).then(Event::Pong { link })
+        story.then(Event::Ready { link }).then(Event::Pong { link, at: NOW })
     }
 
     /// What happens next; a dial's turn comes at once.
@@ -36,7 +38,7 @@ impl Story {
 
     fn step(mut self, event: Event) -> Self {
         let policy = Policy::default();
-        let env = Env { now: Timestamp::from_millis(1_000), jitter: 0.5, policy: &policy };
+        let env = Env { now: NOW, jitter: 0.5, policy: &policy };
         let (machine, effects) = self.machine.step(event, env);
         self.machine = machine;
         for effect in effects {

@@ -37,7 +37,7 @@ impl Asked {
 
     fn stays_online(&mut self) {
         let link = self.machine.last_link();
-        for event in [Event::Authenticated { link }, Event::Ready { link }, Event::Pong { link }] {
+        for event in [Event::Authenticated { link }, Event::Ready { link }, Event::Pong { link, at: self.now }] {
             self.happens(event);
         }
         self.now = self.now.after(self.policy.stable_after);

@@ -22,6 +22,12 @@ pub enum Bug {
     DesireNotStored,
     /// A crash forgets what the operator wants.
     CrashForgetsDesire,
+    /// The actor after a crash is told of the credentials what the last one believed.
+    CrashForgetsPairing,
+    /// A sign of life counts from when the actor takes it.
+    ProofDatedLate,
+    /// An actor takes it for told that its instance is closed, whatever was told last.
+    ToldForgotten,
     /// A child that crashed too often is started again.
     QuarantineRestarts,
     /// The phases of a shutdown have no deadline.
@@ -44,7 +50,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::StaleFacts,
         Self::TimerLost,
         Self::FlappingResets,
@@ -54,6 +60,9 @@ impl Bug {
         Self::SaveSkipped,
         Self::DesireNotStored,
         Self::CrashForgetsDesire,
+        Self::CrashForgetsPairing,
+        Self::ProofDatedLate,
+        Self::ToldForgotten,
         Self::QuarantineRestarts,
         Self::ShutdownWaits,
         Self::UpgradeLogsOut,
@@ -77,6 +86,9 @@ impl Bug {
             Self::SaveSkipped => "save-skipped",
             Self::DesireNotStored => "desire-not-stored",
             Self::CrashForgetsDesire => "crash-forgets-desire",
+            Self::CrashForgetsPairing => "crash-forgets-pairing",
+            Self::ProofDatedLate => "proof-dated-late",
+            Self::ToldForgotten => "told-forgotten",
             Self::QuarantineRestarts => "quarantine-restarts",
             Self::ShutdownWaits => "shutdown-waits",
             Self::UpgradeLogsOut => "upgrade-logs-out",

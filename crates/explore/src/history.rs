@@ -122,8 +122,14 @@ pub enum Fault {
     Stuck(u64),
     /// Another node owns the session, for this time.
     Fenced(u64),
+    /// The session of the instance cannot be read, or is damaged, for this time.
+    Unreadable(u64),
+    /// Each fact of its connection is told twice, for this time.
+    FactsTwice(u64),
     /// Somebody scans the next code that is shown.
     Scan,
+    /// The same, and the actor panics at the word that the device is paired.
+    ScanThenPanic,
 }
 
 impl History {
@@ -156,7 +162,15 @@ impl History {
             | What::StoreSlow(ms)
             | What::WatchdogStuck(ms)
             | What::Kill(ms)
-            | What::Strike(_, Fault::Flap(ms) | Fault::RestartLoop(ms) | Fault::Stuck(ms) | Fault::Fenced(ms)) => *ms,
+            | What::Strike(
+                _,
+                Fault::Flap(ms)
+                | Fault::RestartLoop(ms)
+                | Fault::Stuck(ms)
+                | Fault::Fenced(ms)
+                | Fault::Unreadable(ms)
+                | Fault::FactsTwice(ms),
+            ) => *ms,
             What::Terminate(ms) => *ms + 40_000,
             What::Strike(_, Fault::Ban(seconds)) => *seconds * 1_000,
             What::Ask(..) | What::Strike(..) | What::TerminateAgain => 0,
@@ -210,7 +224,10 @@ impl What {
                 Fault::TaskPanics => "task-panics",
                 Fault::Stuck(_) => "actor-stuck",
                 Fault::Fenced(_) => "fenced",
+                Fault::Unreadable(_) => "session-unreadable",
+                Fault::FactsTwice(_) => "facts-twice",
                 Fault::Scan => "scan",
+                Fault::ScanThenPanic => "scan-then-panic",
             },
             Self::HostOutage(_) => "host-outage",
             Self::StoreDown(_) => "store-down",
@@ -271,7 +288,7 @@ fn draw_what(random: &mut Random, shape: Shape, focus: &[usize]) -> What {
 }
 
 fn draw_fault(random: &mut Random) -> Fault {
-    match random.below(60) {
+    match random.below(64) {
         0..=5 => Fault::Reset,
         6..=10 => Fault::Silence,
         11..=15 => Fault::Ending(draw_ending(random)),
@@ -291,6 +308,10 @@ fn draw_fault(random: &mut Random) -> Fault {
         46..=47 => Fault::TaskPanics,
         48..=49 => Fault::Stuck(random.between(500, 90_000)),
         50..=51 => Fault::Fenced(random.between(1_000, 60_000)),
+        52 => Fault::Unreadable(random.between(1_000, 30_000)),
+        53 => Fault::Unreadable(random.between(30_000, 600_000)),
+        54..=55 => Fault::FactsTwice(random.between(5_000, 120_000)),
+        56 => Fault::ScanThenPanic,
         _ => Fault::Scan,
     }
 }

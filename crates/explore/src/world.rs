@@ -6,6 +6,7 @@ mod driver;
 mod ending;
 mod fate;
 mod gate;
+mod reading;
 mod scribe;
 mod service;
 mod supervisor;
@@ -204,6 +205,7 @@ impl<'a> World<'a> {
             Due::Written { i, stamp } => self.written(i, stamp),
             Due::Exited { i, epoch, exit } => self.child_exited(i, epoch, exit),
             Due::Restart { i, epoch, token } => self.restart_due(i, epoch, token),
+            Due::RowRead { i, epoch, token, late } => self.row_read(i, epoch, token, late),
             Due::Stands { i, stamp, standing } => self.stands(i, stamp, standing),
             Due::Turns { epoch, token } => self.turns_due(epoch, token),
             Due::Proven { i, stamp, due } => self.proven(i, stamp, due),

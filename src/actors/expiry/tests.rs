@@ -71,6 +71,7 @@ async fn s35_after_a_start_the_age_counts_and_what_cannot_be_read_is_kept() {
     row.created_at = Some(world.clock.wall() - TimeDelta::minutes(14));
     world.store.keep(row);
     let unread = world.add_with("unread", false, Desired::Stopped).await;
+    world.store.forget(&unread);
     watch(&world);
     world.pass(MINUTE / 2).await;
     assert!(world.board.get(&old).is_some(), "too early");

@@ -39,10 +39,30 @@ async fn proofs_that_come_by_themselves_save_the_ping() {
     world.pass(SOON).await;
     for _ in 0..60 {
         world.pass(Duration::from_secs(20)).await;
-        world.links.report(&id, Report::Fact(Event::Proof { link: LinkId(1) })).await;
+        world.links.report(&id, Report::Fact(Event::Proof { link: LinkId(1), at: world.clock.now() })).await;
     }
     let pings = world.links.story().iter().filter(|line| line.contains("ping")).count();
     assert_eq!(pings, 1, "only the one at login");
+}
+
+#[actix::test]
+async fn s20_a_proof_that_lay_in_a_mailbox_is_told_as_old_as_it_is() {
+    let world = World::start();
+    let id = world.add("shop").await;
+    world.pass(SOON).await;
+    world.links.answer_pings(Answer::Never);
+    world.pass(Duration::from_secs(5)).await;
+    let seen = world.clock.now();
+    world.pass(Duration::from_secs(24)).await;
+    world.links.report(&id, Report::Fact(Event::Proof { link: LinkId(1), at: seen })).await;
+    world.pass(SOON).await;
+    let status = world.entry(&id).status;
+    assert_eq!((status.proof, status.fresh_until), (Some(seen), Some(seen.after(Duration::from_secs(40)))));
+    world.links.story();
+    world.pass(Duration::from_millis(6_100)).await;
+    assert!(world.links.story().contains(&"shop g1 ping 1 @35s".to_owned()), "the ping is due an interval after it");
+    world.pass(Duration::from_secs(10)).await;
+    assert_eq!(world.entry(&id).status.code(), Some("net-silent"));
 }
 
 #[actix::test]
@@ -78,7 +98,7 @@ async fn s20_an_instance_whose_actor_stands_still_is_reported_as_suspect_everywh
         owner: Owner::default(),
     };
     world.board.hang(&id, entry);
-    let scribe = Scribe::start(id.clone(), world.store.clone(), &Handle::current());
+    let scribe = Scribe::start(id.clone(), PublicState::Open, world.store.clone(), &Handle::current());
     let generation = Generation(1);
     let ping = Stuck.start().recipient();
     world.health.send(Watch { id: id.clone(), generation, ping, name: "shop".to_owned(), scribe }).await.unwrap();
@@ -104,7 +124,7 @@ async fn s20_an_actor_that_turns_again_takes_the_suspicion_back() {
         entry.status.phase = Phase::Suspect;
         true
     });
-    world.links.report(&id, Report::Fact(Event::Proof { link: LinkId(1) })).await;
+    world.links.report(&id, Report::Fact(Event::Proof { link: LinkId(1), at: world.clock.now() })).await;
     world.pass(SOON).await;
     assert_eq!(world.entry(&id).status.phase, Phase::Online);
     assert_eq!(world.store.written(), ["shop is open", "shop connection.update open"]);

@@ -63,7 +63,6 @@ impl InstanceActor {
             generation: self.generation,
             standing,
             last_link: self.machine.last_link(),
-            paired: self.machine.paired,
             desired: self.machine.desired,
         });
     }

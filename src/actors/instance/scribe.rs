@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Desired;
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::InstanceId;
 use tokio::runtime::Handle as Runtime;
@@ -45,6 +46,8 @@ struct Desk {
     crashed: Notify,
     instance: InstanceId,
     store: Arc<dyn Store>,
+    /// The state that was last told, written or not.
+    told: Mutex<PublicState>,
 }
 
 #[derive(Default)]
@@ -71,9 +74,21 @@ impl fmt::Debug for Scribe {
 }
 
 impl Scribe {
-    pub(in crate::actors) fn start(instance: InstanceId, store: Arc<dyn Store>, runtime: &Runtime) -> Self {
-        let desk =
-            Arc::new(Desk { pages: Mutex::default(), changed: Notify::new(), crashed: Notify::new(), instance, store });
+    /// Starts to write; `told` is the state that the row holds.
+    pub(in crate::actors) fn start(
+        instance: InstanceId,
+        told: PublicState,
+        store: Arc<dyn Store>,
+        runtime: &Runtime,
+    ) -> Self {
+        let desk = Arc::new(Desk {
+            pages: Mutex::default(),
+            changed: Notify::new(),
+            crashed: Notify::new(),
+            instance,
+            store,
+            told: Mutex::new(told),
+        });
         let (sender, progress) = watch::channel(Progress::default());
         runtime.spawn(work(Arc::clone(&desk), sender));
         Self(Arc::new(Handle { desk, progress }))
@@ -96,7 +111,15 @@ impl Scribe {
         self.submit(|pages| pages.desired = Some(desired));
     }
 
+    /// Returns the state that was last told, by whomever.
+    pub(in crate::actors) fn told(&self) -> PublicState {
+        *self.0.desk.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(in crate::actors) fn patch(&self, patch: InstancePatch) {
+        if let Some(state) = patch.connection_status {
+            *self.0.desk.told.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        }
         self.submit(|pages| merge(pages.patch.get_or_insert_default(), patch));
     }
 
@@ -116,7 +139,7 @@ impl Scribe {
     }
 
     /// Waits until credentials that were to be archived are.
-    pub(super) fn archived(&self, within: Duration) -> impl Future<Output = bool> + 'static {
+    pub(in crate::actors) fn archived(&self, within: Duration) -> impl Future<Output = bool> + 'static {
         let upto = self.0.desk.pages().archive_submitted;
         reached(self.0.progress.clone(), upto, within)
     }

@@ -38,10 +38,11 @@ impl Probe {
     /// Returns the result that an event is, if it is about the ping under way.
     pub(super) fn result(&self, event: &Event, now: Timestamp) -> Option<Verified> {
         let (link, at) = self.sent?;
-        if *event == (Event::Pong { link }) {
-            Some(Verified { alive: true, rtt: Some(now.since(at)) })
-        } else {
-            (*event == Event::PingFailed { link }).then_some(DEAD)
+        match event {
+            Event::Pong { link: answered, at: seen } if *answered == link => {
+                Some(Verified { alive: true, rtt: Some((*seen).min(now).since(at)) })
+            }
+            event => (*event == Event::PingFailed { link }).then_some(DEAD),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use chrono::SecondsFormat;
-use holdfast_core::connection::Phase;
 use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Phase, Refusal};
 use holdfast_core::event::{EngineEvent, explained_object};
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::InstanceId;
@@ -15,7 +15,7 @@ use holdfast_core::supervision::{Decision, ExitReason};
 use tracing::{debug, error, warn};
 
 use super::SupervisorActor;
-use super::protocol::ChildExited;
+use super::protocol::{ChildExited, CommandError};
 use super::roster::{Child, Farewell};
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::{Birth, InstanceActor, Leash, Scribe};
@@ -26,19 +26,16 @@ use crate::ports::meter::Measure;
 use crate::ports::store::InstancePatch;
 
 impl SupervisorActor {
-    /// Starts the child unless it runs already or is being deleted; forgets a restart that was due later.
+    /// Starts the child unless it runs already or is being deleted, from its row as it is now; forgets a restart that was due later.
     pub(super) fn start_child(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else { return };
-        if line.departures > 0 {
+        if matches!(line.child, Child::Running { .. }) {
             return;
         }
-        match line.child {
-            Child::Running { .. } => return,
-            Child::Restarting { timer } => {
-                ctx.cancel_future(timer);
-            }
-            Child::Quarantined | Child::Ended => {}
+        if line.departures > 0 {
+            return line.answer(&Err(CommandError::Refused(Refusal::Stopping)));
         }
+        let Some(known) = line.known.take() else { return self.read(id, ctx) };
         reach!("child.starts");
         line.generation = line.generation.next();
         let owner = instance.board.get(id).map(|entry| entry.owner).unwrap_or_default();
@@ -46,12 +43,12 @@ impl SupervisorActor {
             id: id.clone(),
             name: line.name.clone(),
             generation: line.generation,
-            paired: line.paired,
+            paired: known.paired,
             desired: line.desired,
             owner,
             last_link: line.last_link,
             scribe: line.scribe(id, instance),
-            memory: line.memory.take(),
+            memory: known.memory,
             leash: Leash::default(),
         };
         line.leash = birth.leash.clone();
@@ -65,11 +62,12 @@ impl SupervisorActor {
             &self.parts.watch,
             Watch { id: id.clone(), generation: line.generation, ping: addr.clone().recipient(), name, scribe },
         );
+        line.answer(&Ok(addr.clone()));
         line.child = Child::Running { addr, since: instance.clock.now(), unanswered: 0 };
         self.show();
     }
 
-    fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
+    pub(super) fn restart_after(&mut self, id: &InstanceId, wait: Duration, ctx: &mut Context<Self>) {
         let restart = id.clone();
         let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.restart_due(&restart, ctx));
         if let Some(line) = self.roster.get_mut(id) {
@@ -79,12 +77,16 @@ impl SupervisorActor {
 
     fn restart_due(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         if !self.draining {
-            self.restarts += 1;
             self.start_child(id, ctx);
         }
     }
 
-    fn hang_without_actor(&mut self, id: &InstanceId, phase: Phase, quarantined: bool) {
+    /// Tells whether the last that was said of an instance is that it has credentials.
+    pub(super) fn paired(&self, id: &InstanceId) -> bool {
+        self.instance.as_ref().and_then(|instance| instance.board.get(id)).is_some_and(|entry| entry.status.paired)
+    }
+
+    pub(super) fn hang_without_actor(&mut self, id: &InstanceId, phase: Phase, quarantined: bool) {
         let Some(instance) = &self.instance else { return };
         let now = instance.clock.now();
         self.hang(id, |paired| InstanceStatus::without_actor(phase, now, paired, quarantined));
@@ -92,27 +94,29 @@ impl SupervisorActor {
 
     /// Says what an instance is whose actor is gone: on the board and, if that is another state than was last told, in its row and as an
     /// event. What the actor wrote last goes before it.
-    fn hang(&mut self, id: &InstanceId, status: impl FnOnce(bool) -> InstanceStatus) {
+    pub(super) fn hang(&mut self, id: &InstanceId, status: impl FnOnce(bool) -> InstanceStatus) {
         let Some(instance) = &self.instance else { return };
-        let mut told = None;
+        let mut hung = None;
         instance.board.update(id, |entry| {
             let status = status(entry.status.paired);
-            told = (entry.status.phase.public() != status.phase.public()).then(|| status.clone());
+            hung = Some(status.clone());
             entry.status = status;
             entry.pairing = crate::ports::board::PairingView::default();
             true
         });
-        if let Some(status) = told
+        if let Some(status) = hung
             && let Some(line) = self.roster.get_mut(id)
         {
             let scribe = line.scribe(id, instance);
-            tell(&scribe, &line.name, &status, instance.clock);
+            if scribe.told() != status.phase.public() {
+                tell(&scribe, &line.name, &status, instance.clock);
+            }
         }
     }
 }
 
 /// Writes the state of an instance into its row and tells whoever listens.
-pub(super) fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
+fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
     let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
     let (now, state) = (clock.now(), status.phase.public());
     let why = status.explanation_at(now);
@@ -149,7 +153,7 @@ impl Handler<ChildExited> for SupervisorActor {
         }
         reach!("child.exited");
         line.last_link = exit.last_link;
-        line.paired = exit.paired;
+        // What it says of the store is not taken for what is stored: the wish is written again, the credentials are read.
         line.desired = exit.desired;
         self.ended(&exit.id, exit.reason, Farewell { clean: exit.clean, listed: exit.listed }, ctx);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::{AsyncContext, Context, Handler, MailboxError, Recipient, ResponseFuture};
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::connection::{DownReason, Event, Memory, Phase, Refusal, Verdict};
-use holdfast_core::event::{Owner, remembered_end};
+use holdfast_core::connection::{Event, Phase, Refusal};
+use holdfast_core::event::Owner;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
@@ -14,17 +14,15 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::SupervisorActor;
-use super::children::tell;
 use super::protocol::{
     ApplySettings, CommandError, ConnectInstance, DrainAll, InstancePorts, LogOutInstance, RerouteInstance,
     RestartInstance, StartInstance, WhereIs,
 };
-use super::roster::{Child, Farewell, Line};
+use super::roster::{Child, Farewell, Known, Line};
 use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
-use crate::ports::clock::Clock;
 use crate::ports::store::InstanceRecord;
 
 /// How long an instance may take to take a command.
@@ -53,18 +51,20 @@ impl Handler<StartInstance> for SupervisorActor {
 
 impl SupervisorActor {
     fn enlist(&mut self, record: InstanceRecord) {
-        let (claimed, name) = (record.connection_status.clone(), record.name.clone());
-        let memory = self.instance.as_ref().and_then(|instance| memory(&record, instance.clock));
-        let mut line = Line {
+        let known = self.instance.as_ref().map(|instance| Known::of(&record, instance.clock));
+        let line = Line {
             name: record.name.clone(),
             generation: Generation(0),
             child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
-            paired: record.paired,
             desired: record.desired,
+            known,
+            unread: None,
+            callers: Vec::new(),
+            // The last process may not have come to say how it ended; its actor puts that right.
+            claimed: PublicState::named(&record.connection_status),
             scribe: None,
-            memory,
             leash: Leash::default(),
             moves: 0,
             farewells: Vec::new(),
@@ -77,10 +77,6 @@ impl SupervisorActor {
                 (true, holdfast_core::connection::Desired::Connected) => Phase::Waiting,
             };
             let status = InstanceStatus::without_actor(phase, instance.clock.now(), record.paired, false);
-            if claimed == PublicState::Open.as_str() {
-                // The last process could not say that it ended.
-                tell(&line.scribe(&record.id, instance), &name, &status, instance.clock);
-            }
             let owner = Owner { jid: record.owner_jid, name: record.profile_name, picture: record.profile_picture };
             let entry = Entry {
                 name: record.name,
@@ -95,37 +91,19 @@ impl SupervisorActor {
         self.roster.insert(record.id, line);
     }
 
-    /// Finds the way to the child, starting it first if it does not run: what an operator asks for is not kept waiting by a backoff.
-    fn reach(
-        &mut self,
-        id: &InstanceId,
-        ctx: &mut Context<Self>,
-    ) -> Result<actix::Addr<crate::actors::instance::InstanceActor>, CommandError> {
-        if self.draining {
-            return Err(CommandError::Stopping);
-        }
-        let line = self.roster.get_mut(id).ok_or(CommandError::Unknown)?;
-        if line.departures > 0 {
-            return Err(CommandError::Refused(Refusal::Stopping));
-        }
-        if matches!(line.child, Child::Quarantined) {
-            line.crashes.forgive();
-        }
-        self.start_child(id, ctx);
-        match &self.roster.get_mut(id).ok_or(CommandError::Unknown)?.child {
-            Child::Running { addr, .. } => Ok(addr.clone()),
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => Err(CommandError::Overloaded),
-        }
-    }
-
     fn forward(
         &mut self,
         id: &InstanceId,
         event: Event,
         ctx: &mut Context<Self>,
     ) -> ResponseFuture<Result<(), CommandError>> {
-        match self.reach(id, ctx) {
-            Ok(addr) => Box::pin(ask(&addr.recipient(), Command(event))),
+        match self.running(id) {
+            // Put into its mailbox at once, so that commands arrive in the order in which they came here.
+            Ok(Some(addr)) => Box::pin(ask(&addr.recipient(), Command(event))),
+            Ok(None) => {
+                let started = self.reach(id, ctx);
+                Box::pin(async move { ask(&started.await?.recipient(), Command(event)).await })
+            }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
@@ -139,25 +117,7 @@ impl SupervisorActor {
     }
 }
 
-/// Reads from a row how the instance was parked; nothing if it was online since.
-fn memory(record: &InstanceRecord, clock: Clock) -> Option<Memory> {
-    let at = record.disconnection_at?;
-    if record.last_online_at.is_some_and(|online| online > at) {
-        return None;
-    }
-    let why = remembered_end(record.disconnection_object.as_deref()?)?;
-    let retry = match (&why, why.verdict()) {
-        (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => {
-            let gone = (clock.wall() - at).to_std().unwrap_or_default();
-            Some(clock.now().after(ban.saturating_sub(gone)))
-        }
-        _ => None,
-    };
-    Some(Memory { why, retry })
-}
-
-/// Puts a command into the mailbox of an instance, at once, so that commands arrive in the order in which they came here; the future waits
-/// for the answer.
+/// Puts a command into the mailbox of an instance, at once; the future waits for the answer.
 pub(super) fn ask(
     instance: &Recipient<Command>,
     command: Command,
@@ -194,7 +154,9 @@ impl Handler<RerouteInstance> for SupervisorActor {
         match self.roster.get_mut(&command.id).map(|line| &line.child) {
             Some(Child::Running { addr, .. }) => Box::pin(ask(&addr.clone().recipient(), Command(Event::Rerouted))),
             // Whoever starts later reads the new row before it dials.
-            Some(Child::Restarting { .. } | Child::Quarantined | Child::Ended) => Box::pin(std::future::ready(Ok(()))),
+            Some(Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended) => {
+                Box::pin(std::future::ready(Ok(())))
+            }
             None => Box::pin(std::future::ready(Err(CommandError::Unknown))),
         }
     }
@@ -222,16 +184,18 @@ impl Handler<LogOutInstance> for SupervisorActor {
 impl Handler<WhereIs> for SupervisorActor {
     type Result = Result<InstancePorts, CommandError>;
 
-    fn handle(&mut self, question: WhereIs, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: WhereIs, _: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Err(CommandError::Stopping);
+        }
         let line = self.roster.get_mut(&question.id).ok_or(CommandError::Unknown)?;
-        match line.child {
-            Child::Running { .. } => {}
+        let addr = match &line.child {
+            Child::Running { addr, .. } => addr.clone(),
             // A message is no reason to cut a backoff short, or to forgive a quarantine: that takes an operator.
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => {
+            Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => {
                 return Err(CommandError::Refused(Refusal::NotConnected));
             }
-        }
-        let addr = self.reach(&question.id, ctx)?;
+        };
         Ok(InstancePorts {
             send_text: addr.clone().recipient(),
             set_presence: addr.clone().recipient(),
@@ -246,7 +210,7 @@ impl Handler<ApplySettings> for SupervisorActor {
     fn handle(&mut self, ApplySettings { id }: ApplySettings, _: &mut Self::Context) -> Self::Result {
         let child = self.roster.get_mut(&id).map(|line| match &line.child {
             Child::Running { addr, .. } => Some(addr.clone()),
-            Child::Restarting { .. } | Child::Quarantined | Child::Ended => None,
+            Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => None,
         });
         Box::pin(async move {
             match child {
@@ -272,8 +236,9 @@ impl Handler<DrainAll> for SupervisorActor {
                     line.farewells.push(sender);
                     pending.push((id.clone(), addr.clone().recipient::<Command>(), ended));
                 }
-                Child::Restarting { timer } => {
-                    ctx.cancel_future(*timer);
+                Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } => {
+                    ctx.cancel_future(*waits);
+                    line.answer(&Err(CommandError::Stopping));
                 }
                 Child::Quarantined | Child::Ended => {}
             }

@@ -113,6 +113,7 @@ impl SupervisorActor {
         if self.draining {
             return Err(CommandError::Stopping);
         }
+        let paired = self.paired(id);
         let (Some(instance), Some(line)) = (&self.instance, self.roster.get_mut(id)) else {
             return Err(CommandError::Unknown);
         };
@@ -120,7 +121,8 @@ impl SupervisorActor {
             return Err(CommandError::Refused(Refusal::Stopping));
         }
         // One that is to be restarted was in use when it crashed.
-        if line.paired || matches!(line.child, Child::Restarting { .. }) {
+        let restarts = matches!(line.child, Child::Restarting { .. } | Child::Reading { .. });
+        if restarts || paired {
             return Err(CommandError::Refused(Refusal::InUse));
         }
         Ok((Arc::clone(&instance.store), instance.runtime.clone()))
@@ -153,15 +155,16 @@ impl SupervisorActor {
             Some(_) => {}
         }
         let Some(line) = self.roster.remove(id) else { return Err(CommandError::Unknown) };
-        if let Child::Restarting { timer } = line.child {
-            ctx.cancel_future(timer);
+        if let Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } = line.child {
+            ctx.cancel_future(waits);
         }
         self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
+        let paired = self.paired(id);
         if let Some(instance) = &self.instance {
             instance.board.take_down(id);
         }
         info!(instance.id = %id, "Instance {id} is off the roster");
-        Ok(OffTheRoster { listed: last.map_or(line.paired, |last| last.listed) })
+        Ok(OffTheRoster { listed: last.map_or(paired, |last| last.listed) })
     }
 
     /// A departure did not come to its end: the instance goes on from what is stored.

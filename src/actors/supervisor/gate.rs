@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::SupervisorActor;
 use super::protocol::Stands;
-use super::roster::Child;
+use super::roster::{Child, Otherwise};
 use crate::actors::instance::protocol::Command;
 use crate::ports::board::FleetStatus;
 use crate::ports::chance;
@@ -22,7 +22,6 @@ impl Handler<Stands> for SupervisorActor {
             return;
         }
         line.last_link = stands.last_link;
-        line.paired = stands.paired;
         line.desired = stands.desired;
         self.stands(stands.id, stands.standing, ctx);
     }
@@ -87,9 +86,13 @@ impl SupervisorActor {
         for (_, line) in self.roster.iter_mut() {
             match line.child {
                 Child::Running { .. } => status.running += 1,
-                Child::Restarting { .. } => status.restarting += 1,
-                Child::Quarantined => status.quarantined += 1,
-                Child::Ended => {}
+                Child::Restarting { .. } | Child::Reading { otherwise: Otherwise::Restarts, .. } => {
+                    status.restarting += 1
+                }
+                Child::Quarantined | Child::Reading { otherwise: Otherwise::Quarantined, .. } => {
+                    status.quarantined += 1;
+                }
+                Child::Ended | Child::Reading { otherwise: Otherwise::Ended, .. } => {}
             }
         }
         if let Some(instance) = &self.instance {

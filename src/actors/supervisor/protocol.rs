@@ -22,6 +22,9 @@ pub enum CommandError {
     /// Too many commands wait already, or the actor does not answer in its time; worth another try.
     #[error("the instance is overloaded")]
     Overloaded,
+    /// What is stored of it cannot be read, so that it cannot be started.
+    #[error("the database does not answer")]
+    StoreUnavailable,
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,
@@ -128,9 +131,7 @@ pub struct ChildExited {
     pub reason: ExitReason,
     /// The newest link it dialled, so that the next actor counts on from there.
     pub last_link: LinkId,
-    /// Whether there are credentials.
-    pub paired: bool,
-    /// What the operator wants.
+    /// What the operator wants; perhaps not stored yet.
     pub desired: Desired,
     /// Whether what it held was saved and closed as it should.
     pub clean: bool,
@@ -147,7 +148,6 @@ pub struct Stands {
     pub standing: Standing,
     /// The newest link that it dialled or asked for.
     pub last_link: LinkId,
-    pub paired: bool,
     pub desired: Desired,
 }
 

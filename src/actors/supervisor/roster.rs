@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use actix::Addr;
 use actix::prelude::SpawnHandle;
-use holdfast_core::connection::{Desired, Memory};
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, DownReason, Memory, Verdict};
+use holdfast_core::event::remembered_end;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::CrashRecord;
 use holdfast_core::time::Timestamp;
 use tokio::sync::oneshot;
 
+use super::protocol::CommandError;
 use crate::actors::instance::{InstanceActor, InstanceParts, Leash, Scribe};
+use crate::ports::clock::Clock;
+use crate::ports::store::InstanceRecord;
 
 /// What a child is doing.
 pub(super) enum Child {
@@ -24,10 +29,45 @@ pub(super) enum Child {
     },
     /// It crashed and is started again when the timer fires.
     Restarting { timer: SpawnHandle },
+    /// Its row is being read, from which it is started; until then, and if that cannot be read, it is `otherwise`.
+    Reading { reading: SpawnHandle, otherwise: Otherwise },
     /// It crashed too often.
     Quarantined,
     /// It has not been started yet, or has ended on purpose.
     Ended,
+}
+
+/// What a child is whose row is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// It crashed and is started again.
+    Restarts,
+    /// It crashed too often, and an operator wants it back.
+    Quarantined,
+    /// It does not run, and an operator wants it to.
+    Ended,
+}
+
+/// What its row says about an instance that is about to be started.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub paired: bool,
+    /// How it was parked.
+    pub memory: Option<Memory>,
+}
+
+impl Known {
+    /// Takes from a row what an actor begins with.
+    pub(super) fn of(record: &InstanceRecord, clock: Clock) -> Self {
+        Self { paired: record.paired, memory: memory(record, clock) }
+    }
+}
+
+/// How often, and since when, a row could not be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unread {
+    pub failures: u32,
+    pub since: Timestamp,
 }
 
 /// One line of the roster.
@@ -37,12 +77,17 @@ pub(super) struct Line {
     pub child: Child,
     pub crashes: CrashRecord,
     pub last_link: LinkId,
-    pub paired: bool,
+    /// What the operator wants, as the last actor knew it; it may not be stored yet.
     pub desired: Desired,
+    /// What its row says; taken by the next actor, so that it is read again for the one after it.
+    pub known: Option<Known>,
+    pub unread: Option<Unread>,
+    /// Those who wait for the child to be started.
+    pub callers: Vec<oneshot::Sender<Result<Addr<InstanceActor>, CommandError>>>,
+    /// The state that its row claimed when it was put on the roster.
+    pub claimed: PublicState,
     /// Writes the rows and events of every incarnation, and of the time between them; made when it is first needed.
     pub scribe: Option<Scribe>,
-    /// How the last process left it.
-    pub memory: Option<Memory>,
     /// Reaches the present incarnation even if it is stuck.
     pub leash: Leash,
     /// How often it was moved to another thread, because it did not turn on the one before.
@@ -65,7 +110,7 @@ pub(super) struct Farewell {
 impl Line {
     /// Returns what writes the rows and events of this instance.
     pub(super) fn scribe(&mut self, id: &InstanceId, parts: &InstanceParts) -> Scribe {
-        let start = || Scribe::start(id.clone(), Arc::clone(&parts.store), &parts.runtime);
+        let start = || Scribe::start(id.clone(), self.claimed, Arc::clone(&parts.store), &parts.runtime);
         self.scribe.get_or_insert_with(start).clone()
     }
 }
@@ -92,4 +137,21 @@ impl Roster {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&InstanceId, &mut Line)> {
         self.lines.iter_mut()
     }
+}
+
+/// Reads from a row how the instance was parked; nothing if it was online since.
+fn memory(record: &InstanceRecord, clock: Clock) -> Option<Memory> {
+    let at = record.disconnection_at?;
+    if record.last_online_at.is_some_and(|online| online > at) {
+        return None;
+    }
+    let why = remembered_end(record.disconnection_object.as_deref()?)?;
+    let retry = match (&why, why.verdict()) {
+        (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => {
+            let gone = (clock.wall() - at).to_std().unwrap_or_default();
+            Some(clock.now().after(ban.saturating_sub(gone)))
+        }
+        _ => None,
+    };
+    Some(Memory { why, retry })
 }

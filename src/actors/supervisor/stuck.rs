@@ -49,12 +49,13 @@ impl SupervisorActor {
 
     /// Gives up on an actor that cannot even be stopped. Its link is sealed first, so that nothing of it meets its successor.
     fn replace(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
+        let listed = self.paired(id);
         let Some(line) = self.roster.get_mut(id) else { return };
         let generation = line.generation;
         line.leash.cut();
         line.moves = line.moves.wrapping_add(1);
         error!(instance.id = %id, generation = generation.0, "Instance {id} has not turned for {} s; it is replaced", LOOK.as_secs() * u64::from(UNANSWERED));
-        let last = Farewell { clean: false, listed: line.paired };
+        let last = Farewell { clean: false, listed };
         self.ended(id, ExitReason::Failed, last, ctx);
     }
 }

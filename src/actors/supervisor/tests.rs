@@ -1,6 +1,7 @@
 mod departure;
 mod drained;
 mod flapping;
+mod reading;
 mod told;
 
 use std::time::Duration;

@@ -198,8 +198,10 @@ impl Link for ScriptedLink {
 
     fn close(&self, link: LinkId) {
         self.note(&format!("close {link}"));
-        if self.read(|script| script.closes) == Answer::Well {
-            self.tell(vec![Event::LinkDown { link, why: DownReason::Requested }]);
+        match self.read(|script| script.closes) {
+            Answer::Well => self.tell(vec![Event::LinkDown { link, why: DownReason::Requested }]),
+            Answer::Never => {}
+            Answer::Panic => panic!("planned"),
         }
     }
 
@@ -218,7 +220,7 @@ impl Link for ScriptedLink {
     fn ping(&self, link: LinkId, _: Duration) {
         self.note(&format!("ping {link}"));
         match self.read(|script| script.pings) {
-            Answer::Well => self.tell(vec![Event::Pong { link }]),
+            Answer::Well => self.tell(vec![Event::Pong { link, at: self.clock.now() }]),
             Answer::Never => {}
             Answer::Panic => panic!("planned"),
         }

@@ -33,6 +33,7 @@ pub(crate) struct MemoryStore {
     failed_deletions: AtomicU32,
     /// What the next deletions wait for.
     held: Mutex<Option<Arc<Notify>>>,
+    reads_hang: AtomicBool,
     inner: Mutex<Inner>,
     appended: Arc<Notify>,
 }
@@ -63,9 +64,46 @@ impl Inner {
 }
 
 impl MemoryStore {
-    /// Keeps a row, to be read.
+    /// Keeps a row, to be read, in the place of the one before it.
     pub(crate) fn keep(&self, row: InstanceRecord) {
+        self.forget(&row.id);
         self.inner().rows.push(row);
+    }
+
+    /// Keeps a row, unless there is one.
+    pub(crate) fn keep_new(&self, row: InstanceRecord) {
+        if !self.inner().rows.iter().any(|known| known.id == row.id) {
+            self.keep(row);
+        }
+    }
+
+    /// Returns a row as it is.
+    pub(crate) fn row(&self, id: &InstanceId) -> InstanceRecord {
+        self.inner().rows.iter().find(|row| row.id == *id).cloned().unwrap()
+    }
+
+    /// Puts credentials on disk, as a link does.
+    pub(crate) fn pair(&self, id: &InstanceId) {
+        self.change(id, |row| row.paired = true);
+    }
+
+    /// Takes them away.
+    pub(crate) fn unpair(&self, id: &InstanceId) {
+        self.change(id, |row| row.paired = false);
+    }
+
+    /// Takes a row away.
+    pub(crate) fn forget(&self, id: &InstanceId) {
+        self.inner().rows.retain(|row| row.id != *id);
+    }
+
+    /// Lets the reading of a row never come to an end, or end again.
+    pub(crate) fn hang_reads(&self, hang: bool) {
+        self.reads_hang.store(hang, Ordering::Relaxed);
+    }
+
+    fn change(&self, id: &InstanceId, change: impl Fn(&mut InstanceRecord)) {
+        self.inner().rows.iter_mut().filter(|row| row.id == *id).for_each(change);
     }
 
     /// Lets every call fail, or work again.
@@ -174,10 +212,15 @@ impl MemoryStore {
     fn note(&self, what: String) -> Result<(), StoreError> {
         let planned = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(planned.is_err(), "planned");
+        self.answers()?;
+        self.inner().written.push(what);
+        Ok(())
+    }
+
+    fn answers(&self) -> Result<(), StoreError> {
         if self.down.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable { doing: "a planned failure", cause: "planned".into() });
         }
-        self.inner().written.push(what);
         Ok(())
     }
 }
@@ -193,6 +236,10 @@ impl Instances for MemoryStore {
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
+        if self.reads_hang.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.answers()?;
         Ok(self.inner().rows.iter().find(|row| row.id == *id).cloned())
     }
 
@@ -204,7 +251,9 @@ impl Instances for MemoryStore {
     }
 
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {
-        self.note(format!("{id} wanted {desired:?}"))
+        self.note(format!("{id} wanted {desired:?}"))?;
+        self.change(id, |row| row.desired = desired);
+        Ok(())
     }
 
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
@@ -293,7 +342,9 @@ impl Sessions for MemoryStore {
     }
 
     async fn archive(&self, id: &InstanceId, _: &str) -> Result<(), StoreError> {
-        self.note(format!("{id} archived"))
+        self.note(format!("{id} archived"))?;
+        self.unpair(id);
+        Ok(())
     }
 }
 
@@ -413,7 +464,7 @@ impl Sends for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.note("pinged".to_owned())
+        self.answers()
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -61,12 +61,12 @@ impl Driver {
     }
 
     pub(super) fn ping(&self, link: LinkId, live: Live, within: Duration) {
-        let reports = self.reports().clone();
+        let (reports, clock) = (self.reports().clone(), self.shared().clock);
         self.spawn_over(&live.clone(), "pinging", async move {
             reach!("link.ping");
             let answered = timeout(within, live.client.execute(KeepaliveSpec::with_timeout(within))).await;
             reports.fact(match answered {
-                Ok(Ok(())) => Event::Pong { link },
+                Ok(Ok(())) => Event::Pong { link, at: clock.now() },
                 Ok(Err(_)) | Err(_) => Event::PingFailed { link },
             });
         });

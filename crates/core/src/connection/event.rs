@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::down_reason::DownReason;
 use crate::id::LinkId;
+use crate::time::Timestamp;
 
 /// Whether the operator wants this instance connected; stored, and the only thing that decides at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,10 +88,10 @@ pub enum Event {
     Authenticated { link: LinkId },
     /// The offline queue is drained and the client says it is connected.
     Ready { link: LinkId },
-    /// A stanza was decoded.
-    Proof { link: LinkId },
-    /// A ping was answered.
-    Pong { link: LinkId },
+    /// A stanza was decoded, and when: what lay in a mailbox since then is no fresher for it.
+    Proof { link: LinkId, at: Timestamp },
+    /// A ping was answered, and when.
+    Pong { link: LinkId, at: Timestamp },
     /// A ping was not answered in its time, or could not be sent.
     PingFailed { link: LinkId },
     /// What the link knew is durable, or `ok: false` if that failed.
@@ -110,8 +111,8 @@ impl Event {
             | Self::Paired { link }
             | Self::Authenticated { link }
             | Self::Ready { link }
-            | Self::Proof { link }
-            | Self::Pong { link }
+            | Self::Proof { link, .. }
+            | Self::Pong { link, .. }
             | Self::PingFailed { link }
             | Self::Saved { link, .. }
             | Self::Unlinked { link }

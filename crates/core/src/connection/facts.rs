@@ -7,6 +7,7 @@ use super::effect::{Effect, Notice};
 use super::event::{Desired, Event, Method};
 use super::state::{Machine, State};
 use super::step::Env;
+use crate::time::Timestamp;
 
 impl Machine {
     pub(super) fn fact(&mut self, event: Event, env: Env<'_>, effects: &mut Vec<Effect>) {
@@ -62,13 +63,8 @@ impl Machine {
                     effects.push(Effect::Ping { link, within: env.policy.ping_timeout });
                 }
             }
-            Event::Proof { .. } => {
-                if let State::Online { proof, fresh_until, .. } = &mut self.state {
-                    *proof = env.now;
-                    *fresh_until = env.now.after(env.policy.proof_window());
-                }
-            }
-            Event::Pong { .. } => self.pong(env),
+            Event::Proof { at, .. } => self.proven(at, env),
+            Event::Pong { at, .. } => self.pong(at, env),
             Event::PingFailed { .. } => {
                 if matches!(self.state, State::Online { .. } | State::Syncing { ready: true, .. }) {
                     self.give_up_on_link(DownReason::Silent, env, effects);
@@ -128,14 +124,28 @@ impl Machine {
         self.doubt_until = Some(env.now.after(env.policy.doubt_window));
     }
 
-    fn pong(&mut self, env: Env<'_>) {
-        let fresh = env.now.after(env.policy.proof_window());
-        if let State::Online { proof, pinged, fresh_until, .. } = &mut self.state {
-            *proof = env.now;
-            *pinged = None;
-            *fresh_until = fresh;
+    /// A sign of life counts from when it was seen: an older one takes nothing back, and none reaches beyond the present.
+    fn proven(&mut self, at: Timestamp, env: Env<'_>) {
+        if let State::Online { proof, fresh_until, .. } = &mut self.state {
+            *proof = (*proof).max(at.min(env.now));
+            *fresh_until = proof.after(env.policy.proof_window());
+        }
+    }
+
+    fn pong(&mut self, at: Timestamp, env: Env<'_>) {
+        self.proven(at, env);
+        if let State::Online { pinged, .. } = &mut self.state {
+            // What was seen before the ping in flight was sent answers an earlier one.
+            if pinged.is_some_and(|until| at.after(env.policy.ping_timeout) >= until) {
+                *pinged = None;
+            }
         } else if let State::Syncing { link, ready: true, .. } = self.state {
-            self.state = State::Online { link, since: env.now, proof: env.now, pinged: None, fresh_until: fresh };
+            let proof = at.min(env.now);
+            let fresh_until = proof.after(env.policy.proof_window());
+            // An answer that waited too long to be taken shows no living connection; the deadline of the login decides.
+            if env.now < fresh_until {
+                self.state = State::Online { link, since: env.now, proof, pinged: None, fresh_until };
+            }
         }
     }
 

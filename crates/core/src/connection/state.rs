@@ -102,6 +102,11 @@ pub enum PublicState {
 }
 
 impl PublicState {
+    /// Reads Evolution's word; whatever else is written claims nothing.
+    pub fn named(word: &str) -> Self {
+        [Self::Open, Self::Connecting].into_iter().find(|state| state.as_str() == word).unwrap_or(Self::Close)
+    }
+
     /// Returns Evolution's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -270,6 +275,8 @@ pub struct Machine {
     pub(super) trouble: Option<Trouble>,
     /// How the last process left it.
     pub(super) memory: Option<Memory>,
+    /// The public state that was last told.
+    pub(super) told: PublicState,
 }
 
 impl Machine {
@@ -297,6 +304,7 @@ impl Machine {
             rebuild: false,
             trouble: None,
             memory: None,
+            told: PublicState::Close,
         }
     }
 
@@ -306,6 +314,13 @@ impl Machine {
     #[must_use]
     pub fn after_link(mut self, last: LinkId) -> Self {
         self.last_link = last;
+        self
+    }
+
+    /// Makes the machine of an instance of which `told` was last told, by an earlier actor or for one: what differs from it is told anew.
+    #[must_use]
+    pub fn having_told(mut self, told: PublicState) -> Self {
+        self.told = told;
         self
     }
 

@@ -88,7 +88,6 @@ impl Machine {
     /// A fact about another link than the present one changes nothing and has no effect.
     #[must_use]
     pub fn step(mut self, event: Event, env: Env<'_>) -> (Self, Vec<Effect>) {
-        let before = self.state.phase().public();
         let stood = self.standing();
         let mut effects = Vec::new();
         match event.link() {
@@ -97,7 +96,7 @@ impl Machine {
             None => self.command(event, env, &mut effects),
         }
         self.note_trouble(env);
-        self.announce(before, &mut effects);
+        self.announce(&mut effects);
         if self.standing() != stood {
             effects.push(Effect::Stand(self.standing()));
         }
@@ -158,16 +157,16 @@ impl Machine {
         self.paired = paired;
         self.was_paired = paired;
         self.desired = desired;
+        if (paired, desired) == (true, Desired::Connected) {
+            // The last process may have ended just after a pairing.
+            self.doubt_until = Some(env.now.after(env.policy.doubt_window));
+        }
         // An operator's stop needs no other reason.
         if (paired, desired) != (true, Desired::Stopped) && self.recall(env) {
             return;
         }
         match (paired, desired) {
-            (true, Desired::Connected) => {
-                // The last process may have ended just after a pairing.
-                self.doubt_until = Some(env.now.after(env.policy.doubt_window));
-                self.dial(None, env);
-            }
+            (true, Desired::Connected) => self.dial(None, env),
             (true, Desired::Stopped) => self.state = State::Parked { why: ParkReason::Operator, retry: None },
             // Codes nobody looks at are no use: pairing starts when somebody asks.
             (false, _) => self.state = State::Unpaired,
@@ -301,9 +300,9 @@ impl Machine {
     }
 
     /// Emits one notice for a change of the public state, however many inner states it went through.
-    fn announce(&self, before: PublicState, effects: &mut Vec<Effect>) {
+    fn announce(&mut self, effects: &mut Vec<Effect>) {
         let after = self.state.phase().public();
-        if before == after {
+        if std::mem::replace(&mut self.told, after) == after {
             return;
         }
         effects.push(Effect::Publish(match after {

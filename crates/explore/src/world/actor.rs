@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Phase, State};
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Memory, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
@@ -11,7 +12,7 @@ use holdfast_core::time::Timestamp;
 use super::World;
 use super::cell::Actor;
 use super::fate::{Due, Exit, Inbox, Stamp};
-use super::scribe::Scribe;
+use super::scribe::Pages;
 use crate::bugs::Bug;
 
 /// How long the rows of an ended instance may take, in milliseconds.
@@ -19,15 +20,17 @@ const LAST_WRITES: u64 = 5_000;
 
 impl World<'_> {
     /// Starts an incarnation, as the supervisor does.
-    pub(crate) fn start_actor(&mut self, i: usize, stamp: Stamp) {
+    pub(crate) fn start_actor(&mut self, i: usize, stamp: Stamp, paired: bool, memory: Option<Memory>) {
         let now = self.now;
+        let Some(told) = self.scribe(i, stamp).map(|scribe| scribe.told) else { return };
+        let told = if self.has(Bug::ToldForgotten) { PublicState::Close } else { told };
         let cell = &mut self.cells[i];
         let Some(line) = &cell.line else { return };
-        let (paired, desired, last_link) = (line.paired, line.desired, line.last_link);
+        let (desired, last_link) = (line.desired, line.last_link);
         cell.truth.life.clear();
         cell.actor = Some(Actor {
             stamp,
-            machine: Machine::new().after_link(last_link),
+            machine: Machine::new().after_link(last_link).remembering(memory).having_told(told),
             since: now,
             timer: None,
             mailbox: [Inbox::Boot { paired, desired }].into(),
@@ -37,9 +40,6 @@ impl World<'_> {
             saving: false,
             guard: (last_link, paired, desired),
         });
-        if !cell.scribes.iter().any(|scribe| scribe.epoch == stamp.epoch) {
-            cell.scribes.push(Scribe::new(stamp.epoch));
-        }
         self.later(now + 1, Due::Wake { i, stamp });
     }
 
@@ -52,6 +52,10 @@ impl World<'_> {
         let cell = &mut self.cells[i];
         let at = (self.now + cell.random.between(1, 25)).max(cell.channel);
         cell.channel = at;
+        if self.now < cell.plan.twice_until {
+            let again = at + cell.random.between(1, 2_000);
+            self.later(again, Due::Deliver { i, stamp, what: Inbox::Fact(fact.clone()) });
+        }
         self.later(at, Due::Deliver { i, stamp, what: Inbox::Fact(fact) });
     }
 
@@ -83,6 +87,12 @@ impl World<'_> {
             self.check_busy(i);
             if self.outcome.violation.is_some() {
                 return;
+            }
+            let word = matches!(what, Inbox::Fact(Event::Paired { .. }));
+            if word && std::mem::take(&mut self.cells[i].plan.panics_when_paired) {
+                self.cells[i].truth.crashes.push(now);
+                self.story(|| format!("instance {i}: its actor panics at the word of its pairing"));
+                return self.actor_dies(i, ExitReason::Panicked, false);
             }
             let mut panics_after = None;
             if self.cells[i].plan.panics > 0 {
@@ -174,7 +184,6 @@ impl World<'_> {
         self.digest(&[i as u64, after as u64, effects.len() as u64]);
         for (number, effect) in effects.into_iter().enumerate() {
             if panics_after == Some(number) {
-                self.cells[i].truth.handover_lost = true;
                 return self.actor_dies(i, ExitReason::Panicked, false);
             }
             self.perform(i, stamp, effect);
@@ -193,7 +202,10 @@ impl World<'_> {
     /// Makes the mistakes that are planted in what a machine is told.
     fn mistaken(&mut self, i: usize, event: Event) -> Event {
         let present = self.cells[i].actor.as_ref().and_then(|actor| actor.machine.link());
+        let now = self.time();
         match (self.bug, event) {
+            (Some(Bug::ProofDatedLate), Event::Proof { link, .. }) => Event::Proof { link, at: now },
+            (Some(Bug::ProofDatedLate), Event::Pong { link, .. }) => Event::Pong { link, at: now },
             (Some(Bug::StaleFacts), Event::LinkDown { link, why }) => {
                 Event::LinkDown { link: present.unwrap_or(link), why }
             }
@@ -249,14 +261,14 @@ impl World<'_> {
             }
             Effect::ArchiveCredentials => {
                 self.check_archive(i);
-                self.submit(i, stamp, true, None);
+                self.submit(i, stamp, Pages { archive: true, ..Pages::default() });
             }
             Effect::SetDesired(desired) => {
                 if !self.has(Bug::DesireNotStored) {
-                    self.submit(i, stamp, false, Some(desired));
+                    self.submit(i, stamp, Pages::wish(desired));
                 }
             }
-            Effect::Publish(_) => self.submit(i, stamp, false, None),
+            Effect::Publish(notice) => self.submit(i, stamp, Pages::told(notice, self.now)),
             Effect::Exit { clean } => {
                 self.hang(i, stamp);
                 let upto = self.scribe(i, stamp).map_or(0, |scribe| scribe.submitted);

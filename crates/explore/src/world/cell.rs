@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdfast_core::connection::{Desired, DownReason, Machine};
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, DownReason, Event, Machine, Memory};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
@@ -17,13 +18,35 @@ use crate::random::Random;
 pub(crate) struct Row {
     pub(crate) paired: bool,
     pub(crate) desired: Desired,
+    /// The state as it was last written.
+    pub(crate) state: PublicState,
 }
+
+/// Why and when a connection ended, as the row says.
+pub(crate) type End = (DownReason, u64);
 
 /// What the child of a line on the roster is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Child {
-    Running { since: u64 },
-    Restarting { token: u64 },
+    Running {
+        since: u64,
+    },
+    Restarting {
+        token: u64,
+    },
+    /// Its row is being read; if that fails, it is what it was.
+    Reading {
+        token: u64,
+        otherwise: Otherwise,
+    },
+    Quarantined,
+    Ended,
+}
+
+/// What a child is whose row is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    Restarts,
     Quarantined,
     Ended,
 }
@@ -43,8 +66,15 @@ pub(crate) struct Line {
     pub(crate) child: Child,
     pub(crate) crashes: CrashRecord,
     pub(crate) last_link: LinkId,
-    pub(crate) paired: bool,
     pub(crate) desired: Desired,
+    /// What its row said of credentials and of the last end, for the next actor alone.
+    pub(crate) known: Option<(bool, Option<Memory>)>,
+    /// What the last actor believed of its credentials; nobody is to go by it.
+    pub(crate) believed: bool,
+    /// How often the row could not be read.
+    pub(crate) unread: u32,
+    /// Commands that wait for the child to be started.
+    pub(crate) waiting: Vec<Event>,
     /// A deletion that waits for the child to end.
     pub(crate) deletion: Option<u64>,
 }
@@ -81,9 +111,12 @@ pub(crate) struct Plan {
     pub(crate) save_hangs: bool,
     pub(crate) save_fails: bool,
     pub(crate) panics: u32,
+    pub(crate) panics_when_paired: bool,
     pub(crate) stuck_until: u64,
     pub(crate) fenced_until: u64,
     pub(crate) scans: bool,
+    pub(crate) unreadable_until: u64,
+    pub(crate) twice_until: u64,
 }
 
 /// What is true, whatever the service believes.
@@ -109,11 +142,6 @@ pub(crate) struct Truth {
     pub(crate) dials: VecDeque<u64>,
     /// The last sign of life on each link of the present actor.
     pub(crate) life: BTreeMap<LinkId, u64>,
-    /// For how long the actor did not turn, in milliseconds.
-    pub(crate) stuck: u64,
-    /// What the next actor is told and what is stored may differ: the actor panicked amid its effects, or its scribe gave up. A known gap:
-    /// see docs/explore.md.
-    pub(crate) handover_lost: bool,
     /// Steps at the present millisecond.
     pub(crate) busy: (u64, u32),
 }
@@ -123,6 +151,8 @@ pub(crate) struct Cell {
     pub(crate) cast: bool,
     pub(crate) random: Random,
     pub(crate) row: Option<Row>,
+    /// Why the last connection ended, if it did not come online since; stored too.
+    pub(crate) end: Option<End>,
     pub(crate) line: Option<Line>,
     pub(crate) actor: Option<Actor>,
     pub(crate) scribes: Vec<Scribe>,
@@ -144,16 +174,20 @@ pub(crate) struct Cell {
 impl Cell {
     pub(crate) fn drawn(seed: u64, i: usize, cast: bool) -> Self {
         let mut random = Random::of(seed, 0x1_0000 + i as u64);
-        let (paired, desired) = match random.below(10) {
+        // As an earlier process left it: killed in any state, amid a pairing or a change of the wish.
+        let (paired, desired) = match random.below(20) {
             0 => (false, Desired::Stopped),
-            1 => (true, Desired::Stopped),
+            1 => (false, Desired::Connected),
+            2..=3 => (true, Desired::Stopped),
             _ => (true, Desired::Connected),
         };
+        let state = [PublicState::Close, PublicState::Open, PublicState::Connecting][random.below(3) as usize % 3];
         let chatter = [0, 3_000, 20_000, 60_000][random.below(4) as usize % 4];
         Self {
             cast,
             random,
-            row: cast.then_some(Row { paired, desired }),
+            row: cast.then_some(Row { paired, desired, state }),
+            end: None,
             line: None,
             actor: None,
             scribes: Vec::new(),

@@ -149,7 +149,7 @@ impl World<'_> {
         };
         let silent = dial.silent;
         if not_awaited {
-            return self.report(i, stamp, Event::Pong { link });
+            return self.report(i, stamp, Event::Pong { link, at: self.time() });
         }
         let (wait, fine) = if lost || silent { ((within, within), false) } else { ((20, 600), true) };
         self.soon(i, stamp, link, wait, Net::Answer { fine });
@@ -206,7 +206,7 @@ impl World<'_> {
                 let answered = fine && self.live(i, stamp, link).is_some_and(|dial| !dial.silent);
                 if answered {
                     self.life(i, link);
-                    self.report(i, stamp, Event::Pong { link });
+                    self.report(i, stamp, Event::Pong { link, at: self.time() });
                 } else {
                     self.report(i, stamp, Event::PingFailed { link });
                 }
@@ -277,7 +277,7 @@ impl World<'_> {
                     return;
                 }
                 self.life(i, link);
-                self.report(i, stamp, Event::Proof { link });
+                self.report(i, stamp, Event::Proof { link, at: self.time() });
                 self.next_stanza(i, stamp, link);
             }
             Net::Code => self.code(i, stamp, link),
@@ -294,7 +294,8 @@ impl World<'_> {
     }
 
     fn claimed(&mut self, i: usize, stamp: Stamp, link: LinkId) {
-        if self.weather.store_down(self.now) {
+        // What cannot be read, or is damaged, is never absent.
+        if self.weather.store_down(self.now) || self.now < self.cells[i].plan.unreadable_until {
             return self.end(i, stamp, link, DownReason::StoreUnavailable);
         }
         if self.now < self.cells[i].plan.fenced_until {
@@ -339,7 +340,7 @@ impl World<'_> {
         if let Some(dial) = self.dial(i, stamp, link) {
             dial.stage = Stage::LoggedIn;
         }
-        self.report(i, stamp, Event::Proof { link });
+        self.report(i, stamp, Event::Proof { link, at: self.time() });
         self.report(i, stamp, Event::Authenticated { link });
         self.soon(i, stamp, link, (50, 3_000), Net::Ready);
     }

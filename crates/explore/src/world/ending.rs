@@ -113,8 +113,6 @@ impl World<'_> {
             }
             Fault::Stuck(ms) => {
                 plan.stuck_until = plan.stuck_until.max(now + ms);
-                // One may begin before the last is over.
-                self.cells[i].truth.stuck += ms;
             }
             Fault::Fenced(ms) => {
                 plan.fenced_until = now + ms;
@@ -122,7 +120,13 @@ impl World<'_> {
                     self.seal(i, stamp, DownReason::LeaseLost);
                 }
             }
+            Fault::Unreadable(ms) => plan.unreadable_until = now + ms,
+            Fault::FactsTwice(ms) => plan.twice_until = now + ms,
             Fault::Scan => self.scan(i),
+            Fault::ScanThenPanic => {
+                plan.panics_when_paired = true;
+                self.scan(i);
+            }
         }
     }
 }

@@ -68,6 +68,7 @@ pub(crate) enum Due {
     Written { i: usize, stamp: Stamp },
     Exited { i: usize, epoch: u64, exit: Exit },
     Restart { i: usize, epoch: u64, token: u64 },
+    RowRead { i: usize, epoch: u64, token: u64, late: bool },
     Stands { i: usize, stamp: Stamp, standing: Standing },
     Turns { epoch: u64, token: u64 },
     Proven { i: usize, stamp: Stamp, due: Option<u64> },
@@ -92,6 +93,7 @@ impl Due {
             | Self::Written { i, .. }
             | Self::Exited { i, .. }
             | Self::Restart { i, .. }
+            | Self::RowRead { i, .. }
             | Self::Proven { i, .. }
             | Self::Ask { i, .. }
             | Self::GoneBy { i, .. } => Some(*i),
@@ -118,6 +120,7 @@ impl Due {
             Self::Written { .. } => 3,
             Self::Exited { .. } => 4,
             Self::Restart { .. } => 5,
+            Self::RowRead { .. } => 18,
             Self::Turns { .. } => 6,
             Self::Stands { .. } => 17,
             Self::Proven { .. } => 7,

@@ -1,24 +1,54 @@
 //! The simulated scribe of an actor: rows are written in the background, merged, tried again while the store refuses.
 
 use holdfast_core::backoff::Backoff;
-use holdfast_core::connection::Desired;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::connection::{Desired, Notice};
 use std::time::Duration;
 
 use super::World;
+use super::cell::End;
 use super::fate::{Due, Stamp};
 
 const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Pages {
-    archive: bool,
-    desired: Option<Desired>,
+/// What is to be written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pages {
+    pub(crate) archive: bool,
+    pub(crate) desired: Option<Desired>,
+    pub(crate) state: Option<PublicState>,
+    /// How the connection ended.
+    pub(crate) end: Option<End>,
+    /// It came online, so that an earlier end is none any more.
+    pub(crate) online: bool,
+}
+
+impl Pages {
+    pub(crate) fn wish(desired: Desired) -> Self {
+        Self { desired: Some(desired), ..Self::default() }
+    }
+
+    pub(crate) fn state(state: PublicState) -> Self {
+        Self { state: Some(state), ..Self::default() }
+    }
+
+    /// Returns what a notice changes in the row.
+    pub(crate) fn told(notice: Notice, now: u64) -> Self {
+        match notice {
+            Notice::Connecting { .. } => Self::state(PublicState::Connecting),
+            Notice::Open => Self { online: true, ..Self::state(PublicState::Open) },
+            Notice::Closed { why } => Self { end: why.map(|why| (why, now)), ..Self::state(PublicState::Close) },
+            Notice::Qr { .. } | Notice::Code { .. } | Notice::QrLimit | Notice::LoggedOut { .. } => Self::default(),
+        }
+    }
 }
 
 /// The scribe of one instance in one process, the same for all incarnations of its actor.
 pub(crate) struct Scribe {
     pub(crate) epoch: u64,
     pages: Pages,
+    /// The state that was last told, written or not.
+    pub(crate) told: PublicState,
     pub(crate) submitted: u64,
     pub(crate) archive_submitted: u64,
     pub(crate) written: u64,
@@ -27,16 +57,21 @@ pub(crate) struct Scribe {
 }
 
 impl Scribe {
-    pub(crate) fn new(epoch: u64) -> Self {
+    pub(crate) fn new(epoch: u64, told: PublicState) -> Self {
         Self {
             epoch,
             pages: Pages::default(),
+            told,
             submitted: 0,
             archive_submitted: 0,
             written: 0,
             failures: 0,
             writing: false,
         }
+    }
+
+    pub(crate) fn is_archived(&self) -> bool {
+        self.written >= self.archive_submitted
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -49,15 +84,20 @@ impl World<'_> {
         self.cells[i].scribes.iter_mut().find(|scribe| scribe.epoch == stamp.epoch)
     }
 
-    /// Submits what an actor wants written: an archiving, a wish, or with neither of them other rows.
-    pub(crate) fn submit(&mut self, i: usize, stamp: Stamp, archive: bool, desired: Option<Desired>) {
+    /// Submits what an actor wants written.
+    pub(crate) fn submit(&mut self, i: usize, stamp: Stamp, pages: Pages) {
         let Some(scribe) = self.scribe(i, stamp) else { return };
         scribe.submitted += 1;
-        if archive {
+        if pages.archive {
             scribe.pages.archive = true;
             scribe.archive_submitted = scribe.submitted;
         }
-        scribe.pages.desired = desired.or(scribe.pages.desired);
+        scribe.pages.desired = pages.desired.or(scribe.pages.desired);
+        scribe.pages.state = pages.state.or(scribe.pages.state);
+        let earlier = scribe.pages.end.take().filter(|_| !pages.online);
+        scribe.pages.end = pages.end.or(earlier);
+        scribe.pages.online |= pages.online;
+        scribe.told = pages.state.unwrap_or(scribe.told);
         if !scribe.writing {
             scribe.writing = true;
             self.write_later(i, stamp);
@@ -90,7 +130,10 @@ impl World<'_> {
                 row.paired = false;
             }
             row.desired = pages.desired.unwrap_or(row.desired);
+            row.state = pages.state.unwrap_or(row.state);
         }
+        let earlier = self.cells[i].end.take().filter(|_| !pages.online);
+        self.cells[i].end = pages.end.or(earlier);
         if pages.archive {
             self.story(|| format!("instance {i}: its credentials are archived"));
         }

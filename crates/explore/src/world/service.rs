@@ -94,6 +94,7 @@ impl World<'_> {
             cell.board = None;
             cell.drain = None;
             cell.plan.panics = 0;
+            cell.plan.panics_when_paired = false;
             cell.plan.stuck_until = 0;
         }
         self.later(self.now + back_after, Due::ProcessUp);
@@ -176,7 +177,7 @@ impl World<'_> {
                     // What is still missing is named while the phase lasts.
                     self.later(self.now + within - margin / 2, Due::DrainGivesUp { i, epoch });
                 }
-                Child::Restarting { .. } | Child::Quarantined | Child::Ended => {}
+                Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => {}
             }
         }
         self.look_whether_drained();

@@ -1,5 +1,6 @@
 //! The simulated supervisor, the counterpart of `src/actors/supervisor`, and the watchdog beside it.
 
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase};
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use super::World;
 use super::cell::{Child, Drain, Line, Row, Truth};
 use super::fate::{Due, Exit, Inbox, Stamp};
+use super::scribe::{Pages, Scribe};
 use crate::bugs::Bug;
 use crate::history::Wish;
 
@@ -29,8 +31,11 @@ impl World<'_> {
             child: Child::Ended,
             crashes: CrashRecord::default(),
             last_link: LinkId(0),
-            paired: row.paired,
             desired: row.desired,
+            known: Some((row.paired, self.memory(i))),
+            believed: row.paired,
+            unread: 0,
+            waiting: Vec::new(),
             deletion: None,
         });
         let phase = match (row.paired, row.desired) {
@@ -38,22 +43,31 @@ impl World<'_> {
             (true, Desired::Stopped) => Phase::Parked,
             (true, Desired::Connected) => Phase::Waiting,
         };
-        self.hang_without_actor(i, phase, row.paired, false);
+        let epoch = self.service.epoch;
+        let cell = &mut self.cells[i];
+        cell.board = Some(InstanceStatus::without_actor(phase, Timestamp::from_millis(self.now), row.paired, false));
+        cell.scribes.push(Scribe::new(epoch, row.state));
+        self.touched.push(i);
         // It dials in its turn.
         self.start_child(i);
     }
 
-    fn start_child(&mut self, i: usize) {
+    pub(crate) fn start_child(&mut self, i: usize) {
         let (now, epoch) = (self.now, self.service.epoch);
         let Some(line) = &mut self.cells[i].line else { return };
         if matches!(line.child, Child::Running { .. }) {
             return;
         }
+        let Some((paired, memory)) = line.known.take() else { return self.read_row(i) };
         line.generation += 1;
         line.child = Child::Running { since: now };
+        let waiting = std::mem::take(&mut line.waiting);
         let stamp = Stamp { epoch, generation: line.generation };
         self.cells[i].watch += 1;
-        self.start_actor(i, stamp);
+        self.start_actor(i, stamp, paired, memory);
+        for event in waiting {
+            self.later(now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
+        }
     }
 
     fn stamp(&self, i: usize) -> Stamp {
@@ -75,7 +89,7 @@ impl World<'_> {
             return;
         }
         line.last_link = exit.last_link;
-        line.paired = exit.paired;
+        line.believed = exit.paired;
         line.desired = exit.desired;
         if forgets && exit.reason == ExitReason::Panicked {
             line.desired = Desired::Stopped;
@@ -86,14 +100,14 @@ impl World<'_> {
         if goes_on && decision == Decision::Quarantine {
             decision = Decision::RestartAfter(Duration::from_secs(1));
         }
-        let paired = exit.paired;
+        let paired = self.believed(i);
         if let Some(outcome) = &mut self.cells[i].drain {
             *outcome = if exit.clean { Drain::Clean } else { Drain::Cut };
         }
         if matches!(exit.reason, ExitReason::Failed | ExitReason::Panicked) && !forgets {
             // The crash may have come between the wish and its writing.
             let stamp = Stamp { epoch, generation: exit.generation };
-            self.submit(i, stamp, false, Some(exit.desired));
+            self.submit(i, stamp, Pages::wish(exit.desired));
         }
         let wants = matches!(decision, Decision::RestartAfter(_)) && !self.service.draining;
         self.stands_without_actor(i, if wants { Standing::Down { network: false } } else { Standing::Out });
@@ -135,15 +149,22 @@ impl World<'_> {
     pub(crate) fn restart_due(&mut self, i: usize, epoch: u64, token: u64) {
         let waits = self.cells[i].line.as_ref().is_some_and(|line| line.child == Child::Restarting { token });
         if epoch == self.service.epoch && waits && !self.service.draining {
-            self.cells[i].truth.restarts.push(self.now);
             self.start_child(i);
-            self.check_restarts(i);
         }
     }
 
     fn hang_without_actor(&mut self, i: usize, phase: Phase, paired: bool, quarantined: bool) {
-        self.cells[i].board = Some(InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
+        self.hang_instead(i, InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
+    }
+
+    /// Says what an instance is whose actor is gone, in its row too if that is not what was told last.
+    pub(crate) fn hang_instead(&mut self, i: usize, status: InstanceStatus) {
+        let (state, stamp) = (status.phase.public(), self.stamp(i));
+        self.cells[i].board = Some(status);
         self.touched.push(i);
+        if self.scribe(i, stamp).is_some_and(|scribe| scribe.told != state) {
+            self.submit(i, stamp, Pages::state(state));
+        }
     }
 
     /// An operator asks something over HTTP.
@@ -175,15 +196,15 @@ impl World<'_> {
             }
             self.later(self.now + GONE + ANSWER, Due::GoneBy { i, epoch: self.service.epoch, token });
         }
-        if let Some(line) = &mut self.cells[i].line
-            && line.child == Child::Quarantined
-        {
-            line.crashes.forgive();
-        }
         self.cells[i].truth.restarts.clear();
+        if runs {
+            let stamp = self.stamp(i);
+            return self.later(self.now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
+        }
+        if let Some(line) = &mut self.cells[i].line {
+            line.waiting.push(event);
+        }
         self.start_child(i);
-        let stamp = self.stamp(i);
-        self.later(self.now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
     }
 
     /// Notes what follows from a command that an actor carries out.
@@ -204,7 +225,8 @@ impl World<'_> {
         {
             return;
         }
-        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped });
+        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped, state: PublicState::Close });
+        self.cells[i].end = None;
         self.cells[i].truth = Truth::default();
         self.enlist(i);
     }

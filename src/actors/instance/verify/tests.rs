@@ -34,7 +34,7 @@ async fn many_who_ask_at_once_share_one_ping_and_its_result() {
     let asked = join_all((0..50).map(|_| verify.send(Verify)));
     let answer = async {
         world.pass(SOON).await;
-        world.links.report(&id, Report::Fact(Event::Pong { link: LinkId(1) })).await;
+        world.links.report(&id, Report::Fact(Event::Pong { link: LinkId(1), at: world.clock.now() })).await;
     };
     let (answers, ()) = tokio::join!(asked, answer);
     for one in answers {
@@ -87,7 +87,7 @@ async fn no_more_wait_than_may() {
     let asked = join_all((0..MOST_WAITING + 10).map(|_| verify.send(Verify)));
     let answer = async {
         world.pass(SOON).await;
-        world.links.report(&id, Report::Fact(Event::Pong { link: LinkId(1) })).await;
+        world.links.report(&id, Report::Fact(Event::Pong { link: LinkId(1), at: world.clock.now() })).await;
     };
     let (answers, ()) = tokio::join!(asked, answer);
     assert_eq!(answers.iter().filter(|one| matches!(one, Ok(None))).count(), 10);
