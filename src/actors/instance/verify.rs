@@ -38,12 +38,12 @@ impl Probe {
     /// Returns the result that an event is, if it is about the ping under way.
     pub(super) fn result(&self, event: &Event, now: Timestamp) -> Option<Verified> {
         let (link, at) = self.sent?;
-        match event {
-            Event::Pong { link: answered, at: seen } if *answered == link => {
-                Some(Verified { alive: true, rtt: Some((*seen).min(now).since(at)) })
-            }
-            event => (*event == Event::PingFailed { link }).then_some(DEAD),
+        if let Event::Pong { link: answered, at: seen } = event
+            && *answered == link
+        {
+            return Some(Verified { alive: true, rtt: Some((*seen).min(now).since(at)) });
         }
+        (*event == Event::PingFailed { link }).then_some(DEAD)
     }
 
     fn settle(&mut self, verified: Verified, now: Timestamp) {

@@ -87,7 +87,7 @@ impl SupervisorActor {
             match line.child {
                 Child::Running { .. } => status.running += 1,
                 Child::Restarting { .. } | Child::Reading { otherwise: Otherwise::Restarts, .. } => {
-                    status.restarting += 1
+                    status.restarting += 1;
                 }
                 Child::Quarantined | Child::Reading { otherwise: Otherwise::Quarantined, .. } => {
                     status.quarantined += 1;

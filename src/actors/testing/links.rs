@@ -210,7 +210,7 @@ impl Link for ScriptedLink {
         // Nothing more is sent on a link that WhatsApp has not answered in time.
         match self.read(|script| script.log_outs) {
             Answer::Well => {
-                self.tell(vec![Event::Unlinked { link }, Event::LinkDown { link, why: DownReason::Requested }])
+                self.tell(vec![Event::Unlinked { link }, Event::LinkDown { link, why: DownReason::Requested }]);
             }
             Answer::Never => self.tell(vec![Event::LinkDown { link, why: DownReason::Requested }]),
             Answer::Panic => panic!("planned"),

@@ -101,7 +101,7 @@ impl Times {
 async fn measure(engine: &Engine<'_>, sim: &Simulator, rounds: usize) -> [Times; 4] {
     let mut times: [Times; 4] = Default::default();
     let api = engine.api();
-    let logins = || sim.counters(Some(SHOP)).unwrap().tally.logins;
+    let logins = || sim.counters(Some(SHOP)).expect("the counters").tally.logins;
     for _ in 0..rounds {
         times[0].take(api.get("/instance/connectionState/quiet")).await;
         times[1].take(engine.send("quiet", ANA, "hello")).await;

@@ -144,7 +144,7 @@ fn count(home: &Home, what: &str) -> usize {
 }
 
 fn assert_harmless(sim: &Simulator) {
-    let tally = sim.counters(None).unwrap().tally;
+    let tally = sim.counters(None).expect("the counters").tally;
     assert_eq!((tally.overlapped, tally.stale_frames, tally.counters_reused), (false, 0, 0), "{tally:?}");
 }
 
