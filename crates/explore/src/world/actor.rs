@@ -117,7 +117,9 @@ impl World<'_> {
                 Event::Booted { paired, desired }
             }
             Inbox::Fact(event) => {
-                if matches!(event, Event::Paired { .. }) {
+                // Told again of a link that is gone, it means nothing.
+                let present = self.cells[i].actor.as_ref().and_then(|actor| actor.machine.link());
+                if matches!(event, Event::Paired { link } if Some(link) == present) {
                     self.cells[i].truth.doubt_from = self.now;
                 }
                 if let Event::LinkDown { why: DownReason::Outdated | DownReason::Refused { .. }, .. } = &event {
