@@ -10,6 +10,7 @@ mod kill_points;
 mod notify;
 mod outbox;
 mod pairing_code;
+mod postgres;
 mod pressure;
 mod proxies;
 mod races;
