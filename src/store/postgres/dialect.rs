@@ -24,8 +24,11 @@ pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/
 /// Begins a transaction that writes.
 pub(super) const BEGIN: &str = "BEGIN";
 
-/// The planner needs no hint here.
-pub(super) const BY_PENDING: &str = "";
+/// Joins each lane with the oldest row that waits in it. Written so, it is a look into the index for each, also before anything is known of
+/// the table.
+pub(super) const OLDEST: &str = "\
+    CROSS JOIN LATERAL (SELECT o.seq, o.instance_id, o.due_ms, o.tries FROM holdfast_outbox o \
+      WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id ORDER BY o.seq LIMIT 1) waits";
 
 /// Runs in a transaction that writes.
 pub(super) fn exclusively<T>(

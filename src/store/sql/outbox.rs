@@ -32,13 +32,11 @@ const HEADS: &str = r#"
     )
     SELECT waits.seq, waits.instance_id, waits.due_ms, waits.tries, CASE WHEN live."id" IS NULL
       THEN (SELECT o.url FROM holdfast_outbox o WHERE o.seq = waits.seq) ELSE live."url" END AS target_url
-    FROM lane JOIN holdfast_outbox waits BY_PENDING ON waits.state = 'pending' AND waits.sink = 'webhook' AND waits.instance_id = lane.id
-      AND waits.seq = (SELECT min(o.seq) FROM holdfast_outbox o
-        WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id)
+    FROM lane OLDEST
     LEFT JOIN "Webhook" live ON live."instanceId" = waits.instance_id"#;
 
 pub(in crate::store) fn heads_query() -> String {
-    HEADS.replace("BY_PENDING", dialect::BY_PENDING)
+    HEADS.replace("OLDEST", dialect::OLDEST)
 }
 
 /// Reads the oldest waiting row of one instance.

@@ -21,8 +21,12 @@ pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/
 /// Begins a transaction that writes.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// Holds the planner to the index of what waits.
-pub(super) const BY_PENDING: &str = "INDEXED BY holdfast_outbox_pending";
+/// Joins each lane with the oldest row that waits in it: in the order in which it is written, and over the index.
+pub(super) const OLDEST: &str = "\
+    CROSS JOIN holdfast_outbox waits INDEXED BY holdfast_outbox_pending \
+      ON waits.state = 'pending' AND waits.sink = 'webhook' AND waits.instance_id = lane.id \
+      AND waits.seq = (SELECT min(o.seq) FROM holdfast_outbox o \
+        WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id)";
 
 /// Runs in a transaction that writes.
 pub(super) fn exclusively<T>(
