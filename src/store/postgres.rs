@@ -13,6 +13,7 @@ mod dialect;
 mod link;
 mod pool;
 mod shape;
+#[expect(clippy::duplicate_mod, reason = "one text of the queries, compiled for each database")]
 #[path = "sql/root.rs"]
 mod sql;
 mod tls;

@@ -1,7 +1,7 @@
 //! The tables, as `diesel print-schema` would show them, with names in Rust's style: one description for all databases.
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, Nullable, Text, Timestamp};
     use crate::store::columns::{ConnectionStatus, Json};
 
     #[sql_name = "Instance"]
@@ -49,7 +49,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Bool, Nullable, Text, Timestamp};
     use crate::store::columns::Json;
 
     #[sql_name = "Webhook"]
@@ -73,7 +73,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamp};
     use crate::store::columns::Json;
 
     #[sql_name = "Chatwoot"]

@@ -7,6 +7,7 @@ mod plans;
 mod readers;
 #[cfg(test)]
 mod shapes;
+#[expect(clippy::duplicate_mod, reason = "one text of the queries, compiled for each database")]
 #[path = "sql/root.rs"]
 mod sql;
 pub mod upkeep;

@@ -1,6 +1,7 @@
 //! What the common queries see of this database: its types, and the words in which it differs from others.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
@@ -95,8 +96,11 @@ fn fits(text: &str) -> bool {
 /// Returns a text of its own for each text.
 fn fingerprint(text: &str) -> String {
     let begin: String = text.chars().filter(|letter| *letter != '\0').take(20).collect();
-    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{begin}~{hash}")
+    Sha256::digest(text).iter().fold(format!("{begin}~"), |mut short, byte| {
+        // Writing into a text cannot fail.
+        let _written = write!(short, "{byte:02x}");
+        short
+    })
 }
 
 #[cfg(test)]

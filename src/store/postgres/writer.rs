@@ -78,7 +78,7 @@ impl LaneTask {
                 Ok(0) => {}
                 Ok(_queued) => appended.notify_one(),
                 Err(error) => {
-                    tracing::warn!(%error, "A transaction failed; its callers were told, and the connection is replaced")
+                    tracing::warn!(%error, "A transaction failed; its callers were told, and the connection is replaced");
                 }
             }
         });

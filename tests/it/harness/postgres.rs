@@ -216,8 +216,7 @@ fn give(path: &Path) -> anyhow::Result<()> {
 fn template() -> anyhow::Result<PathBuf> {
     let initdb = program("initdb")?;
     let version = Command::new(&initdb).arg("--version").output()?;
-    let version: String =
-        String::from_utf8_lossy(&version.stdout).chars().filter(|letter| letter.is_ascii_digit()).collect();
+    let version: String = String::from_utf8_lossy(&version.stdout).chars().filter(char::is_ascii_digit).collect();
     let owner = somebody().map_or_else(|| getuid().as_raw(), |(user, _)| user);
     let folder = std::env::temp_dir().join(format!("holdfast-postgres-{version}-{owner}"));
     let lock = File::create(folder.with_extension("lock"))?;
