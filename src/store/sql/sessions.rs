@@ -112,7 +112,8 @@ fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure>
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
     let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
     reach!("claim.raised");
-    // The data directory is locked: no other process can exist, so the claim holds until the next one.
+    // Nobody else is expected: the data directory is locked, and a database that is shared has one engine for each client name. So the
+    // claim holds until the next one, which fences this one off. A lease would say here how long it holds.
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
 }
 
