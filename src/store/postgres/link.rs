@@ -21,6 +21,9 @@ use crate::store::failure::{driver, unavailable};
 const DOING: &str = "connecting to the database";
 /// How often it is looked whether anything moves, within the time in which nothing may.
 const LOOKS: u32 = 4;
+/// How long a statement waits for a row that somebody else holds. Others of the same lane wait behind it, so it is well below the grace after
+/// which a link is sealed.
+const LOCK: Duration = Duration::from_secs(2);
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +79,10 @@ impl Link {
         }
         let statement = limits.statement.as_millis();
         let setup = format!(
-            "SET search_path TO {}; SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
+            "SET search_path TO {}; SET statement_timeout = {statement}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}",
             address.quoted_schema(),
+            limits.statement.min(LOCK).as_millis(),
             limits.still().as_millis(),
         );
         conn.batch_execute(&setup).await.map_err(|error| driver(DOING, &error))?;
