@@ -9,12 +9,13 @@ mod wiring;
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use holdfast_core::shutdown::ShutdownReport;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -27,12 +28,12 @@ use self::upkeep::Restorer;
 use self::wiring::Parts;
 use crate::actors::supervisor::protocol::{CommandError, StartInstance};
 use crate::actors::system::protocol::Booted;
-use crate::config::Settings;
+use crate::config::{Place, Settings};
 use crate::failpoint::{obey, reach};
 use crate::http;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
-use crate::store::{Retention, StoreOptions};
+use crate::store::{PoolOptions, Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
 const HTTP_STOP: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
     reach!("boot.listening");
     let clock = Clock::start();
-    let keys = session_keys(&settings, &data_dir, settings.database.path.exists())?;
+    let keys = session_keys(&settings, &data_dir, settings.database.file().is_some_and(Path::exists))?;
     if keys.old.is_some() {
         warn!(
             "A rotation of the session key was begun and not finished; run `holdfast rotate-key` with the engine stopped"
@@ -73,7 +74,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let store = open_store(&settings, &keys, clock, &runtime).await?;
     reach!("boot.store-open");
     let restore = Restorer {
-        database: settings.database.path.clone(),
+        database: settings.database.file().map(Path::to_owned),
         keys,
         store: Arc::clone(&store),
         runtime: runtime.clone(),
@@ -134,7 +135,10 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
 
 async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
-        url: settings.database.path.display().to_string(),
+        url: match &settings.database.place {
+            Place::File(path) => path.display().to_string(),
+            Place::Server(address) => address.expose_secret().to_owned(),
+        },
         client_name: settings.database.client_name.clone(),
         key: keys.encryption_key(),
         runtime: runtime.clone(),
@@ -144,10 +148,16 @@ async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runti
             dead_letters: settings.webhook.dead_letters,
             ..Retention::default()
         },
+        pool: PoolOptions {
+            size: settings.database.pool_size,
+            connect_timeout: settings.database.connect_timeout,
+            statement_timeout: settings.database.statement_timeout,
+        },
     };
-    crate::store::open(options)
-        .await
-        .with_context(|| format!("the database {} cannot be opened", settings.database.path.display()))
+    crate::store::open(options).await.with_context(|| match settings.database.file() {
+        Some(path) => format!("the database {} cannot be opened", path.display()),
+        None => "the database at DATABASE_CONNECTION_URI cannot be opened".to_owned(),
+    })
 }
 
 /// Returns the keys of the database: those that are set, or those that the data directory keeps.

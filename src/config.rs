@@ -8,7 +8,7 @@ mod session_key;
 mod tests;
 mod uri;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_core::backoff::Backoff;
@@ -93,10 +93,35 @@ pub struct Cors {
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// The file of the embedded database.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
     /// Whose rows in a shared database are ours.
     pub client_name: String,
+    /// Connections to a server, at the same time.
+    pub pool_size: usize,
+    /// How long connecting to a server may take.
+    pub connect_timeout: Duration,
+    /// How long a server may take for a statement.
+    pub statement_timeout: Duration,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// The embedded database, in this file.
+    File(PathBuf),
+    /// PostgreSQL, at this address, which holds a password.
+    Server(SecretString),
+}
+
+impl Database {
+    /// Returns the file of the embedded database, if that is the one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Server(_) => None,
+        }
+    }
 }
 
 /// How WhatsApp is reached and what it is told about us.
@@ -176,8 +201,11 @@ impl Settings {
             api_key: r.secret("AUTHENTICATION_API_KEY"),
             expose_token: r.flag("AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES", false),
             database: Database {
-                path: uri::database(&mut r, &data_dir),
+                place: uri::database(&mut r, &data_dir),
                 client_name: r.text("DATABASE_CONNECTION_CLIENT_NAME", "evolution"),
+                pool_size: r.number("DATABASE_POOL_SIZE", 10_usize, 2..=500),
+                connect_timeout: r.seconds("DATABASE_CONNECT_TIMEOUT_SECONDS", 5, 1..=60),
+                statement_timeout: r.seconds("DATABASE_STATEMENT_TIMEOUT_SECONDS", 10, 1..=300),
             },
             session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY"),
             old_session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY_OLD"),

@@ -5,7 +5,9 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | `sql` | the queries, written once, and jobs that share a transaction; compiled as a part of each database |
 //! | `sqlite` | the embedded database: one writer with group commit, a few readers |
+//! | `postgres` | PostgreSQL: a pool, lanes of writers with group commit |
 //! | `cipher`, `envelope` | what is encrypted, and how `Session.creds` looks |
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
 //! | `failure` | driver errors in the port's words |
@@ -15,6 +17,7 @@ mod columns;
 mod cuid;
 mod envelope;
 mod failure;
+pub mod postgres;
 mod rows;
 mod schema;
 pub mod sqlite;
@@ -32,7 +35,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a store needs to be opened.
 pub struct StoreOptions {
-    /// Where it is: `sqlite://` and a path, or a path alone.
+    /// Where it is: `sqlite://` and a path, a path alone, or an address of PostgreSQL as Prisma writes it.
     pub url: String,
     /// The installation's name in `Instance.clientName`: only its instances are listed.
     pub client_name: String,
@@ -44,6 +47,34 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// How long is kept what nobody needs any more.
     pub retention: Retention,
+    /// The connections to a server; an embedded database has its own.
+    pub pool: PoolOptions,
+}
+
+/// How many connections there may be to a server, and how long they may take.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    /// Connections at the same time. An address may say less.
+    pub size: usize,
+    /// How long a connection may take until it is ready.
+    pub connect_timeout: Duration,
+    /// How long a statement may take, and how long it is waited for a connection.
+    pub statement_timeout: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self { size: 10, connect_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// How much was written since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions, each of which waited for the disk once.
+    pub transactions: u64,
+    /// The jobs in them.
+    pub jobs: u64,
 }
 
 /// How long rows are kept that are only there for a look back.
@@ -70,5 +101,13 @@ impl Default for Retention {
 /// # Errors
 /// [`StoreError::Corrupt`] if it was written with another encryption key; [`StoreError::Unavailable`] if it cannot be opened.
 pub async fn open(options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
+    if is_postgres(&options.url) {
+        return Ok(postgres::PostgresStore::open(options).await?);
+    }
     Ok(sqlite::SqliteStore::open(options).await?)
+}
+
+/// Tells whether an address is one of PostgreSQL.
+pub fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }

@@ -25,7 +25,7 @@ pub use crate::store::sqlite::upkeep::{BackupError, Rotated};
 /// # Errors
 /// If there is no database, or the backup cannot be written and read back.
 pub fn back_up(settings: &Settings, passphrase: &SecretString, file: &Path, replace: bool) -> Result<Written> {
-    let database = &settings.database.path;
+    let database = embedded(settings, "pg_dump")?;
     if !database.exists() {
         bail!("there is no database at {}; set DATA_DIR as the engine has it", database.display());
     }
@@ -99,9 +99,9 @@ impl Prepared {
 /// # Errors
 /// If the backup cannot be used, or something would be overwritten that was not named; nothing was changed then.
 pub fn restore(settings: &Settings, request: &RestoreRequest<'_>) -> Result<Outcome> {
+    let database = embedded(settings, "pg_restore, with every engine stopped")?;
     let data_dir = DataDir::try_take(&settings.data_dir)?;
     let alone = Upkeep::take(&settings.data_dir)?;
-    let database = &settings.database.path;
     // A key that is made here is kept only once the backup has proven to be usable.
     let mut made = None;
     let keys = match &data_dir {
@@ -156,7 +156,7 @@ pub fn restore(settings: &Settings, request: &RestoreRequest<'_>) -> Result<Outc
 /// # Errors
 /// If an engine runs, or the database fails. It opens all the same, with what is kept or set; running it again goes on.
 pub fn rotate_key(settings: &Settings) -> Result<Rotated> {
-    let database = &settings.database.path;
+    let database = embedded(settings, "a session key that stays: rotating it is not supported there yet")?;
     if !database.exists() {
         bail!("there is no database at {}; set DATA_DIR as the engine has it", database.display());
     }
@@ -185,6 +185,14 @@ pub fn rotate_key(settings: &Settings) -> Result<Rotated> {
     Ok(rotated)
 }
 
+/// Returns the file of the embedded database. PostgreSQL has tools of its own.
+fn embedded<'s>(settings: &'s Settings, instead: &str) -> Result<&'s Path> {
+    match settings.database.file() {
+        Some(file) => Ok(file),
+        None => bail!("this command is for the embedded database; with PostgreSQL, use {instead}"),
+    }
+}
+
 /// Returns the keys of a database that is there, with or without an engine on it.
 fn kept_keys(settings: &Settings) -> Result<SessionKeys> {
     match set_session_keys(settings) {
@@ -195,7 +203,8 @@ fn kept_keys(settings: &Settings) -> Result<SessionKeys> {
 
 /// Takes prepared backups into the database of this engine.
 pub(super) struct Restorer {
-    pub(super) database: PathBuf,
+    /// The file of the embedded database; nothing is restored into another one.
+    pub(super) database: Option<PathBuf>,
     pub(super) keys: SessionKeys,
     pub(super) store: Arc<dyn Store>,
     pub(super) runtime: Handle,
@@ -204,7 +213,8 @@ pub(super) struct Restorer {
 #[async_trait]
 impl Restore for Restorer {
     async fn take_in(&self, id: &str) -> Result<Restored, RestoreError> {
-        let (database, key, id) = (self.database.clone(), self.keys.encryption_key(), id.to_owned());
+        let Some(database) = self.database.clone() else { return Err(RestoreError::NothingPrepared) };
+        let (key, id) = (self.keys.encryption_key(), id.to_owned());
         let merging = self.runtime.spawn_blocking(move || {
             let staged = upkeep::prepared(&database, &id, &key)?;
             Ok::<_, RestoreError>(upkeep::merge(&database, &staged, &key, &[])?)

@@ -97,10 +97,36 @@ fn all_mistakes_are_reported_at_once_and_no_value_is_repeated() {
 
 #[test]
 fn a_database_of_another_kind_is_refused_without_its_password() {
-    for uri in ["postgresql://me:s3cret@db/evolution", "mysql://me:s3cret@db/evolution", "mongodb://me:s3cret@db"] {
+    for uri in ["postgresql://me:s3cret@db", "mysql://me:s3cret@db/evolution", "mongodb://me:s3cret@db"] {
         let found = problems(|name| (name == "DATABASE_CONNECTION_URI").then(|| uri.to_owned()));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(!found.iter().any(|problem| problem.to_string().contains("s3cret")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_provider_and_an_address_must_fit_each_other() {
+    let read = |provider: Option<&str>, uri: Option<&str>| {
+        Settings::read(|name| match name {
+            "DATABASE_PROVIDER" => provider.map(str::to_owned),
+            "DATABASE_CONNECTION_URI" => uri.map(str::to_owned),
+            _ => None,
+        })
+    };
+    const SERVER: &str = "postgresql://me:s3cret@db:5432/evolution?schema=evolution_api";
+    for provider in [None, Some("postgresql"), Some("psql_bouncer")] {
+        let (settings, problems) = read(provider, Some(SERVER)).unwrap();
+        assert!(settings.database.file().is_none() && problems.is_empty());
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+    for (provider, uri) in [
+        (Some("postgresql"), None),
+        (Some("psql_bouncer"), Some("sqlite://a.db")),
+        (Some("sqlite"), Some(SERVER)),
+        (Some("mysql"), Some(SERVER)),
+    ] {
+        let found = read(provider, uri).unwrap_err();
+        assert!(found.len() == 1 && !found[0].to_string().contains("s3cret"), "{found:?}");
     }
 }
 

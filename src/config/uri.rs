@@ -4,43 +4,58 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::Place;
 use super::reader::Reader;
 
-/// Reads where the embedded database is, and refuses databases that this build does not speak to.
-pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> PathBuf {
+/// Reads where the database is, and refuses databases that are not spoken to.
+pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> Place {
     let provider = r.optional("DATABASE_PROVIDER");
     let uri = r.optional("DATABASE_CONNECTION_URI");
     let scheme = uri.as_deref().map(|uri| uri.split_once("://").map_or("", |(scheme, _)| scheme).to_owned());
     let at_fault = if provider.is_some() { "DATABASE_PROVIDER" } else { "DATABASE_CONNECTION_URI" };
     match (provider.as_deref(), scheme.as_deref()) {
         (Some("mysql"), _) | (_, Some("mysql")) => {
-            r.error(
-                at_fault,
-                "cfg-database-mysql",
-                "MySQL is not supported",
-                "use sqlite, or leave the database variables unset",
-            );
+            r.error(at_fault, "cfg-database-mysql", "MySQL is not supported", "use sqlite, or postgresql");
         }
-        (Some("postgresql" | "psql_bouncer"), _) | (_, Some("postgres" | "postgresql")) => r.error(
-            at_fault,
-            "cfg-database-postgresql",
-            "this build does not speak to PostgreSQL yet",
-            "use sqlite, or leave the database variables unset",
-        ),
+        (None | Some("postgresql" | "psql_bouncer"), Some("postgres" | "postgresql")) => {
+            let uri = uri.clone().unwrap_or_default();
+            if Url::parse(&uri).is_ok_and(|url| !url.username().is_empty() && url.path().len() > 1) {
+                return Place::Server(uri.into());
+            }
+            r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", NO_ADDRESS, SERVER);
+        }
+        (Some("postgresql" | "psql_bouncer"), _) => {
+            r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", "PostgreSQL needs an address", SERVER);
+        }
         (None | Some("sqlite"), None | Some("sqlite")) => {}
+        (Some("sqlite"), Some("postgres" | "postgresql")) => r.error(
+            "DATABASE_PROVIDER",
+            "cfg-database-provider",
+            "the provider is sqlite, and the address is one of PostgreSQL",
+            "write postgresql, or leave one of the two unset",
+        ),
         (None | Some("sqlite"), Some(_)) => r.error(
             "DATABASE_CONNECTION_URI",
             "cfg-database-uri",
-            "the value is not the address of a database",
-            "write sqlite:// and the path of a file",
+            NO_ADDRESS,
+            "write sqlite:// and the path of a file, or postgresql:// and an address",
         ),
         (Some(_), _) => {
-            r.error("DATABASE_PROVIDER", "cfg-database-provider", "the provider is unknown", "write sqlite");
+            r.error(
+                "DATABASE_PROVIDER",
+                "cfg-database-provider",
+                "the provider is unknown",
+                "write sqlite or postgresql",
+            );
         }
     }
     let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());
-    path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from)
+    Place::File(path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from))
 }
+
+const NO_ADDRESS: &str = "the value is not the address of a database";
+const SERVER: &str =
+    "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE; special characters in a password are written as %XX";
 
 /// Reads where WhatsApp is. Anything unencrypted is for this machine only.
 pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {

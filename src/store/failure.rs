@@ -1,6 +1,6 @@
 //! Driver errors as the port's errors, in words that nobody misreads.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::Error as DieselError;
 
 use super::cipher::{CipherError, Place};
 use crate::ports::store::StoreError;
@@ -87,11 +87,6 @@ pub(super) fn told(error: &StoreError) -> String {
     }
 }
 
-/// Tells whether a unique column already holds the value.
-pub(super) fn is_duplicate(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
-}
-
 fn reword(text: &str) -> String {
     let mut reworded = text.to_owned();
     for (word, instead) in [("locked", "held by another connection"), ("busy", "occupied")] {
@@ -105,6 +100,8 @@ fn reword(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::error::Error;
+
+    use diesel::result::DatabaseErrorKind;
 
     use super::*;
 

@@ -6,7 +6,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::id::InstanceId;
 use serde_json::{Value, json};
 
-use super::columns::{self, moment};
+use super::columns::{self, JsonText, Status, moment};
 use super::failure::unreadable;
 use super::schema::{chatwoot, holdfast_session, instance, proxy, setting, webhook};
 use crate::ports::store::{InstanceRecord, ProxyRow, ProxySpec, SettingRow, Settings, StoreError, WebhookRow};
@@ -19,7 +19,7 @@ pub(super) type Joined = (Instance, Option<Setting>, Option<Proxy>, Option<Chatw
 pub(super) struct Instance {
     id: String,
     name: String,
-    connection_status: String,
+    connection_status: Status,
     owner_jid: Option<String>,
     profile_name: Option<String>,
     profile_pic_url: Option<String>,
@@ -29,7 +29,7 @@ pub(super) struct Instance {
     token: Option<String>,
     client_name: Option<String>,
     disconnection_reason_code: Option<i32>,
-    disconnection_object: Option<String>,
+    disconnection_object: Option<JsonText>,
     disconnection_at: Option<NaiveDateTime>,
     created_at: Option<NaiveDateTime>,
     updated_at: Option<NaiveDateTime>,
@@ -95,7 +95,7 @@ pub(super) struct Chatwoot {
     days_limit_import_messages: Option<i32>,
     organization: Option<String>,
     logo: Option<String>,
-    ignore_jids: Option<String>,
+    ignore_jids: Option<JsonText>,
     created_at: Option<NaiveDateTime>,
     updated_at: NaiveDateTime,
     instance_id: String,
@@ -106,9 +106,9 @@ pub(super) struct Chatwoot {
 pub(super) struct Webhook {
     id: String,
     url: String,
-    headers: Option<String>,
+    headers: Option<JsonText>,
     enabled: Option<bool>,
-    events: Option<String>,
+    events: Option<JsonText>,
     webhook_by_events: Option<bool>,
     webhook_base64: Option<bool>,
     created_at: Option<NaiveDateTime>,
@@ -116,11 +116,20 @@ pub(super) struct Webhook {
     instance_id: String,
 }
 
+/// A value of a session, encrypted, on its way into its table.
+#[derive(Debug)]
+pub(super) struct NewValue<'w> {
+    pub(super) category: &'w str,
+    pub(super) key: &'w str,
+    pub(super) value: Vec<u8>,
+    pub(super) expires_at: Option<i64>,
+}
+
 /// Puts the rows of one instance together.
 pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Result<InstanceRecord, StoreError> {
     let what = || format!("disconnectionObject of instance {}", row.id);
     let disconnection_object =
-        match columns::json(row.disconnection_object.as_deref()).map_err(|error| unreadable(what(), error))? {
+        match columns::json(text(row.disconnection_object.as_ref())).map_err(|error| unreadable(what(), error))? {
             // Evolution stores a JSON text inside a JSON string.
             Some(Value::String(text)) => Some(text),
             other => other.map(|value| value.to_string()),
@@ -134,7 +143,7 @@ pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Result
         number: row.number,
         business_id: row.business_id,
         client_name: row.client_name,
-        connection_status: row.connection_status,
+        connection_status: row.connection_status.0.into_owned(),
         owner_jid: row.owner_jid,
         profile_name: row.profile_name,
         profile_picture: row.profile_pic_url,
@@ -202,7 +211,7 @@ impl TryFrom<Chatwoot> for Value {
     type Error = StoreError;
 
     fn try_from(row: Chatwoot) -> Result<Self, StoreError> {
-        let ignored = columns::json(row.ignore_jids.as_deref())
+        let ignored = columns::json(text(row.ignore_jids.as_ref()))
             .map_err(|error| unreadable(format!("ignoreJids of instance {}", row.instance_id), error))?;
         Ok(json!({
             "id": row.id,
@@ -234,11 +243,11 @@ impl TryFrom<Webhook> for WebhookRow {
     type Error = StoreError;
 
     fn try_from(row: Webhook) -> Result<Self, StoreError> {
-        let headers = columns::json(row.headers.as_deref())
+        let headers = columns::json(text(row.headers.as_ref()))
             .map_err(|error| unreadable(format!("the webhook headers of instance {}", row.instance_id), error))?;
         Ok(Self {
             headers,
-            events: event_keys(row.events.as_deref(), &row.instance_id)?,
+            events: event_keys(row.events.as_ref(), &row.instance_id)?,
             id: row.id,
             url: row.url,
             enabled: row.enabled.unwrap_or(false),
@@ -252,10 +261,14 @@ impl TryFrom<Webhook> for WebhookRow {
 }
 
 /// Reads a column of subscription keys. An empty one means none; one that cannot be read is an error, for events would be lost silently.
-pub(super) fn event_keys(column: Option<&str>, instance: &str) -> Result<Vec<String>, StoreError> {
-    let keys: Option<Vec<String>> = serde_json::from_str(column.unwrap_or("null"))
+pub(super) fn event_keys(column: Option<&JsonText>, instance: &str) -> Result<Vec<String>, StoreError> {
+    let keys: Option<Vec<String>> = serde_json::from_str(text(column).unwrap_or("null"))
         .map_err(|error| unreadable(format!("the webhook events of instance {instance}"), error))?;
     Ok(keys.unwrap_or_default())
+}
+
+fn text(column: Option<&JsonText>) -> Option<&str> {
+    column.map(|column| column.0.as_str())
 }
 
 fn iso(column: Option<NaiveDateTime>) -> Option<String> {

@@ -1,12 +1,15 @@
-//! The tables, as `diesel print-schema` would show them, with names in Rust's style.
+//! The tables, as `diesel print-schema` would show them, with names in Rust's style: one description for all databases.
 
 diesel::table! {
+    use diesel::sql_types::{Integer, Nullable, Text, Timestamp};
+    use crate::store::columns::{ConnectionStatus, Json};
+
     #[sql_name = "Instance"]
     instance (id) {
         id -> Text,
         name -> Text,
         #[sql_name = "connectionStatus"]
-        connection_status -> Text,
+        connection_status -> ConnectionStatus,
         #[sql_name = "ownerJid"]
         owner_jid -> Nullable<Text>,
         #[sql_name = "profileName"]
@@ -23,7 +26,7 @@ diesel::table! {
         #[sql_name = "disconnectionReasonCode"]
         disconnection_reason_code -> Nullable<Integer>,
         #[sql_name = "disconnectionObject"]
-        disconnection_object -> Nullable<Text>,
+        disconnection_object -> Nullable<Json>,
         #[sql_name = "disconnectionAt"]
         disconnection_at -> Nullable<Timestamp>,
         #[sql_name = "createdAt"]
@@ -46,13 +49,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text, Timestamp};
+    use crate::store::columns::Json;
+
     #[sql_name = "Webhook"]
     webhook (id) {
         id -> Text,
         url -> Text,
-        headers -> Nullable<Text>,
+        headers -> Nullable<Json>,
         enabled -> Nullable<Bool>,
-        events -> Nullable<Text>,
+        events -> Nullable<Json>,
         #[sql_name = "webhookByEvents"]
         webhook_by_events -> Nullable<Bool>,
         #[sql_name = "webhookBase64"]
@@ -67,6 +73,9 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamp};
+    use crate::store::columns::Json;
+
     #[sql_name = "Chatwoot"]
     chatwoot (id) {
         id -> Text,
@@ -97,7 +106,7 @@ diesel::table! {
         organization -> Nullable<Text>,
         logo -> Nullable<Text>,
         #[sql_name = "ignoreJids"]
-        ignore_jids -> Nullable<Text>,
+        ignore_jids -> Nullable<Json>,
         #[sql_name = "createdAt"]
         created_at -> Nullable<Timestamp>,
         #[sql_name = "updatedAt"]

@@ -13,6 +13,7 @@ mod notify;
 mod outbox;
 mod pairing_code;
 mod panics;
+mod postgres;
 mod pressure;
 mod proxies;
 mod races;

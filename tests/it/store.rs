@@ -7,8 +7,10 @@ mod faults;
 mod foreign;
 mod instances;
 mod load;
+mod postgres;
 mod secrets;
 mod sends;
+mod server;
 mod sessions;
 mod settings;
 mod sqlite;
@@ -65,6 +67,7 @@ macro_rules! conformance {
                 clearing_deletes_what_it_counts,
                 a_message_is_accepted_once_and_its_event_queued_once,
                 a_message_without_its_content_is_told_until_it_comes,
+                a_message_may_have_any_id,
                 an_archived_session_is_unpaired_and_kept_for_a_while,
                 a_paired_session_without_a_device_is_corrupt,
                 old_ids_of_messages_are_forgotten,
@@ -134,4 +137,8 @@ macro_rules! conformance {
 }
 mod on_sqlite {
     conformance!(crate::store::bench::SqliteFile::new);
+}
+
+mod on_postgres {
+    conformance!(crate::store::server::OnServer::new);
 }

@@ -37,7 +37,7 @@ pub(super) fn path_of(url: &str) -> Result<String, StoreError> {
     let refuse = |why: &str| Err(unavailable("opening the database", why));
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     if path.contains("://") {
-        return refuse("only SQLite is supported: the URL begins with sqlite://");
+        return refuse("only SQLite and PostgreSQL are supported: the URL begins with sqlite:// or postgresql://");
     }
     if path.is_empty() || path.contains(":memory:") {
         return refuse("the URL names no file");

@@ -8,14 +8,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Role, connect, disconnect};
-use super::writer::planned;
+use super::sql::group::{CLOSED, QUEUE, planned};
 use crate::failpoint::fails;
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unavailable};
 
 /// Connections that read. More would only wait for the same cores.
 pub(super) const COUNT: usize = 3;
-const QUEUE: usize = 1024;
 
 /// Reads, answers, and tells whether the connection can go on; without a connection it answers that there is none.
 pub(super) type ReadJob = Box<dyn FnOnce(Result<&mut SqliteConnection, StoreError>) -> bool + Send>;
@@ -48,7 +47,7 @@ impl Readers {
             let _nobody_waits = reply.send(result.map_err(|failure| failure.doing(doing)));
             usable
         });
-        self.jobs.send(job).await.map_err(|_closed| unavailable(doing, "the store is closed"))?;
+        self.jobs.send(job).await.map_err(|_closed| unavailable(doing, CLOSED))?;
         answer.await.unwrap_or_else(|_gone| Err(unavailable(doing, "the reader stopped before it answered")))
     }
 }

@@ -12,7 +12,7 @@ use holdfast::ports::board::{Board, Entry};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::restore::{Restore, RestoreError, Restored};
 use holdfast::ports::store::{Instances as _, Store};
-use holdfast::store::{EncryptionKey, Retention, StoreOptions, open};
+use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions, open};
 use holdfast::telemetry::figures::Figures;
 use holdfast_core::connection::Phase;
 use holdfast_core::event::Owner;
@@ -211,9 +211,17 @@ pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 async fn open_store(dir: &TempDir, runtime: Handle, clock: Clock) -> Arc<dyn Store> {
     let url = format!("sqlite://{}", dir.path().join("holdfast.db").display());
     let key = EncryptionKey::new([7; 32]);
-    open(StoreOptions { url, client_name: "it".to_owned(), key, runtime, clock, retention: Retention::default() })
-        .await
-        .unwrap()
+    open(StoreOptions {
+        url,
+        client_name: "it".to_owned(),
+        key,
+        runtime,
+        clock,
+        retention: Retention::default(),
+        pool: PoolOptions::default(),
+    })
+    .await
+    .unwrap()
 }
 
 /// A client that trusts nobody and uses no proxy.

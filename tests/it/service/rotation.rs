@@ -9,7 +9,7 @@ use holdfast::config::SessionKey;
 use holdfast::ports::clock::Clock;
 use holdfast::ports::session::{SessionBatch, Write};
 use holdfast::ports::store::{NewInstance, Settings, Store, StoreError};
-use holdfast::store::{EncryptionKey, Retention, StoreOptions};
+use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions};
 use holdfast_core::id::InstanceId;
 use holdfast_sim::{Options, Simulator};
 use sha2::{Digest, Sha256};
@@ -29,6 +29,7 @@ async fn open(home: &Home, key: EncryptionKey) -> Result<Arc<dyn Store>, StoreEr
         runtime: Handle::current(),
         clock: Clock::start(),
         retention: Retention::default(),
+        pool: PoolOptions::default(),
     };
     holdfast::store::open(options).await
 }

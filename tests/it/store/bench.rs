@@ -14,7 +14,7 @@ use holdfast::ports::outbox::{Delivery, Loaded};
 use holdfast::ports::session::{SessionBatch, Write};
 use holdfast::ports::store::{InstanceRecord, NewInstance, Settings, Store, StoreError, WebhookSpec};
 use holdfast::store::sqlite::SqliteStore;
-use holdfast::store::{EncryptionKey, Retention, StoreOptions};
+use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions};
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId};
 use serde_json::json;
@@ -52,6 +52,10 @@ pub(crate) trait Database: Send + Sync {
     fn texts(&self, sql: &str) -> anyhow::Result<Vec<String>>;
     /// Writes a literal of bytes.
     fn bytes(&self, hex: &str) -> String;
+    /// Writes a column of bytes as the text that it holds.
+    fn text_of(&self, column: &str) -> String;
+    /// Tells whether a column of JSON may hold what is none.
+    fn keeps_broken_json(&self) -> bool;
     /// Tells whether its files contain these bytes.
     fn contains(&self, bytes: &[u8]) -> anyhow::Result<bool>;
 }
@@ -220,6 +224,7 @@ impl SqliteFile {
             runtime: Handle::current(),
             clock: Clock::start(),
             retention: opening.retention,
+            pool: PoolOptions::default(),
         }
     }
 
@@ -264,6 +269,14 @@ impl Database for SqliteFile {
 
     fn bytes(&self, hex: &str) -> String {
         format!("X'{hex}'")
+    }
+
+    fn text_of(&self, column: &str) -> String {
+        format!("CAST({column} AS TEXT)")
+    }
+
+    fn keeps_broken_json(&self) -> bool {
+        true
     }
 
     fn contains(&self, bytes: &[u8]) -> anyhow::Result<bool> {

@@ -193,7 +193,12 @@ pub(super) async fn a_row_that_cannot_be_read_is_named_and_can_be_put_aside(benc
 pub(super) async fn headers_that_cannot_be_read_are_the_webhooks_fault(bench: Bench) -> Outcome {
     let a = bench.subscriber("a", &[CALL]).await?;
     bench.store.append(&a, vec![event(CALL, "1")]).await?;
-    bench.database.execute(r#"UPDATE "Webhook" SET "headers" = '{'"#)?;
+    let broken = bench.database.execute(r#"UPDATE "Webhook" SET "headers" = '{'"#);
+    if !bench.database.keeps_broken_json() {
+        assert!(broken.is_err(), "the database lets no such headers in");
+        return Ok(());
+    }
+    broken?;
     assert_eq!(bench.first(LATE).await?.target.headers, Some(json!(null)));
     Ok(())
 }

@@ -8,7 +8,6 @@ use super::bench::{Bench, CLIENT, Opening, Outcome, device, put, writes};
 
 const THEIRS: &str = r#""{\"noiseKey\":{\"private\":\"abc\"}}""#;
 const CREDS: &str = r#"SELECT "creds" FROM "Session""#;
-const ARCHIVED: &str = "SELECT CAST(value AS TEXT) FROM holdfast_archive WHERE category = 'creds'";
 
 pub(super) async fn a_database_of_evolution_is_usable_as_it_is(bench: Bench) -> Outcome {
     let id = evolution_instance(&bench)?;
@@ -44,7 +43,8 @@ pub(super) async fn foreign_credentials_are_kept_when_a_new_device_is_paired(ben
         bench.store.commit(&id, epoch, device(text)).await?;
         assert_eq!(bench.store.device(&id).await?.as_deref(), Some(text.as_bytes()));
     }
-    assert_eq!(bench.database.texts(ARCHIVED)?, [THEIRS], "set aside once");
+    let archived = format!("SELECT {} FROM holdfast_archive WHERE category = 'creds'", bench.database.text_of("value"));
+    assert_eq!(bench.database.texts(&archived)?, [THEIRS], "set aside once");
     Ok(())
 }
 

@@ -321,3 +321,21 @@ fn key(chat: &str, id: &str) -> MessageKey {
 fn accepted(chat: &str, id: &str, label: &str) -> Accepted {
     Accepted { key: key(chat, id), event: Some(event(EventName::MessagesUpsert, label)), recovered: false }
 }
+
+/// A sender chooses the id of a message, and may mean harm.
+pub(super) async fn a_message_may_have_any_id(bench: Bench) -> Outcome {
+    let (id, epoch) = bench.session("shop").await?;
+    let long: Vec<String> = (0..4_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string()).collect();
+    let long = long.concat();
+    for odd in ["", "\0", "a\0b", "\u{10FFFF}'\"\\", &long] {
+        let batch = SessionBatch {
+            accepted: vec![accepted("ana", odd, "1")],
+            losses: vec![Loss { key: key("bob", odd), why: LossReason::Undecryptable, given_up: false }],
+            ..SessionBatch::default()
+        };
+        bench.store.commit(&id, epoch, batch).await?;
+        assert!(bench.store.is_accepted(&id, &key("ana", odd)).await?, "{odd:?}");
+        assert_eq!(bench.store.times_lost(&id, &key("bob", odd)).await?, 1, "{odd:?}");
+    }
+    Ok(())
+}

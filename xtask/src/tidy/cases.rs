@@ -26,12 +26,12 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         if !rows.insert(case) {
             complain(format!("S-{case:02} has a second row"));
         }
-        let names: Vec<&str> = quoted(rest).filter(|name| case_of(name).is_some()).collect();
+        let names: Vec<&str> = quoted(rest).filter(|name| !cases_of(name).is_empty()).collect();
         for name in &names {
-            if case_of(name) != Some(case) {
+            if !cases_of(name).contains(&case) {
                 complain(format!("`{name}` stands in the row of S-{case:02}"));
             }
-            named.insert(*name);
+            named.insert((case, *name));
         }
         if names.is_empty() && !rest.contains("not yet") {
             complain(format!("S-{case:02} has no test and does not say `not yet` and why"));
@@ -43,9 +43,14 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     for case in (1..=LAST).filter(|case| !rows.contains(case)) {
         findings.push(Finding::new(TABLE, 1, format!("S-{case:02} has no row")));
     }
-    let strays = functions.iter().filter(|(name, _)| case_of(name).is_some() && !named.contains(**name));
-    for (name, (path, line)) in strays {
-        findings.push(Finding::new(path, *line, format!("`{name}` is missing in {TABLE}")));
+    for (name, (path, line)) in &functions {
+        for case in cases_of(name).into_iter().filter(|case| !named.contains(&(*case, *name))) {
+            findings.push(Finding::new(
+                path,
+                *line,
+                format!("`{name}` is missing in the row of S-{case:02} in {TABLE}"),
+            ));
+        }
     }
     findings
 }
@@ -88,7 +93,7 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 /// Tells whether a name is that of a test: words, and at least four of them, or the number of a case before them.
 fn is_sentence(name: &str) -> bool {
     let words = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    case_of(name).is_some() || (words && name.matches('_').count() >= 3)
+    !cases_of(name).is_empty() || (words && name.matches('_').count() >= 3)
 }
 
 /// Reads `| S-07 | ..`.
@@ -97,11 +102,16 @@ fn row(line: &str) -> Option<(u8, &str)> {
     Some((rest.get(..2)?.parse().ok()?, rest.get(2..)?))
 }
 
-/// Reads the number out of `s07_a_restart_after_pairing`.
-fn case_of(name: &str) -> Option<u8> {
-    let rest = name.strip_prefix('s')?;
-    let (number, more) = rest.split_once('_')?;
-    (number.len() == 2 && !more.is_empty()).then(|| number.parse().ok()).flatten()
+/// Reads the numbers that a name begins with: that of `s07_a_restart_after_pairing`, both of `s02_s03_a_dial_that_leads_nowhere`.
+fn cases_of(name: &str) -> Vec<u8> {
+    let mut cases = Vec::new();
+    let mut rest = name;
+    while let Some((number, more)) = rest.strip_prefix('s').and_then(|rest| rest.split_once('_')) {
+        let Some(case) = number.parse().ok().filter(|_| number.len() == 2 && !more.is_empty()) else { break };
+        cases.push(case);
+        rest = more;
+    }
+    cases
 }
 
 #[cfg(test)]
@@ -130,8 +140,10 @@ mod tests {
         assert!(about("| S-01 | `s01_it_holds` | link |", "").contains("there is no test `s01_it_holds`"));
         assert!(about("| S-01 | somewhere | link |", "").contains("S-01 has no test"));
         assert!(about("", "").contains("S-01 has no row"));
+        let of_two = about("| S-01 | `s01_s02_both_hold` | link |", "fn s01_s02_both_hold() {}");
+        assert_eq!(of_two, "tests/it/a.rs:1: `s01_s02_both_hold` is missing in the row of S-02 in docs/testing.md");
         let stray = about("| S-01 | not yet: - | - |", "\nfn s01_it_holds() {}");
-        assert_eq!(stray, "tests/it/a.rs:2: `s01_it_holds` is missing in docs/testing.md");
+        assert_eq!(stray, "tests/it/a.rs:2: `s01_it_holds` is missing in the row of S-01 in docs/testing.md");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::snapshot::{WorkFolder, copy, look, open, sync};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, EncryptionKey};
 use crate::store::failure::Failure;
-use crate::store::sqlite::check_key_of;
+use crate::store::sqlite::sql::check_key_of;
 
 /// The manifest is small; a length beyond this is damage.
 const MOST_MANIFEST: usize = 1024 * 1024;

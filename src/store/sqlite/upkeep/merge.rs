@@ -14,7 +14,7 @@ use super::staging::Staged;
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, EncryptionKey};
 use crate::store::failure::{Failure, unavailable};
-use crate::store::sqlite::{check_key_of, migrations};
+use crate::store::sqlite::sql::{check_key_of, migrations};
 
 const DOING: &str = "taking the backup in";
 

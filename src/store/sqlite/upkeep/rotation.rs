@@ -15,7 +15,7 @@ use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, EncryptionKey, Place};
 use crate::store::envelope::{self, Creds, is_foreign};
 use crate::store::failure::Failure;
-use crate::store::sqlite::{CHECK_KEY, CHECK_TEXT, check_key_of, migrations};
+use crate::store::sqlite::sql::{CHECK_KEY, CHECK_TEXT, check_key_of, migrations};
 
 /// Values in one transaction.
 const PAGE: i64 = 200;

@@ -21,7 +21,7 @@ use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, EncryptionKey, Place};
 use crate::store::envelope::{self, Creds};
 use crate::store::failure::{Failure, unreadable};
-use crate::store::sqlite::{CHECK_KEY, CHECK_TEXT, check_key_of, migrations};
+use crate::store::sqlite::sql::{CHECK_KEY, CHECK_TEXT, check_key_of, migrations};
 
 const FILE: &str = "restore.db";
 /// The row of `holdfast_meta` by which a running engine recognises what was prepared for it.

@@ -7,7 +7,7 @@ use holdfast::config::SessionKey;
 use holdfast::ports::clock::Clock;
 use holdfast::ports::session::SessionBatch;
 use holdfast::ports::store::Store;
-use holdfast::store::{EncryptionKey, Retention, StoreOptions};
+use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions};
 use holdfast_sim::{EventKind, EventQuery};
 use serde_json::{Value, json};
 
@@ -73,6 +73,7 @@ async fn open(home: &Home) -> Arc<dyn Store> {
         runtime: tokio::runtime::Handle::current(),
         clock: Clock::start(),
         retention: Retention::default(),
+        pool: PoolOptions::default(),
     };
     holdfast::store::open(options).await.expect("the engine's database")
 }

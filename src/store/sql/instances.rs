@@ -1,5 +1,7 @@
 //! Rows of instances.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
@@ -7,77 +9,76 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
-use super::writer::Tx;
-use super::{SqliteStore, proxies, queue, settings, webhooks};
+use super::{Backend, Conn, Database, Lane, Tx, proxies, queue, settings, webhooks};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
 };
-use crate::store::columns::{self, clip, column_time};
-use crate::store::failure::{Failure, is_duplicate};
+use crate::store::columns::{self, JsonText, Status, clip, column_time};
+use crate::store::failure::Failure;
 use crate::store::rows::{self, Joined, desired_word};
 use crate::store::schema::{chatwoot, holdfast_session, instance, proxy, setting};
 
 #[async_trait]
-impl Instances for SqliteStore {
+impl Instances for Database {
     async fn insert(&self, new: NewInstance) -> Result<InstanceRecord, StoreError> {
         let client_name = self.client_name.clone();
-        self.writer.submit("inserting an instance", move |tx| insert(tx, &client_name, new)).await
+        self.write("inserting an instance", Lane::of(&new.id), move |tx| insert(tx, &client_name, new)).await
     }
 
     async fn list(&self) -> Result<Vec<InstanceRecord>, StoreError> {
         let client_name = self.client_name.clone();
-        self.readers.submit("listing instances", move |conn| list(conn, &client_name)).await
+        self.read("listing instances", move |conn| list(conn, &client_name)).await
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
         let id = id.clone();
-        self.readers.submit("reading an instance", move |conn| get(conn, &id)).await
+        self.read("reading an instance", move |conn| get(conn, &id)).await
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
         let id = id.clone();
-        self.writer.submit("changing an instance", move |tx| change(tx, &id, patch)).await
+        self.write("changing an instance", Lane::of(&id), move |tx| change(tx, &id, patch)).await
     }
 
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {
         let id = id.clone();
-        self.writer.submit("storing what the operator wants", move |tx| set_desired(tx, &id, desired)).await
+        self.write("storing what the operator wants", Lane::of(&id), move |tx| set_desired(tx, &id, desired)).await
     }
 
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
         let id = id.clone();
-        self.writer.submit("deleting an instance", move |tx| delete(tx, &id)).await
+        self.write("deleting an instance", Lane::of(&id), move |tx| delete(tx, &id)).await
     }
 
     async fn webhook(&self, id: &InstanceId) -> Result<Option<WebhookRow>, StoreError> {
         let id = id.clone();
-        self.readers.submit("reading a webhook", move |conn| webhooks::read(conn, &id)).await
+        self.read("reading a webhook", move |conn| webhooks::read(conn, &id)).await
     }
 
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError> {
         let id = id.clone();
-        self.writer.submit("setting a webhook", move |tx| webhooks::set(tx, &id, &spec)).await
+        self.write("setting a webhook", Lane::of(&id), move |tx| webhooks::set(tx, &id, &spec)).await
     }
 
     async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
         let id = id.clone();
-        self.readers.submit("reading the settings of an instance", move |conn| settings::read(conn, &id)).await
+        self.read("reading the settings of an instance", move |conn| settings::read(conn, &id)).await
     }
 
     async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
         let id = id.clone();
-        self.writer.submit("changing the settings of an instance", move |tx| settings::set(tx, &id, &spec)).await
+        self.write("changing the settings of an instance", Lane::of(&id), move |tx| settings::set(tx, &id, &spec)).await
     }
 
     async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.writer.submit("setting a proxy", move |tx| proxies::set(tx, &id, &spec)).await
+        self.write("setting a proxy", Lane::of(&id), move |tx| proxies::set(tx, &id, &spec)).await
     }
 }
 
 /// Errs unless there is such an instance: "nothing stored" must never be the answer for one that does not exist.
-pub(super) fn require(conn: &mut SqliteConnection, id: &InstanceId) -> Result<(), Failure> {
+pub(super) fn require(conn: &mut Conn, id: &InstanceId) -> Result<(), Failure> {
     let found: Option<String> = instance::table.find(id.as_str()).select(instance::id).first(conn).optional()?;
     found.map(drop).ok_or_else(|| StoreError::NoSuchInstance(id.clone()).into())
 }
@@ -86,7 +87,7 @@ pub(super) fn require(conn: &mut SqliteConnection, id: &InstanceId) -> Result<()
 pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
     require(tx.conn, id)?;
     let row = holdfast_session::instance_id.eq(id.as_str());
-    diesel::insert_or_ignore_into(holdfast_session::table).values(row).execute(tx.conn)?;
+    diesel::insert_into(holdfast_session::table).values(row).on_conflict_do_nothing().execute(tx.conn)?;
     Ok(())
 }
 
@@ -96,7 +97,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     let row = (
         instance::id.eq(id.as_str()),
         instance::name.eq(&name),
-        instance::connection_status.eq("close"),
+        instance::connection_status.eq(Status::CLOSE),
         instance::integration.eq(clip(&integration, columns::SHORT)),
         instance::number.eq(number.as_deref().map(|number| clip(number, columns::SHORT))),
         instance::token.eq(token),
@@ -104,12 +105,11 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
         instance::created_at.eq(time),
         instance::updated_at.eq(time),
     );
-    match diesel::insert_into(instance::table).values(row).execute(tx.conn) {
-        Ok(_one) => {}
-        Err(error) if is_duplicate(&error) && name_exists(tx.conn, &name)? => {
-            return Err(StoreError::NameTaken(name).into());
-        }
-        Err(error) => return Err(error.into()),
+    // A statement that errs would end the transaction in PostgreSQL.
+    let inserted =
+        diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing().execute(tx.conn)?;
+    if inserted == 0 {
+        return Err(StoreError::NameTaken(name).into());
     }
     settings::insert(tx, &id, &wanted)?;
     ensure_session(tx, &id)?;
@@ -123,25 +123,26 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     get(tx.conn, &id)?.ok_or_else(|| StoreError::NoSuchInstance(id).into())
 }
 
-fn name_exists(conn: &mut SqliteConnection, name: &str) -> Result<bool, Failure> {
-    Ok(diesel::select(diesel::dsl::exists(instance::table.filter(instance::name.eq(name)))).get_result(conn)?)
-}
-
-fn list(conn: &mut SqliteConnection, client_name: &str) -> Result<Vec<InstanceRecord>, Failure> {
+fn list(conn: &mut Conn, client_name: &str) -> Result<Vec<InstanceRecord>, Failure> {
     let found: Vec<Joined> = instance::table
         .left_join(setting::table)
         .left_join(proxy::table)
         .left_join(chatwoot::table)
         .left_join(holdfast_session::table)
         .filter(instance::client_name.eq(client_name))
-        // SQLite sorts what is empty last when it sorts downwards: never online comes after everything else.
-        .order((holdfast_session::last_online_at.desc(), instance::created_at.asc(), instance::id.asc()))
+        // Whether what is empty comes first is for each database to say: never online comes after everything else.
+        .order((
+            holdfast_session::last_online_at.is_null().asc(),
+            holdfast_session::last_online_at.desc(),
+            instance::created_at.asc(),
+            instance::id.asc(),
+        ))
         .select(columns_of_a_record())
         .load(conn)?;
     found.into_iter().map(|row| rows::record(row).map_err(Failure::from)).collect()
 }
 
-fn get(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<InstanceRecord>, Failure> {
+fn get(conn: &mut Conn, id: &InstanceId) -> Result<Option<InstanceRecord>, Failure> {
     let found: Option<Joined> = instance::table
         .left_join(setting::table)
         .left_join(proxy::table)
@@ -155,11 +156,11 @@ fn get(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<InstanceRe
 }
 
 type RecordColumns = (
-    diesel::dsl::AsSelect<rows::Instance, diesel::sqlite::Sqlite>,
-    diesel::dsl::AsSelect<Option<rows::Setting>, diesel::sqlite::Sqlite>,
-    diesel::dsl::AsSelect<Option<rows::Proxy>, diesel::sqlite::Sqlite>,
-    diesel::dsl::AsSelect<Option<rows::Chatwoot>, diesel::sqlite::Sqlite>,
-    diesel::dsl::AsSelect<Option<rows::Session>, diesel::sqlite::Sqlite>,
+    diesel::dsl::AsSelect<rows::Instance, Backend>,
+    diesel::dsl::AsSelect<Option<rows::Setting>, Backend>,
+    diesel::dsl::AsSelect<Option<rows::Proxy>, Backend>,
+    diesel::dsl::AsSelect<Option<rows::Chatwoot>, Backend>,
+    diesel::dsl::AsSelect<Option<rows::Session>, Backend>,
 );
 
 fn columns_of_a_record() -> RecordColumns {
@@ -176,12 +177,12 @@ fn columns_of_a_record() -> RecordColumns {
 #[derive(AsChangeset)]
 #[diesel(table_name = instance)]
 struct Changes {
-    connection_status: Option<&'static str>,
+    connection_status: Option<Status>,
     owner_jid: Option<String>,
     profile_name: Option<String>,
     profile_pic_url: Option<String>,
     disconnection_reason_code: Option<i32>,
-    disconnection_object: Option<String>,
+    disconnection_object: Option<JsonText>,
     disconnection_at: Option<NaiveDateTime>,
     updated_at: Option<NaiveDateTime>,
 }
@@ -191,14 +192,14 @@ fn change(tx: &mut Tx<'_>, id: &InstanceId, patch: InstancePatch) -> Result<(), 
         patch;
     let time = column_time(tx.now);
     let changes = Changes {
-        connection_status: connection_status.map(holdfast_core::connection::state::PublicState::as_str),
+        connection_status: connection_status.map(|state| Status(Cow::Borrowed(state.as_str()))),
         owner_jid: owner_jid.map(|jid| clip(&jid, columns::SHORT)),
         profile_name: profile_name.map(|name| clip(&name, columns::SHORT)),
         profile_pic_url: profile_picture.map(|url| clip(&url, columns::URL)),
         disconnection_reason_code: disconnection.as_ref().map(|(code, _)| *code),
         disconnection_at: disconnection.as_ref().map(|_| time),
         // Evolution stores a JSON text inside a JSON string.
-        disconnection_object: disconnection.map(|(_, object)| serde_json::Value::String(object).to_string()),
+        disconnection_object: disconnection.map(|(_, object)| JsonText::of(&serde_json::Value::String(object))),
         updated_at: Some(time),
     };
     if diesel::update(instance::table.find(id.as_str())).set(changes).execute(tx.conn)? == 0 {

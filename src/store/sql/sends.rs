@@ -5,9 +5,8 @@ use diesel::prelude::*;
 use holdfast_core::id::InstanceId;
 use holdfast_core::sending::key::Key;
 
-use super::SqliteStore;
 use super::instances::require;
-use super::writer::Tx;
+use super::{Database, Lane, Tx};
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unreadable};
@@ -24,14 +23,14 @@ struct Row {
 }
 
 #[async_trait]
-impl Sends for SqliteStore {
+impl Sends for Database {
     async fn begin_send(&self, id: &InstanceId, key: &Key, new: NewSend) -> Result<KeptSend, StoreError> {
         let (id, key) = (id.clone(), key.clone());
-        self.writer.submit("keeping a request to send", move |tx| begin(tx, &id, &key, &new)).await
+        self.write("keeping a request to send", Lane::of(&id), move |tx| begin(tx, &id, &key, &new)).await
     }
 
     async fn finish_send(&self, id: &InstanceId, key: &Key, answer: KeptAnswer) -> Result<(), StoreError> {
-        let (id, key) = (id.clone(), key.clone());
+        let (lane, id, key) = (Lane::of(id), id.clone(), key.clone());
         let finish = move |tx: &mut Tx<'_>| {
             let open = holdfast_send::table.find((id.as_str(), key.as_str())).filter(holdfast_send::status.is_null());
             let row =
@@ -39,17 +38,17 @@ impl Sends for SqliteStore {
             diesel::update(open).set(row).execute(tx.conn)?;
             Ok(())
         };
-        self.writer.submit("keeping the answer to a request to send", finish).await
+        self.write("keeping the answer to a request to send", lane, finish).await
     }
 
     async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError> {
-        let (id, key) = (id.clone(), key.clone());
+        let (lane, id, key) = (Lane::of(id), id.clone(), key.clone());
         let note = move |tx: &mut Tx<'_>| {
             let kept = holdfast_send::table.find((id.as_str(), key.as_str()));
             diesel::update(kept).set(holdfast_send::may_have_left.eq(false)).execute(tx.conn)?;
             Ok(())
         };
-        self.writer.submit("noting that a message has not left", note).await
+        self.write("noting that a message has not left", lane, note).await
     }
 }
 
@@ -62,7 +61,7 @@ fn begin(tx: &mut Tx<'_>, id: &InstanceId, key: &Key, new: &NewSend) -> Result<K
         holdfast_send::message_id.eq(&new.message_id),
         holdfast_send::created_at.eq(tx.now_ms()),
     );
-    let is_new = diesel::insert_or_ignore_into(holdfast_send::table).values(row).execute(tx.conn)? > 0;
+    let is_new = diesel::insert_into(holdfast_send::table).values(row).on_conflict_do_nothing().execute(tx.conn)? > 0;
     let kept = holdfast_send::table.find((id.as_str(), key.as_str()));
     let row: Row = kept.select(Row::as_select()).first(tx.conn)?;
     if row.status.is_none() && !row.may_have_left {

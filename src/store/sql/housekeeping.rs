@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
+use super::Tx;
 use super::queue;
-use super::writer::Tx;
 use crate::store::Retention;
 use crate::store::failure::Failure;
 use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox, holdfast_send, holdfast_unrecovered};
 
 /// How often it is done; it is done at the start, too.
-pub(super) const EVERY: Duration = Duration::from_secs(60 * 60);
+pub(in crate::store) const EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Removes what is older than its retention.
 pub(super) fn prune(tx: &mut Tx<'_>, retention: &Retention) -> Result<(), Failure> {

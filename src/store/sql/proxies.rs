@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use holdfast_core::id::InstanceId;
 
 use super::instances::require;
-use super::writer::Tx;
+use super::{Conn, Tx};
 use crate::ports::store::{ProxyRow, ProxySpec};
 use crate::store::columns::column_time;
 use crate::store::cuid::cuid;
@@ -43,6 +43,6 @@ pub(super) fn set(tx: &mut Tx<'_>, id: &InstanceId, spec: &ProxySpec) -> Result<
     Ok(before.as_ref().and_then(used) != used(spec))
 }
 
-fn read(conn: &mut SqliteConnection, id: &InstanceId) -> QueryResult<Option<Proxy>> {
+fn read(conn: &mut Conn, id: &InstanceId) -> QueryResult<Option<Proxy>> {
     proxy::table.filter(proxy::instance_id.eq(id.as_str())).select(Proxy::as_select()).first(conn).optional()
 }

@@ -4,9 +4,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use holdfast_core::id::InstanceId;
 
+use super::Tx;
 use super::instances::ensure_session;
 use super::sessions::creds;
-use super::writer::Tx;
 use crate::failpoint::reach;
 use crate::store::envelope::is_foreign;
 use crate::store::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<
     }
     diesel::sql_query(
         "INSERT INTO holdfast_archive (instance_id, archived_at, reason, category, key, value) \
-         SELECT instance_id, ?, ?, category, key, value FROM holdfast_session_value WHERE instance_id = ?",
+         SELECT instance_id, $1, $2, category, key, value FROM holdfast_session_value WHERE instance_id = $3",
     )
     .bind::<BigInt, _>(tx.now_ms())
     .bind::<Text, _>(reason)

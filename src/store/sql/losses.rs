@@ -5,7 +5,7 @@ use holdfast_core::id::InstanceId;
 
 use super::instances::require;
 use super::sessions::is_accepted;
-use super::writer::Tx;
+use super::{Conn, Tx, dialect};
 use crate::ports::session::{Loss, MessageKey, Unrecovered};
 use crate::store::failure::Failure;
 use crate::store::schema::holdfast_unrecovered as lost;
@@ -15,13 +15,14 @@ pub(super) fn note(tx: &mut Tx<'_>, id: &InstanceId, loss: &Loss) -> Result<(), 
     if !loss.given_up && is_accepted(tx.conn, id, &loss.key)? {
         return Ok(());
     }
+    let key = dialect::storable(&loss.key);
     let (now_ms, why) = (tx.now_ms(), loss.why.as_str());
     let ended = loss.given_up.then_some(now_ms);
     let row = (
         lost::instance_id.eq(id.as_str()),
-        lost::chat.eq(&loss.key.chat),
-        lost::sender.eq(&loss.key.sender),
-        lost::message_id.eq(&loss.key.id),
+        lost::chat.eq(&key.chat),
+        lost::sender.eq(&key.sender),
+        lost::message_id.eq(&key.id),
         lost::why.eq(why),
         lost::since_ms.eq(now_ms),
         lost::times.eq(1),
@@ -65,8 +66,9 @@ pub(super) fn named(tx: &mut Tx<'_>, id: &InstanceId, message: &str) -> Result<V
 }
 
 /// Returns how often a message came without its content.
-pub(super) fn times(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<u32, Failure> {
+pub(super) fn times(conn: &mut Conn, id: &InstanceId, message: &MessageKey) -> Result<u32, Failure> {
     require(conn, id)?;
+    let message = dialect::storable(message);
     let row = lost::table.find((id.as_str(), &message.chat, &message.sender, &message.id));
     let found: Option<i32> = row.select(lost::times).first(conn).optional()?;
     Ok(found.unwrap_or_default() as u32)
@@ -85,11 +87,7 @@ struct Row {
 }
 
 /// Reads the losses, the newest first.
-pub(super) fn list(
-    conn: &mut SqliteConnection,
-    id: Option<&InstanceId>,
-    limit: u32,
-) -> Result<Vec<Unrecovered>, Failure> {
+pub(super) fn list(conn: &mut Conn, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, Failure> {
     let mut rows = lost::table.order(lost::since_ms.desc()).limit(i64::from(limit)).into_boxed();
     if let Some(id) = id {
         require(conn, id)?;

@@ -7,7 +7,8 @@ use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 use uuid::Uuid;
 
-use super::writer::Tx;
+use super::Tx;
+use crate::store::columns::JsonText;
 use crate::store::failure::Failure;
 use crate::store::rows::event_keys;
 use crate::store::schema::{holdfast_outbox, instance, webhook};
@@ -32,8 +33,8 @@ struct Subscriber {
     token: Option<String>,
     owner_jid: Option<String>,
     url: String,
-    headers: Option<String>,
-    events: Option<String>,
+    headers: Option<JsonText>,
+    events: Option<JsonText>,
     by_events: Option<bool>,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn add<'e>(
     // Clients write an empty text, or a word for it, where they mean no address; Evolution passes such a webhook by.
     let callable = |one: &Subscriber| one.url.starts_with("http://") || one.url.starts_with("https://");
     let Some(subscriber) = subscriber.filter(callable) else { return Ok(0) };
-    let keys = event_keys(subscriber.events.as_deref(), id.as_str())?;
+    let keys = event_keys(subscriber.events.as_ref(), id.as_str())?;
     let wanted: Vec<EventName> = keys.iter().filter_map(|key| EventName::from_key(key)).collect();
     let mut added = 0;
     for event in events.filter(|event| wanted.contains(&event.name)) {
@@ -83,7 +84,7 @@ pub(super) fn add<'e>(
             holdfast_outbox::due_ms.eq(at_ms),
             holdfast_outbox::waiting_ms.eq(at_ms),
             holdfast_outbox::url.eq(&subscriber.url),
-            holdfast_outbox::headers.eq(&subscriber.headers),
+            holdfast_outbox::headers.eq(subscriber.headers.as_ref().map(|headers| &headers.0)),
             holdfast_outbox::by_events.eq(subscriber.by_events.unwrap_or(false)),
         );
         added += diesel::insert_into(holdfast_outbox::table).values(row).execute(tx.conn)?;

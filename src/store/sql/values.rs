@@ -1,26 +1,28 @@
 //! The key-value table of a session, each value encrypted.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sqlite::Sqlite;
 use holdfast_core::id::InstanceId;
 
 use super::instances::require;
-use super::writer::Tx;
+use super::{Backend, Conn, Tx, dialect};
 use crate::ports::session::{Clear, Write};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, Place};
 use crate::store::failure::{Failure, corrupt};
+use crate::store::rows::NewValue;
 use crate::store::schema::holdfast_session_value::{self as value, category, expires_at, instance_id, key};
 
 /// Keys in one statement, well below what SQLite binds.
 const CHUNK: usize = 500;
 
 type Plain = Vec<(String, Vec<u8>)>;
-type Query<'q> = value::BoxedQuery<'q, Sqlite>;
+type Query<'q> = value::BoxedQuery<'q, Backend>;
 
 pub(super) fn read(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     cipher: &Cipher,
     id: &InstanceId,
     kind: &str,
@@ -33,7 +35,7 @@ pub(super) fn read(
 }
 
 pub(super) fn read_many(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     cipher: &Cipher,
     id: &InstanceId,
     kind: &str,
@@ -49,7 +51,7 @@ pub(super) fn read_many(
 }
 
 pub(super) fn scan(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     cipher: &Cipher,
     id: &InstanceId,
     kind: &str,
@@ -59,7 +61,7 @@ pub(super) fn scan(
     load(conn, cipher, id, kind, within(of(id, kind), prefix).order(key))
 }
 
-pub(super) fn count(conn: &mut SqliteConnection, id: &InstanceId, clear: &Clear) -> Result<u64, Failure> {
+pub(super) fn count(conn: &mut Conn, id: &InstanceId, clear: &Clear) -> Result<u64, Failure> {
     require(conn, id)?;
     let mut rows = within(of(id, clear.category), &clear.prefix);
     if let Some(moment) = clear.expired_at {
@@ -85,21 +87,22 @@ pub(super) fn clear(tx: &mut Tx<'_>, id: &InstanceId, clear: &Clear) -> Result<(
     Ok(())
 }
 
-pub(super) fn write(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, write: &Write) -> Result<(), Failure> {
-    let Some(plain) = &write.value else {
-        diesel::delete(value::table.find((id.as_str(), write.category, &write.key))).execute(tx.conn)?;
-        return Ok(());
-    };
-    let place = Place::Value { instance: id, category: write.category, key: &write.key };
-    let row = (
-        instance_id.eq(id.as_str()),
-        category.eq(write.category),
-        key.eq(&write.key),
-        value::value.eq(cipher.seal(place, plain)?),
-        expires_at.eq(write.expires_at),
-    );
-    diesel::replace_into(value::table).values(row).execute(tx.conn)?;
-    Ok(())
+/// Applies changes in order. Of several to one key the last is what counts, so it alone is written; in the order of the keys, so that
+/// nobody waits in a circle.
+pub(super) fn write(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, writes: &[Write]) -> Result<(), Failure> {
+    let last: BTreeMap<(&str, &str), &Write> =
+        writes.iter().map(|write| ((write.category, write.key.as_str()), write)).collect();
+    let mut rows = Vec::with_capacity(last.len());
+    for ((kind, name), write) in last {
+        let Some(plain) = &write.value else {
+            diesel::delete(value::table.find((id.as_str(), kind, name))).execute(tx.conn)?;
+            continue;
+        };
+        let place = Place::Value { instance: id, category: kind, key: name };
+        let sealed = cipher.seal(place, plain)?;
+        rows.push(NewValue { category: kind, key: name, value: sealed, expires_at: write.expires_at });
+    }
+    Ok(dialect::put(tx.conn, id, rows)?)
 }
 
 fn of<'q>(id: &'q InstanceId, kind: &'q str) -> Query<'q> {
@@ -128,13 +131,7 @@ fn end_of(prefix: &str) -> Option<String> {
     None
 }
 
-fn load(
-    conn: &mut SqliteConnection,
-    cipher: &Cipher,
-    id: &InstanceId,
-    kind: &str,
-    rows: Query<'_>,
-) -> Result<Plain, Failure> {
+fn load(conn: &mut Conn, cipher: &Cipher, id: &InstanceId, kind: &str, rows: Query<'_>) -> Result<Plain, Failure> {
     let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
     let plain = sealed.into_iter().map(|(name, sealed)| {
         let plain = open(cipher, id, kind, &name, &sealed)?;

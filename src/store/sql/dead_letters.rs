@@ -6,8 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use holdfast_core::id::InstanceId;
 use serde_json::Value;
 
-use super::SqliteStore;
-use super::writer::Tx;
+use super::dialect::numbers;
+use super::{Conn, Database, Lane, Tx};
 use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use crate::ports::store::StoreError;
 use crate::store::failure::Failure;
@@ -16,24 +16,24 @@ use crate::store::failure::Failure;
 const STEP: i64 = 500;
 
 const PAGE: &str = r#"
-    SELECT row.seq, row.event_id, row.instance_id, row.instance_name, row.event, row.at_ms, row.dead_ms, row.tries, row.why,
-      coalesce(live."url", row.url) AS url, CASE WHEN ?1 THEN row.data END AS data
-    FROM holdfast_outbox row LEFT JOIN "Webhook" live ON live."instanceId" = row.instance_id
-    WHERE row.state = 'dead' AND row.seq > ?2 AND "#;
+    SELECT dead.seq, dead.event_id, dead.instance_id, dead.instance_name, dead.event, dead.at_ms, dead.dead_ms, dead.tries, dead.why,
+      coalesce(live."url", dead.url) AS url, CASE WHEN $1 THEN dead.data END AS data
+    FROM holdfast_outbox dead LEFT JOIN "Webhook" live ON live."instanceId" = dead.instance_id
+    WHERE dead.state = 'dead' AND dead.seq > $2 AND "#;
 
 const LAST: &str = "SELECT coalesce(max(seq), 0) AS seq, FALSE AS disabled FROM holdfast_outbox WHERE state = 'dead'";
 
 /// The next rows of a selection, and whether their webhook is disabled.
 const SELECTED: &str = r#"
-    SELECT row.seq, live."id" IS NOT NULL AND live."enabled" IS NOT TRUE AS disabled
-    FROM holdfast_outbox row LEFT JOIN "Webhook" live ON live."instanceId" = row.instance_id
-    WHERE row.state = 'dead' AND row.seq > ?1 AND row.seq <= ?2 AND "#;
+    SELECT dead.seq, live."id" IS NOT NULL AND live."enabled" IS NOT TRUE AS disabled
+    FROM holdfast_outbox dead LEFT JOIN "Webhook" live ON live."instanceId" = dead.instance_id
+    WHERE dead.state = 'dead' AND dead.seq > $1 AND dead.seq <= $2 AND "#;
 
 const REDRIVE: &str = "\
-    UPDATE holdfast_outbox SET state = 'pending', attempts = 0, due_ms = ?1, waiting_ms = ?1, dead_ms = NULL, why = NULL \
-    WHERE seq IN (SELECT value FROM json_each(?2))";
+    UPDATE holdfast_outbox SET state = 'pending', attempts = 0, due_ms = $1, waiting_ms = $1, dead_ms = NULL, why = NULL \
+    WHERE seq IN ";
 
-const DISCARD: &str = "DELETE FROM holdfast_outbox WHERE seq IN (SELECT value FROM json_each(?1))";
+const DISCARD: &str = "DELETE FROM holdfast_outbox WHERE seq IN ";
 
 #[derive(QueryableByName)]
 struct Row {
@@ -70,9 +70,9 @@ struct Selected {
 }
 
 #[async_trait]
-impl DeadLetters for SqliteStore {
+impl DeadLetters for Database {
     async fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, StoreError> {
-        self.readers.submit("reading dead letters", move |conn| read(conn, &page)).await
+        self.read("reading dead letters", move |conn| read(conn, &page)).await
     }
 
     async fn redrive(&self, selection: Selection) -> Result<Redriven, StoreError> {
@@ -96,9 +96,9 @@ impl DeadLetters for SqliteStore {
     }
 }
 
-fn read(conn: &mut SqliteConnection, page: &Page) -> Result<Vec<DeadLetter>, Failure> {
-    let filter = if page.instance.is_some() { "row.instance_name = ?3" } else { "?3 IS NULL" };
-    let rows: Vec<Row> = diesel::sql_query(format!("{PAGE} {filter} ORDER BY row.seq LIMIT ?4"))
+fn read(conn: &mut Conn, page: &Page) -> Result<Vec<DeadLetter>, Failure> {
+    let filter = if page.instance.is_some() { "dead.instance_name = $3" } else { "$3 IS NULL" };
+    let rows: Vec<Row> = diesel::sql_query(format!("{PAGE} {filter} ORDER BY dead.seq LIMIT $4"))
         .bind::<Bool, _>(page.data)
         .bind::<BigInt, _>(page.after)
         .bind::<Nullable<Text>, _>(page.instance.as_deref())
@@ -116,19 +116,19 @@ struct Steps {
 }
 
 impl Steps {
-    async fn over(store: &SqliteStore, selection: Selection) -> Result<Self, StoreError> {
-        let read = |conn: &mut SqliteConnection| {
+    async fn over(store: &Database, selection: Selection) -> Result<Self, StoreError> {
+        let read = |conn: &mut Conn| {
             let last: Selected = diesel::sql_query(LAST).get_result(conn)?;
             Ok(last.seq)
         };
-        let last = store.readers.submit("reading dead letters", read).await?;
+        let last = store.read("reading dead letters", read).await?;
         Ok(Self { selection, after: 0, last })
     }
 
     /// Does something with the next rows, and returns them, until there are no more.
     async fn next(
         &mut self,
-        store: &SqliteStore,
+        store: &Database,
         doing: &'static str,
         work: fn(&mut Tx<'_>, &[Selected]) -> Result<(), Failure>,
     ) -> Result<Option<Vec<Selected>>, StoreError> {
@@ -138,25 +138,20 @@ impl Steps {
             work(tx, &rows)?;
             Ok(rows)
         };
-        let rows = store.writer.submit(doing, step).await?;
+        let rows = store.write(doing, Lane::ANY, step).await?;
         let Some(end) = rows.last() else { return Ok(None) };
         self.after = end.seq;
         Ok(Some(rows))
     }
 }
 
-fn selected(
-    conn: &mut SqliteConnection,
-    selection: &Selection,
-    after: i64,
-    last: i64,
-) -> Result<Vec<Selected>, Failure> {
+fn selected(conn: &mut Conn, selection: &Selection, after: i64, last: i64) -> Result<Vec<Selected>, Failure> {
     let (filter, value) = match selection {
-        Selection::Rows(rows) => ("row.seq IN (SELECT value FROM json_each(?3))", serde_json::json!(rows).to_string()),
-        Selection::Instance(name) => ("row.instance_name = ?3", name.clone()),
-        Selection::All => ("?3 = ''", String::new()),
+        Selection::Rows(rows) => (format!("dead.seq IN ({})", numbers("$3")), serde_json::json!(rows).to_string()),
+        Selection::Instance(name) => ("dead.instance_name = $3".to_owned(), name.clone()),
+        Selection::All => ("$3 = ''".to_owned(), String::new()),
     };
-    Ok(diesel::sql_query(format!("{SELECTED} {filter} ORDER BY row.seq LIMIT ?4"))
+    Ok(diesel::sql_query(format!("{SELECTED} {filter} ORDER BY dead.seq LIMIT $4"))
         .bind::<BigInt, _>(after)
         .bind::<BigInt, _>(last)
         .bind::<Text, _>(value)
@@ -167,7 +162,7 @@ fn selected(
 fn redrive(tx: &mut Tx<'_>, rows: &[Selected]) -> Result<(), Failure> {
     let wanted: Vec<i64> = rows.iter().filter(|row| !row.disabled).map(|row| row.seq).collect();
     let now_ms = tx.now_ms();
-    let redriven = diesel::sql_query(REDRIVE)
+    let redriven = diesel::sql_query(format!("{REDRIVE} ({})", numbers("$2")))
         .bind::<BigInt, _>(now_ms)
         .bind::<Text, _>(serde_json::json!(wanted).to_string())
         .execute(tx.conn)?;
@@ -178,7 +173,9 @@ fn redrive(tx: &mut Tx<'_>, rows: &[Selected]) -> Result<(), Failure> {
 
 fn discard(tx: &mut Tx<'_>, rows: &[Selected]) -> Result<(), Failure> {
     let all: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    diesel::sql_query(DISCARD).bind::<Text, _>(serde_json::json!(all).to_string()).execute(tx.conn)?;
+    diesel::sql_query(format!("{DISCARD} ({})", numbers("$1")))
+        .bind::<Text, _>(serde_json::json!(all).to_string())
+        .execute(tx.conn)?;
     Ok(())
 }
 

@@ -5,16 +5,16 @@ use holdfast_core::id::InstanceId;
 
 use super::instances::require;
 use super::queue;
-use super::writer::Tx;
+use super::{Conn, Tx};
 use crate::ports::store::{WebhookRow, WebhookSpec};
-use crate::store::columns::column_time;
+use crate::store::columns::{JsonText, column_time};
 use crate::store::cuid::cuid;
 use crate::store::failure::Failure;
 use crate::store::rows::Webhook;
 use crate::store::schema::webhook;
 
 /// Reads the webhook of an instance.
-pub(super) fn read(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<WebhookRow>, Failure> {
+pub(super) fn read(conn: &mut Conn, id: &InstanceId) -> Result<Option<WebhookRow>, Failure> {
     let found: Option<Webhook> = webhook::table
         .filter(webhook::instance_id.eq(id.as_str()))
         .select(Webhook::as_select())
@@ -30,9 +30,9 @@ pub(super) fn set(tx: &mut Tx<'_>, id: &InstanceId, spec: &WebhookSpec) -> Resul
     let time = column_time(tx.now);
     let columns = (
         webhook::url.eq(&spec.url),
-        webhook::headers.eq(spec.headers.as_ref().map(ToString::to_string)),
+        webhook::headers.eq(spec.headers.as_ref().map(JsonText::of)),
         webhook::enabled.eq(spec.enabled),
-        webhook::events.eq(serde_json::json!(keys).to_string()),
+        webhook::events.eq(JsonText::of(&serde_json::json!(keys))),
         webhook::webhook_by_events.eq(spec.by_events),
         webhook::webhook_base64.eq(spec.base64),
         webhook::updated_at.eq(time),

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use holdfast_core::id::InstanceId;
 
 use super::instances::require;
-use super::writer::Tx;
+use super::{Conn, Tx};
 use crate::ports::store::{SettingRow, Settings, SettingsSpec};
 use crate::store::columns::{self, clip, column_time};
 use crate::store::cuid::cuid;
@@ -13,7 +13,7 @@ use crate::store::rows::Setting;
 use crate::store::schema::setting;
 
 /// Reads the settings of an instance.
-pub(super) fn read(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<SettingRow>, Failure> {
+pub(super) fn read(conn: &mut Conn, id: &InstanceId) -> Result<Option<SettingRow>, Failure> {
     let found = find(conn, id)?;
     if found.is_none() {
         require(conn, id)?;
@@ -21,7 +21,7 @@ pub(super) fn read(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Optio
     Ok(found)
 }
 
-fn find(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<SettingRow>, Failure> {
+fn find(conn: &mut Conn, id: &InstanceId) -> Result<Option<SettingRow>, Failure> {
     let found: Option<Setting> = setting::table
         .filter(setting::instance_id.eq(id.as_str()))
         .select(Setting::as_select())

@@ -8,8 +8,7 @@ use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
 use super::losses::Missing;
-use super::writer::Tx;
-use super::{SqliteStore, archive, losses, queue, values};
+use super::{Conn, Database, Lane, Tx, archive, dialect, losses, queue, values};
 use crate::failpoint::reach;
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::StoreError;
@@ -21,21 +20,21 @@ use crate::store::failure::{Failure, unreadable};
 use crate::store::schema::{holdfast_accepted, holdfast_session, session};
 
 #[async_trait]
-impl Sessions for SqliteStore {
+impl Sessions for Database {
     async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError> {
         let (id, node) = (id.clone(), node.to_owned());
-        self.writer.submit("claiming a session", move |tx| claim(tx, &id, &node)).await
+        self.write("claiming a session", Lane::of(&id), move |tx| claim(tx, &id, &node)).await
     }
 
     async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError> {
         let id = id.clone();
-        self.writer.submit("releasing a session", move |tx| release(tx, &id, epoch)).await
+        self.write("releasing a session", Lane::of(&id), move |tx| release(tx, &id, epoch)).await
     }
 
     async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
         let found = {
             let (id, cipher) = (id.clone(), self.cipher.clone());
-            self.readers.submit("reading a device", move |conn| device(conn, &cipher, &id)).await?
+            self.read("reading a device", move |conn| device(conn, &cipher, &id)).await?
         };
         match found {
             None => Ok(None),
@@ -52,9 +51,7 @@ impl Sessions for SqliteStore {
 
     async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (id, cipher, key) = (id.clone(), self.cipher.clone(), key.to_owned());
-        self.readers
-            .submit("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key))
-            .await
+        self.read("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key)).await
     }
 
     async fn read_many(
@@ -64,9 +61,7 @@ impl Sessions for SqliteStore {
         keys: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, keys) = (id.clone(), self.cipher.clone(), keys.to_vec());
-        self.readers
-            .submit("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys))
-            .await
+        self.read("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys)).await
     }
 
     async fn scan(
@@ -76,39 +71,37 @@ impl Sessions for SqliteStore {
         prefix: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, prefix) = (id.clone(), self.cipher.clone(), prefix.to_owned());
-        self.readers
-            .submit("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix))
-            .await
+        self.read("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
     }
 
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         let (id, clear) = (id.clone(), clear.clone());
-        self.readers.submit("counting session values", move |conn| values::count(conn, &id, &clear)).await
+        self.read("counting session values", move |conn| values::count(conn, &id, &clear)).await
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
         let (id, cipher) = (id.clone(), self.cipher.clone());
-        self.writer.submit("writing a session", move |tx| commit(tx, &cipher, &id, epoch, batch)).await
+        self.write("writing a session", Lane::of(&id), move |tx| commit(tx, &cipher, &id, epoch, batch)).await
     }
 
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
         let (id, message) = (id.clone(), message.clone());
-        self.readers.submit("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
+        self.read("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
     }
 
     async fn times_lost(&self, id: &InstanceId, message: &MessageKey) -> Result<u32, StoreError> {
         let (id, message) = (id.clone(), message.clone());
-        self.readers.submit("looking for a lost message", move |conn| losses::times(conn, &id, &message)).await
+        self.read("looking for a lost message", move |conn| losses::times(conn, &id, &message)).await
     }
 
     async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError> {
         let id = id.cloned();
-        self.readers.submit("reading what was lost", move |conn| losses::list(conn, id.as_ref(), limit)).await
+        self.read("reading what was lost", move |conn| losses::list(conn, id.as_ref(), limit)).await
     }
 
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
         let (id, reason) = (id.clone(), reason.to_owned());
-        self.writer.submit("archiving a session", move |tx| archive::session(tx, &id, &reason)).await
+        self.write("archiving a session", Lane::of(&id), move |tx| archive::session(tx, &id, &reason)).await
     }
 }
 
@@ -117,10 +110,10 @@ fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure>
     ensure_session(tx, id)?;
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
-    diesel::update(row).set(claimed).execute(tx.conn)?;
+    let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
     reach!("claim.raised");
-    let (held, at): (i64, i64) = row.select((epoch, revision)).first(tx.conn)?;
-    // The data directory is locked: no other process can exist, so the claim holds until the next one.
+    // Nobody else is expected: the data directory is locked, and a database that is shared has one engine for each client name. So the
+    // claim holds until the next one, which fences this one off. A lease would say here how long it holds.
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
 }
 
@@ -131,7 +124,7 @@ fn release(tx: &mut Tx<'_>, id: &InstanceId, held: Epoch) -> Result<(), Failure>
     Ok(())
 }
 
-fn device(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
+fn device(conn: &mut Conn, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
     require(conn, id)?;
     let creds = creds(conn, id)?.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
     let marked: Option<bool> =
@@ -148,7 +141,7 @@ fn device(conn: &mut SqliteConnection, cipher: &Cipher, id: &InstanceId) -> Resu
 }
 
 /// Reads the text of `Session.creds`.
-pub(super) fn creds(conn: &mut SqliteConnection, id: &InstanceId) -> Result<Option<String>, Failure> {
+pub(super) fn creds(conn: &mut Conn, id: &InstanceId) -> Result<Option<String>, Failure> {
     let found: Option<Option<String>> =
         session::table.filter(session::session_id.eq(id.as_str())).select(session::creds).first(conn).optional()?;
     Ok(found.flatten())
@@ -162,13 +155,11 @@ fn commit(
     batch: SessionBatch,
 ) -> Result<Revision, Failure> {
     let SessionBatch { device, paired, clears, writes, accepted, losses, events } = batch;
-    let revision = check_owner(tx, id, claimed)?.next();
+    let revision = next_revision(tx, id, claimed)?;
     for clear in &clears {
         values::clear(tx, id, clear)?;
     }
-    for write in &writes {
-        values::write(tx, cipher, id, write)?;
-    }
+    values::write(tx, cipher, id, &writes)?;
     let mut new = Vec::with_capacity(accepted.len() + events.len());
     for message in &accepted {
         if accept(tx, id, message)? {
@@ -185,34 +176,34 @@ fn commit(
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
     }
-    let row = holdfast_session::table.find(id.as_str());
-    diesel::update(row).set(holdfast_session::revision.eq(revision.0 as i64)).execute(tx.conn)?;
     if let Some(paired) = paired {
+        let row = holdfast_session::table.find(id.as_str());
         diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
     }
     Ok(revision)
 }
 
-/// Returns the revision, if the session is owned under this epoch.
-fn check_owner(tx: &mut Tx<'_>, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
+/// Raises the revision, if the session is owned under this epoch. That is the fence: it holds the row until the transaction ends, so that
+/// nobody claims the session in between.
+fn next_revision(tx: &mut Tx<'_>, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
     use holdfast_session::{epoch, lease_node, revision};
-    let row = holdfast_session::table.find(id.as_str()).select((epoch, revision, lease_node));
-    let found: Option<(i64, i64, Option<String>)> = row.first(tx.conn).optional()?;
-    match found {
-        Some((held, at, Some(_node))) if held == claimed.0 as i64 => Ok(Revision(at as u64)),
-        Some(_) => Err(StoreError::FencedOff(id.clone()).into()),
-        None => {
-            require(tx.conn, id)?;
-            Err(StoreError::FencedOff(id.clone()).into())
-        }
+    let owned =
+        holdfast_session::table.find(id.as_str()).filter(epoch.eq(claimed.0 as i64)).filter(lease_node.is_not_null());
+    let raised = diesel::update(owned).set(revision.eq(revision + 1)).returning(revision);
+    let found: Option<i64> = raised.get_result(tx.conn).optional()?;
+    if let Some(at) = found {
+        return Ok(Revision(at as u64));
     }
+    require(tx.conn, id)?;
+    Err(StoreError::FencedOff(id.clone()).into())
 }
 
 /// Notes a message, and tells whether it is new.
 fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, Failure> {
-    let missing = if message.recovered { losses::named(tx, id, &message.key.id)? } else { Vec::new() };
+    let key = dialect::storable(&message.key);
+    let missing = if message.recovered { losses::named(tx, id, &key.id)? } else { Vec::new() };
     if missing.is_empty() {
-        return accept_as(tx, id, &message.key);
+        return accept_as(tx, id, &key);
     }
     let mut new = false;
     for Missing { key, given_up } in &missing {
@@ -230,11 +221,12 @@ fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool,
         holdfast_accepted::accepted_at.eq(tx.now_ms()),
     );
     losses::forget(tx, id, key)?;
-    Ok(diesel::insert_or_ignore_into(holdfast_accepted::table).values(row).execute(tx.conn)? == 1)
+    Ok(diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing().execute(tx.conn)? == 1)
 }
 
-pub(super) fn is_accepted(conn: &mut SqliteConnection, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
+pub(super) fn is_accepted(conn: &mut Conn, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
     require(conn, id)?;
+    let message = dialect::storable(message);
     let row = holdfast_accepted::table.find((id.as_str(), &message.chat, &message.sender, &message.id));
     Ok(diesel::select(diesel::dsl::exists(row)).get_result(conn)?)
 }

@@ -1,8 +1,5 @@
 //! The outbox: what is due, and how it went.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,8 +11,7 @@ use holdfast_core::id::InstanceId;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::writer::Tx;
-use super::{SqliteStore, queue};
+use super::{Conn, Database, Lane, Tx, dialect, queue};
 use crate::ports::address;
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::store::StoreError;
@@ -34,21 +30,23 @@ const HEADS: &str = r#"
         WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id > lane.id)
       FROM lane WHERE lane.id IS NOT NULL
     )
-    SELECT row.seq, row.instance_id, row.due_ms, row.tries, CASE WHEN live."id" IS NULL
-      THEN (SELECT o.url FROM holdfast_outbox o WHERE o.seq = row.seq) ELSE live."url" END AS target_url
-    FROM lane CROSS JOIN holdfast_outbox row INDEXED BY holdfast_outbox_pending ON row.state = 'pending' AND row.sink = 'webhook' AND row.instance_id = lane.id
-      AND row.seq = (SELECT min(o.seq) FROM holdfast_outbox o
-        WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id)
-    LEFT JOIN "Webhook" live ON live."instanceId" = row.instance_id"#;
+    SELECT waits.seq, waits.instance_id, waits.due_ms, waits.tries, CASE WHEN live."id" IS NULL
+      THEN (SELECT o.url FROM holdfast_outbox o WHERE o.seq = waits.seq) ELSE live."url" END AS target_url
+    FROM lane OLDEST
+    LEFT JOIN "Webhook" live ON live."instanceId" = waits.instance_id"#;
+
+pub(in crate::store) fn heads_query() -> String {
+    HEADS.replace("OLDEST", dialect::OLDEST)
+}
 
 /// Reads the oldest waiting row of one instance.
-const NEXT: &str = r#"
-    SELECT row.*, CASE WHEN live."id" IS NULL THEN row.url ELSE live."url" END AS target_url,
-      CASE WHEN live."id" IS NULL THEN row.headers ELSE live."headers" END AS target_headers,
-      CASE WHEN live."id" IS NULL THEN row.by_events ELSE live."webhookByEvents" END AS target_by_events
-    FROM holdfast_outbox row LEFT JOIN "Webhook" live ON live."instanceId" = row.instance_id
-    WHERE row.due_ms <= ?1 AND row.seq = (SELECT min(o.seq) FROM holdfast_outbox o
-      WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = ?2)"#;
+pub(in crate::store) const NEXT: &str = r#"
+    SELECT waits.*, CASE WHEN live."id" IS NULL THEN waits.url ELSE live."url" END AS target_url,
+      CASE WHEN live."id" IS NULL THEN waits.headers ELSE CAST(live."headers" AS TEXT) END AS target_headers,
+      CASE WHEN live."id" IS NULL THEN waits.by_events ELSE live."webhookByEvents" END AS target_by_events
+    FROM holdfast_outbox waits LEFT JOIN "Webhook" live ON live."instanceId" = waits.instance_id
+    WHERE waits.due_ms <= $1 AND waits.seq = (SELECT min(o.seq) FROM holdfast_outbox o
+      WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = $2)"#;
 
 /// Counts by instance, over the index, and takes name and URL from one row of each.
 const LAGS: &str = r#"
@@ -66,16 +64,16 @@ const LAGS: &str = r#"
     LEFT JOIN "Webhook" live ON live."instanceId" = known.instance_id
     ORDER BY sample.instance_name, known.instance_id"#;
 
-const LAG: &str = "\
+pub(in crate::store) const LAG: &str = "\
     SELECT (SELECT count(*) FROM holdfast_outbox WHERE state = 'pending' AND sink = 'webhook') AS pending, \
       (SELECT min(waiting_ms) FROM holdfast_outbox WHERE state = 'pending' AND sink = 'webhook') AS oldest_ms, \
       (SELECT count(*) FROM holdfast_outbox WHERE state = 'dead') AS dead";
 
 /// Gives up what has waited as long as a row that was given up for its age. Bounded: others wait for the writer.
 const GIVE_UP_TOO: &str = "\
-    UPDATE holdfast_outbox SET state = 'dead', dead_ms = ?1, why = ?2 WHERE seq IN (\
-      SELECT o.seq FROM holdfast_outbox o WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.waiting_ms < ?3 \
-        AND o.instance_id = (SELECT instance_id FROM holdfast_outbox WHERE seq = ?4) ORDER BY o.seq LIMIT 1000)";
+    UPDATE holdfast_outbox SET state = 'dead', dead_ms = $1, why = $2 WHERE seq IN (\
+      SELECT o.seq FROM holdfast_outbox o WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.waiting_ms < $3 \
+        AND o.instance_id = (SELECT instance_id FROM holdfast_outbox WHERE seq = $4) ORDER BY o.seq LIMIT 1000)";
 
 #[derive(QueryableByName)]
 struct HeadRow {
@@ -148,39 +146,39 @@ struct InstanceLagRow {
 }
 
 #[async_trait]
-impl Outbox for SqliteStore {
+impl Outbox for Database {
     async fn append(&self, id: &InstanceId, events: Vec<EngineEvent>) -> Result<usize, StoreError> {
         let id = id.clone();
-        self.writer.submit("queuing events", move |tx| queue::add(tx, &id, &events)).await
+        self.write("queuing events", Lane::of(&id), move |tx| queue::add(tx, &id, &events)).await
     }
 
     async fn heads(&self) -> Result<Vec<Head>, StoreError> {
-        self.readers.submit("reading what waits", heads).await
+        self.read("reading what waits", heads).await
     }
 
     async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError> {
         let id = id.clone();
-        self.readers.submit("reading what is due", move |conn| next(conn, &id, now_ms)).await
+        self.read("reading what is due", move |conn| next(conn, &id, now_ms)).await
     }
 
     async fn settle(&self, settlements: Vec<(i64, Settlement)>) -> Result<(), StoreError> {
-        self.writer.submit("recording deliveries", move |tx| settle(tx, settlements)).await
+        self.write("recording deliveries", Lane::ANY, move |tx| settle(tx, settlements)).await
     }
 
     async fn lag(&self) -> Result<Lag, StoreError> {
-        let read = |conn: &mut SqliteConnection| {
+        let read = |conn: &mut Conn| {
             let row: LagRow = diesel::sql_query(LAG).get_result(conn)?;
             Ok(row.into())
         };
-        self.readers.submit("reading how far the sinks are behind", read).await
+        self.read("reading how far the sinks are behind", read).await
     }
 
     async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError> {
-        let read = |conn: &mut SqliteConnection| {
+        let read = |conn: &mut Conn| {
             let rows: Vec<InstanceLagRow> = diesel::sql_query(LAGS).load(conn)?;
             Ok(rows.into_iter().map(Into::into).collect())
         };
-        self.readers.submit("reading how far the sinks are behind", read).await
+        self.read("reading how far the sinks are behind", read).await
     }
 
     fn appended(&self) -> Arc<Notify> {
@@ -188,8 +186,8 @@ impl Outbox for SqliteStore {
     }
 }
 
-fn heads(conn: &mut SqliteConnection) -> Result<Vec<Head>, Failure> {
-    let rows: Vec<HeadRow> = diesel::sql_query(HEADS).load(conn)?;
+fn heads(conn: &mut Conn) -> Result<Vec<Head>, Failure> {
+    let rows: Vec<HeadRow> = diesel::sql_query(heads_query()).load(conn)?;
     let mut heads: Vec<Head> = Vec::with_capacity(rows.len());
     let mut last_url = String::new();
     for row in rows {
@@ -210,7 +208,7 @@ fn heads(conn: &mut SqliteConnection) -> Result<Vec<Head>, Failure> {
     Ok(heads)
 }
 
-fn next(conn: &mut SqliteConnection, id: &InstanceId, now_ms: i64) -> Result<Loaded, Failure> {
+fn next(conn: &mut Conn, id: &InstanceId, now_ms: i64) -> Result<Loaded, Failure> {
     let row: Option<NextRow> =
         diesel::sql_query(NEXT).bind::<BigInt, _>(now_ms).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
     Ok(row.map_or(Loaded::Nothing, loaded))

@@ -1,0 +1,7 @@
+DROP TABLE IF EXISTS "Setting";
+DROP TABLE IF EXISTS "Proxy";
+DROP TABLE IF EXISTS "Chatwoot";
+DROP TABLE IF EXISTS "Webhook";
+DROP TABLE IF EXISTS "Session";
+DROP TABLE IF EXISTS "Instance";
+DROP TYPE IF EXISTS "InstanceConnectionStatus";

@@ -1,0 +1,97 @@
+//! The queries, written once. This file and those beside it are compiled as a part of each database, because diesel's queries belong to
+//! one kind of connection: what a database is, they see through their parent's `dialect` (its connection, its backend, its store, and the
+//! few words in which it differs).
+//!
+//! A store that has them as a part gives them `read` and `write`, and its `cipher`, `client_name`, `appended` and `reported`.
+//!
+//! All of it blocks: a whole job runs on one blocking thread, never one statement.
+
+mod archive;
+mod dead_letters;
+pub(super) mod group;
+pub(super) mod housekeeping;
+mod instances;
+mod losses;
+pub(super) mod migrations;
+pub(super) mod outbox;
+mod proxies;
+mod queue;
+mod sends;
+mod sessions;
+mod settings;
+mod values;
+mod webhooks;
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+use self::group::{Lane, Tx};
+use super::dialect::{self, Backend, Conn, Database};
+use crate::failpoint::reach;
+use crate::ports::clock::Clock;
+use crate::ports::store::StoreError;
+use crate::store::Retention;
+use crate::store::cipher::{Cipher, Place};
+use crate::store::columns::Status;
+use crate::store::failure::{Failure, corrupt};
+use crate::store::schema::{holdfast_meta, instance};
+
+pub(super) const CHECK_KEY: &str = "key_check";
+pub(super) const CHECK_TEXT: &[u8] = b"holdfast";
+
+/// Makes the rows of a database in shape true, before anybody reads them.
+pub(super) fn prepare(
+    conn: &mut Conn,
+    cipher: &Cipher,
+    client_name: &str,
+    clock: Clock,
+    retention: &Retention,
+) -> Result<(), StoreError> {
+    let prepared = dialect::exclusively(conn, |conn| {
+        let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
+        check_key(&mut tx, cipher)?;
+        reach!("open.key-checked");
+        // Only a living process knows that a connection is open, and this one has none yet.
+        let ours = instance::table
+            .filter(instance::client_name.eq(client_name))
+            .filter(instance::connection_status.ne(Status::CLOSE));
+        diesel::update(ours).set(instance::connection_status.eq(Status::CLOSE)).execute(tx.conn)?;
+        housekeeping::prune(&mut tx, retention)
+    });
+    prepared.map_err(|failure: Failure| failure.doing("preparing the database"))
+}
+
+/// Recognises a wrong key at once, rather than at the first value that does not open.
+fn check_key(tx: &mut Tx<'_>, cipher: &Cipher) -> Result<(), Failure> {
+    if check_key_of(tx.conn, cipher)? {
+        return Ok(());
+    }
+    let row = (holdfast_meta::key.eq(CHECK_KEY), holdfast_meta::value.eq(cipher.seal(Place::Check, CHECK_TEXT)?));
+    diesel::insert_into(holdfast_meta::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Errs if the database is under another key; false if it is under none yet.
+pub(super) fn check_key_of(conn: &mut Conn, cipher: &Cipher) -> Result<bool, Failure> {
+    let found: Option<Vec<u8>> =
+        holdfast_meta::table.find(CHECK_KEY).select(holdfast_meta::value).first(conn).optional()?;
+    let Some(sealed) = found else { return Ok(false) };
+    cipher.open(Place::Check, &sealed).map_err(|error| corrupt(Place::Check, error))?;
+    Ok(true)
+}
+
+/// Writes a row and reads it back.
+pub(super) async fn ping(database: &Database) -> Result<(), StoreError> {
+    let write = |tx: &mut Tx<'_>| {
+        let row = (holdfast_meta::key.eq("ping"), holdfast_meta::value.eq(tx.now_ms().to_string().into_bytes()));
+        diesel::insert_into(holdfast_meta::table)
+            .values(row)
+            .on_conflict(holdfast_meta::key)
+            .do_update()
+            .set(holdfast_meta::value.eq(excluded(holdfast_meta::value)))
+            .execute(tx.conn)?;
+        holdfast_meta::table.find("ping").select(holdfast_meta::value).first::<Vec<u8>>(tx.conn)?;
+        Ok(())
+    };
+    database.write("looking whether the database answers", Lane::ANY, write).await
+}

@@ -1,0 +1,68 @@
+//! What the common queries see of this database: its types, and the words in which it differs from others.
+
+use std::borrow::Cow;
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use holdfast_core::id::InstanceId;
+
+pub(super) use super::SqliteStore as Database;
+use crate::ports::session::MessageKey;
+use crate::store::failure::Failure;
+use crate::store::rows::NewValue;
+use crate::store::schema::holdfast_session_value as values;
+
+pub(super) type Conn = SqliteConnection;
+pub(super) type Backend = diesel::sqlite::Sqlite;
+
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Begins a transaction that writes.
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Joins each lane with the oldest row that waits in it: in the order in which it is written, and over the index.
+pub(super) const OLDEST: &str = "\
+    CROSS JOIN holdfast_outbox waits INDEXED BY holdfast_outbox_pending \
+      ON waits.state = 'pending' AND waits.sink = 'webhook' AND waits.instance_id = lane.id \
+      AND waits.seq = (SELECT min(o.seq) FROM holdfast_outbox o \
+        WHERE o.state = 'pending' AND o.sink = 'webhook' AND o.instance_id = lane.id)";
+
+/// Runs in a transaction that writes.
+pub(super) fn exclusively<T>(
+    conn: &mut Conn,
+    work: impl FnOnce(&mut Conn) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    conn.immediate_transaction(work)
+}
+
+/// Returns the statement that reads the numbers in a parameter, a JSON list.
+pub(super) fn numbers(parameter: &str) -> String {
+    format!("SELECT value FROM json_each({parameter})")
+}
+
+/// Returns a message's key as the columns can hold it.
+pub(super) fn storable(key: &MessageKey) -> Cow<'_, MessageKey> {
+    Cow::Borrowed(key)
+}
+
+/// Inserts values of a session, or replaces them.
+pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> QueryResult<()> {
+    for row in rows {
+        let NewValue { category, key, value, expires_at } = row;
+        let row = (
+            values::instance_id.eq(id.as_str()),
+            values::category.eq(category),
+            values::key.eq(key),
+            values::value.eq(value),
+            values::expires_at.eq(expires_at),
+        );
+        diesel::insert_into(values::table)
+            .values(row)
+            .on_conflict((values::instance_id, values::category, values::key))
+            .do_update()
+            .set((values::value.eq(excluded(values::value)), values::expires_at.eq(excluded(values::expires_at))))
+            .execute(conn)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,384 @@
+//! What only the PostgreSQL store promises.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use holdfast::ports::clock::Clock;
+use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
+use holdfast::ports::session::Sessions as _;
+use holdfast::ports::store::{Instances as _, Store, StoreError};
+use holdfast::store::PoolOptions;
+use holdfast::store::postgres::PostgresStore;
+use holdfast_core::event::EventName;
+use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::time::Timestamp;
+
+use super::bench::{LATE, Opening, Outcome, chain, device, event, eventually, new_instance, put, webhook, writes};
+use super::server::options;
+use crate::harness::cable::{Cable, State};
+use crate::harness::postgres::Server;
+
+/// What Prisma has made of an empty database, as far as it concerns us, with a row in each table.
+const PRISMA: &str = include_str!("prisma.sql");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_there_after_the_server_was_killed_and_the_store_comes_back_by_itself() -> Outcome {
+    let (server, cable, store) = behind_a_cable().await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    store.commit(&id, epoch, device("the device")).await?;
+    store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
+    server.kill();
+    for _ in 0..3 {
+        assert_away(&*store, &id, epoch).await;
+    }
+    // As after a failover: the same data, elsewhere.
+    server.run().await?;
+    cable.moves_to(server.port());
+    eventually("the store to be back", || async { Ok(store.ping().await.is_ok()) }).await?;
+    assert_eq!(store.read(&id, "session", "a").await?.as_deref(), Some(&b"1"[..]));
+    assert_eq!(store.device(&id).await?.as_deref(), Some(&b"the device"[..]));
+    assert_eq!(store.commit(&id, epoch, writes(vec![put("session", "a", "2")])).await?, Revision(3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_ended_unnoticed_fail_nothing() -> Outcome {
+    let (_server, cable, store) = behind_a_cable().await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    for round in 1..=5 {
+        // So many at once that every connection is in use, then idle.
+        let reads = (0..20).map(|_| store.read(&id, "session", "a"));
+        try_join_all(reads).await?;
+        cable.cut();
+        assert_eq!(store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?, Revision(round));
+        assert!(store.read(&id, "session", "a").await?.is_some());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_over_a_cut_cable_is_unavailable_and_never_absent() -> Outcome {
+    let (_server, cable, store) = behind_a_cable().await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
+    cable.be(State::Unplugged);
+    cable.cut();
+    assert_away(&*store, &id, epoch).await;
+    cable.be(State::Carries);
+    assert!(store.read(&id, "session", "a").await?.is_some(), "it is back at once");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_given_up_and_asked_anew() -> Outcome {
+    let (_server, cable, store) = behind_a_cable().await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
+    cable.be(State::Silent);
+    assert_away(&*store, &id, epoch).await;
+    cable.be(State::Carries);
+    eventually("the store to be back", || async { Ok(store.ping().await.is_ok()) }).await?;
+    assert_eq!(store.claim(&id, "node").await?.revision, Revision(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_holds_keeps_nobody_else_waiting_for_ever() -> Outcome {
+    let server = Server::start().await?;
+    let store = open(server.url("postgres")).await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    let (other, other_epoch) = session(&*store, "other").await?;
+    let holding = "BEGIN; SELECT 1 FROM holdfast_session WHERE instance_id = 'shop' FOR UPDATE; SELECT pg_sleep(60)";
+    let url = server.url("postgres");
+    let holder = tokio::spawn(async move { crate::harness::postgres::ask(&url, holding).await });
+    eventually("the row to be held", || async {
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; SELECT%' AND wait_event = 'PgSleep'";
+        Ok(server.ask("postgres", held).await? == ["1"])
+    })
+    .await?;
+    let error = store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await.expect_err("the row is held");
+    let said = chain(&error).to_lowercase();
+    assert!(
+        matches!(error, StoreError::Unavailable { .. }) && !said.contains("locked") && !said.contains("busy"),
+        "{said}"
+    );
+    store.commit(&other, other_epoch, writes(vec![put("session", "a", "1")])).await?;
+    holder.abort();
+    server
+        .ask("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        .await?;
+    assert_eq!(store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?, Revision(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_may_bring_one_database_into_shape_at_once() -> Outcome {
+    let server = Server::start().await?;
+    let url = format!("{}?schema=evolution_api", server.url("postgres"));
+    let stores = try_join_all((0..6).map(|_| open(url.clone()))).await?;
+    let id = stores[0].insert(new_instance("shop")).await?.id;
+    for store in &stores {
+        assert!(store.get(&id).await?.is_some());
+    }
+    let applied = "SELECT count(*) || ' ' || count(DISTINCT version) FROM evolution_api.__diesel_schema_migrations";
+    assert_eq!(server.ask("postgres", applied).await?, ["5 5"]);
+    let elsewhere = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+    assert!(server.ask("postgres", elsewhere).await?.is_empty(), "everything is in the schema of the address");
+    let public = open(server.url("postgres")).await?;
+    assert!(public.list().await?.is_empty(), "another schema is another database");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_evolution_opens_with_its_rows_and_stays_usable() -> Outcome {
+    let server = Server::start().await?;
+    server.ask("postgres", PRISMA).await?;
+    let shape = "SELECT table_name || '.' || column_name || ' ' || udt_name || ' ' || coalesce(character_maximum_length, 0) || ' ' \
+        || is_nullable || ' ' || coalesce(column_default, '-') FROM information_schema.columns \
+        WHERE table_schema = 'evolution_api' AND table_name NOT LIKE 'holdfast%' AND table_name NOT LIKE '__diesel%' ORDER BY 1";
+    let before = server.ask("postgres", shape).await?;
+    let store = open(format!("{}?schema=evolution_api", server.url("postgres"))).await?;
+    assert_eq!(server.ask("postgres", shape).await?, before, "its tables are as they were");
+
+    let records = store.list().await?;
+    assert_eq!(records.iter().map(|record| record.name.as_str()).collect::<Vec<_>>(), ["theirs"]);
+    let record = &records[0];
+    assert_eq!((record.connection_status.as_str(), record.disconnection_code), ("close", Some(401)));
+    assert_eq!(record.disconnection_object.as_deref(), Some(r#"{"error":"conflict"}"#));
+    assert!(record.setting.as_ref().is_some_and(|row| row.settings.groups_ignore && row.settings.msg_call == "later"));
+    assert!(record.proxy.as_ref().is_some_and(|row| row.spec.host == "proxy.test" && row.spec.enabled));
+    assert_eq!(record.chatwoot.as_ref().map(|row| row["ignoreJids"][0].clone()), Some("@g.us".into()));
+    let id = record.id.clone();
+    let hook = store.webhook(&id).await?.expect("its webhook");
+    assert_eq!((hook.events.as_slice(), hook.headers.is_some()), (&["MESSAGES_UPSERT".to_owned()][..], true));
+
+    // Its login is none of ours, and is left alone.
+    assert_eq!(store.device(&id).await?, None);
+    let epoch = store.claim(&id, "node").await?.epoch;
+    store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
+    let theirs = r#"SELECT creds FROM evolution_api."Session""#;
+    assert!(server.ask("postgres", theirs).await?[0].contains("noiseKey"));
+    assert_eq!(store.append(&id, vec![event(EventName::MessagesUpsert, "1")]).await?, 1);
+
+    // Evolution goes on, on what we have written.
+    store.insert(new_instance("ours")).await?;
+    store.set_webhook(&InstanceId::new("ours"), webhook(&[EventName::Call])).await?;
+    let evolution = r#"SET search_path TO evolution_api;
+        UPDATE "Instance" SET "connectionStatus" = 'connecting', "updatedAt" = now() WHERE name = 'ours';
+        SELECT i."connectionStatus"::text || ' ' || (w.events ->> 0) || ' ' || jsonb_typeof(w.headers) FROM "Instance" i
+          JOIN "Webhook" w ON w."instanceId" = i.id WHERE i.name = 'ours';
+        DELETE FROM "Instance" WHERE name = 'ours'"#;
+    assert_eq!(server.ask("postgres", evolution).await?, ["connecting CALL object"]);
+    assert!(store.get(&InstanceId::new("ours")).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_we_have_made_has_the_shape_of_evolutions() -> Outcome {
+    let server = Server::start().await?;
+    server.ask("postgres", PRISMA).await?;
+    open(server.url("postgres")).await?;
+    let shape = |schema: &str| {
+        format!(
+            "SELECT table_name || '.' || column_name || ' ' || replace(udt_name, '_', '') || ' ' || coalesce(character_maximum_length, 0) \
+             || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = '{schema}' \
+             AND table_name IN ('Instance', 'Session', 'Webhook', 'Chatwoot', 'Proxy', 'Setting') ORDER BY 1"
+        )
+    };
+    let (theirs, ours) =
+        (server.ask("postgres", &shape("evolution_api")).await?, server.ask("postgres", &shape("public")).await?);
+    assert_eq!(ours, theirs);
+    assert!(ours.len() > 70, "{}", ours.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_one_instance_keep_their_order_under_a_storm() -> Outcome {
+    let server = Server::start().await?;
+    let store = open(server.url("postgres")).await?;
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        let id = store.insert(new_instance(&format!("i{number}"))).await?.id;
+        store.set_webhook(&id, webhook(&[EventName::Call])).await?;
+        ids.push(id);
+    }
+    let storm = ids.iter().map(|id| {
+        let (store, id) = (Arc::clone(&store), id.clone());
+        tokio::spawn(async move {
+            // Submitted one after the other, answered whenever.
+            let appends = (0..50).map(|number| store.append(&id, vec![event(EventName::Call, &number.to_string())]));
+            join_all(appends).await.into_iter().collect::<Result<Vec<_>, _>>()
+        })
+    });
+    for done in join_all(storm).await {
+        done??;
+    }
+    let rows = server
+        .ask("postgres", "SELECT instance_id || ' ' || (data::jsonb ->> 'label') FROM holdfast_outbox ORDER BY seq");
+    let mut seen: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for row in rows.await? {
+        let (id, number) = row.split_once(' ').expect("two words");
+        seen.entry(id.to_owned()).or_default().push(number.parse()?);
+    }
+    assert_eq!(seen.len(), 30);
+    assert!(seen.values().all(|numbers| *numbers == (0..50).collect::<Vec<u32>>()), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s50_five_hundred_instances_on_a_pool_of_ten_time_nothing_out() -> Outcome {
+    const INSTANCES: usize = 500;
+    let server = Server::start().await?;
+    let store = open(server.url("postgres")).await?;
+    let made = try_join_all((0..INSTANCES).map(|number| {
+        let store = Arc::clone(&store);
+        async move {
+            let (id, epoch) = session(&*store, &format!("i{number}")).await?;
+            store.set_webhook(&id, webhook(&[EventName::Call])).await?;
+            anyhow::Ok((id, epoch))
+        }
+    }))
+    .await?;
+    let before = store.stats();
+    let storm = made.into_iter().map(|(id, epoch)| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for round in 0..5 {
+                let mut batch = writes(vec![put("session", "a", "1"), put("identity", "b", "2")]);
+                batch.events = vec![event(EventName::Call, &round.to_string())];
+                store.commit(&id, epoch, batch).await?;
+                store.read(&id, "session", "a").await?;
+            }
+            let due = store.next(&id, LATE).await?;
+            if let Loaded::Ready(delivery) = due {
+                store.settle(vec![(delivery.seq, Settlement::Delivered)]).await?;
+            }
+            Ok::<_, StoreError>(())
+        })
+    });
+    for done in join_all(storm).await {
+        done??;
+    }
+    assert_eq!(store.lag().await?.pending, (INSTANCES * 4) as u64);
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'";
+    let connections: usize = server.ask("postgres", connections).await?[0].parse()?;
+    assert!((2..=10).contains(&connections), "{connections} connections");
+    let after = store.stats();
+    let (jobs, transactions) = (after.jobs - before.jobs, after.transactions - before.transactions);
+    assert!(jobs >= (INSTANCES * 6) as u64 && transactions < jobs / 3, "{jobs} jobs took {transactions} transactions");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_to_prove_itself_does_or_is_not_spoken_to() -> Outcome {
+    let server = Server::start().await?;
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    let folder = tempfile::tempdir()?;
+    let authority = folder.path().join("authority.pem");
+    std::fs::write(&authority, certified.cert.pem())?;
+    let url = |words: &str| format!("{}?{words}", server.url("postgres"));
+    let refused = open(url("sslmode=require")).await.err().expect("there is no TLS yet");
+    assert!(matches!(refused, StoreError::Unavailable { .. }), "{}", chain(&refused));
+
+    server.encrypt(&certified.cert.pem(), &certified.signing_key.serialize_pem()).await?;
+    let proven = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+    for words in ["sslmode=require", "sslmode=prefer", &proven] {
+        let store = open(url(words)).await?;
+        store.ping().await?;
+        let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'holdfast'";
+        assert_eq!(server.ask("postgres", encrypted).await?, ["t"], "{words}");
+        store.close().await?;
+    }
+    let elsewhere = url(&proven).replace("127.0.0.1", "localhost");
+    for unproven in [url("sslmode=verify-full"), url("sslmode=require&sslaccept=strict"), elsewhere] {
+        let refused = open(unproven.clone()).await.err().expect("nothing proves that it is the one");
+        assert!(chain(&refused).contains("certificate"), "{unproven}: {}", chain(&refused));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_each_instance_is_found_quickly_behind_a_long_queue() -> Outcome {
+    let server = Server::start().await?;
+    let store = open(server.url("postgres")).await?;
+    let queue = "INSERT INTO holdfast_outbox \
+        (event_id, instance_id, instance_name, sink, event, data, at_ms, due_ms, waiting_ms, url, by_events) \
+        SELECT 'e' || i, 'i' || (i % 20), 'shop', 'webhook', 'call', '{}', i, i, i, 'http://receiver.test', FALSE \
+        FROM generate_series(1, 100000) i";
+    server.ask("postgres", queue).await?;
+    for analysed in [false, true] {
+        if analysed {
+            server.ask("postgres", "VACUUM ANALYZE holdfast_outbox").await?;
+        }
+        let clock = Clock::start();
+        for _ in 0..20 {
+            let heads = store.heads().await?;
+            assert_eq!((heads.len(), heads.iter().map(|head| head.due_ms).min()), (20, Some(1)));
+            assert!(matches!(store.next(&InstanceId::new("i7"), 7).await?, Loaded::Ready(_)));
+            assert!(matches!(store.next(&InstanceId::new("i7"), 6).await?, Loaded::Nothing));
+        }
+        let leaping = Timestamp::from_millis(0).until(clock.now());
+        let clock = Clock::start();
+        for _ in 0..20 {
+            let walk = "SELECT instance_id || min(seq) FROM holdfast_outbox \
+                WHERE state = 'pending' AND sink = 'webhook' GROUP BY instance_id";
+            assert_eq!(server.ask("postgres", walk).await?.len(), 20);
+        }
+        let walking = Timestamp::from_millis(0).until(clock.now());
+        // Before the server knows anything of a table it may go other ways; it finds out by itself within a minute.
+        assert!(
+            !analysed || leaping < walking / 2,
+            "sixty leaps took {leaping:?}, twenty walks over every row {walking:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Opens a store with little patience.
+async fn open(url: String) -> Result<Arc<PostgresStore>, StoreError> {
+    let mut options = options(url, Opening::default());
+    options.pool = PoolOptions {
+        connect_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(5),
+        ..PoolOptions::default()
+    };
+    PostgresStore::open(options).await
+}
+
+async fn behind_a_cable() -> anyhow::Result<(Server, Cable, Arc<PostgresStore>)> {
+    let server = Server::start().await?;
+    let cable = Cable::lay(server.port()).await?;
+    let url = server.url("postgres").replace(&format!(":{}/", server.port()), &format!(":{}/", cable.port()));
+    let mut options = options(url, Opening::default());
+    options.pool.connect_timeout = Duration::from_secs(1);
+    options.pool.statement_timeout = Duration::from_secs(1);
+    let store = PostgresStore::open(options).await?;
+    Ok((server, cable, store))
+}
+
+async fn session(store: &dyn Store, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
+    let id = store.insert(new_instance(name)).await?.id;
+    let epoch = store.claim(&id, "node").await?.epoch;
+    Ok((id, epoch))
+}
+
+/// Asserts that everything errs, and says why.
+async fn assert_away(store: &dyn Store, id: &InstanceId, epoch: Epoch) {
+    let answers = [
+        store.read(id, "session", "a").await.err(),
+        store.device(id).await.err(),
+        store.get(id).await.err(),
+        store.list().await.err(),
+        store.commit(id, epoch, writes(vec![put("session", "lost", "1")])).await.err(),
+        store.claim(id, "node").await.err(),
+        store.ping().await.err(),
+    ];
+    for answer in answers {
+        let error = answer.expect("the server is away");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{}", chain(&error));
+        let said = chain(&error).to_lowercase();
+        assert!(!said.contains("locked") && !said.contains("busy") && !said.contains("unused"), "{said}");
+    }
+}
