@@ -104,7 +104,7 @@ async fn measure(engine: &Engine<'_>, sim: &Simulator, rounds: usize) -> [Times;
     let logins = || sim.counters(Some(SHOP)).expect("the counters").tally.logins;
     for _ in 0..rounds {
         times[0].take(api.get("/instance/connectionState/quiet")).await;
-        times[1].take(engine.send("quiet", ANA, "hello")).await;
+        times[1].take(api.post("/message/sendText/quiet", json!({ "number": ANA, "text": "hello" }))).await;
         times[2].take(api.get("/instance/connect/quiet")).await;
         let before = logins();
         times[3].take(api.post("/instance/restart/quiet", json!({}))).await;
@@ -118,16 +118,17 @@ async fn measure(engine: &Engine<'_>, sim: &Simulator, rounds: usize) -> [Times;
 
 /// Lets everybody crash again when half of them have crashed too often.
 async fn restart_for_ever(engine: &Engine<'_>, names: &[String]) -> Infallible {
+    let api = engine.api();
     loop {
         eventually("half of them to be parked", || async {
-            let fleet = engine.api().get("/engine/fleet").await.good();
+            let fleet = api.get("/engine/fleet").await.good();
             let parked = fleet["actors"]["quarantined"].as_u64().expect("a number");
             (parked >= names.len() as u64 / 2).then_some(())
         })
         .await;
         for name in names {
             // Its actor crashes before it can answer.
-            engine.api().post(&format!("/instance/restart/{name}"), json!({})).await;
+            api.post(&format!("/instance/restart/{name}"), json!({})).await;
         }
     }
 }
