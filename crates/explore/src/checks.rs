@@ -155,6 +155,17 @@ impl World<'_> {
         }
     }
 
+    /// P6: what is deleted because nobody paired it is on no phone's list.
+    pub(crate) fn check_expired(&mut self, i: usize) {
+        if self.cells[i].truth.device {
+            self.broken(
+                "P6-expired",
+                Some(i),
+                format!("instance {i} is deleted as never paired, and a phone lists it"),
+            );
+        }
+    }
+
     /// P7: while the service stops, a socket is closed only after its save was answered.
     pub(crate) fn check_saved_before_close(&mut self, i: usize, stamp: crate::world::Stamp, link: LinkId) {
         let saving = self.cells[i].actor.as_ref().is_some_and(|actor| actor.saving);

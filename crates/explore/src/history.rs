@@ -79,6 +79,8 @@ pub enum Wish {
     Restart,
     LogOut,
     Delete,
+    /// Not an operator's: nobody paired it in its time.
+    Expire,
     /// A new instance in the place of a deleted one.
     Create,
 }
@@ -203,6 +205,7 @@ impl What {
                 Wish::Restart => "restart",
                 Wish::LogOut => "logout",
                 Wish::Delete => "delete",
+                Wish::Expire => "expiry",
                 Wish::Create => "create",
             },
             Self::Strike(_, fault) => match fault {
@@ -244,6 +247,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |ms: &u64| *ms as f64 / 1_000.0;
         match self {
+            Self::Ask(i, Wish::Expire) => write!(f, "the time of instance {i} to be paired is over"),
             Self::Ask(i, wish) => write!(f, "an operator asks instance {i}: {wish:?}"),
             Self::Strike(i, Fault::Ending(why)) => {
                 write!(f, "WhatsApp or the network ends instance {i}: {}", why.code())
@@ -283,6 +287,7 @@ fn draw_what(random: &mut Random, shape: Shape, focus: &[usize]) -> What {
         31..=32 => What::Kill(random.between(100, 20_000)),
         33..=35 => What::Terminate(random.between(100, 20_000)),
         36 => What::TerminateAgain,
+        37 => What::Ask(i, Wish::Expire),
         _ => What::Strike(i, draw_fault(random)),
     }
 }

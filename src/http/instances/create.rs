@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::form::{self, Form};
-use crate::actors::supervisor::protocol::{DeleteInstance, StartInstance};
+use crate::actors::supervisor::protocol::{CommandError, DeleteInstance, StartInstance};
 use crate::failpoint::reach;
 use crate::http::api::{Api, ask, to_the_end};
 use crate::http::auth;
@@ -58,7 +58,7 @@ async fn build(api: &Api, form: Form, body: &Value) -> Result<HttpResponse, ApiE
     }
 }
 
-async fn show(api: &Api, new: &NewInstance) -> Result<Value, crate::actors::supervisor::protocol::CommandError> {
+async fn show(api: &Api, new: &NewInstance) -> Result<Value, CommandError> {
     let method = pairing::method(new.number.as_deref());
     pairing::connect(api, &new.id, &method).await?;
     let Some(mut entry) = api.board.watch(&new.id) else {
@@ -74,8 +74,13 @@ async fn show(api: &Api, new: &NewInstance) -> Result<Value, crate::actors::supe
 
 /// Removes what this request has made, by its id: another instance of the same name is never touched.
 async fn undo(api: &Api, id: &InstanceId) {
-    if let Err(error) = ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
-        warn!(instance.id = %id, %error, "Instance {id} could not be taken off the roster after its creation had failed");
+    match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
+        Ok(_) | Err(CommandError::Unknown | CommandError::Stopping) => {}
+        Err(error) => {
+            // Rows are not removed from under an actor that may still run: whoever finds the instance can delete it.
+            warn!(instance.id = %id, %error, "Instance {id} stays: it could not be taken off the roster after its creation had failed");
+            return;
+        }
     }
     if let Err(error) = api.store.delete(id).await {
         warn!(instance.id = %id, %error, "Instance {id} could not be removed after its creation had failed");

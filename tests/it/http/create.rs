@@ -105,12 +105,22 @@ async fn without_a_code_in_time_the_instance_is_there_all_the_same() {
 async fn a_failure_after_the_insert_removes_what_was_made_and_nothing_else() {
     let service = Service::start().await;
     service.instance("other").await;
-    service.script.lock().refuses = Some(CommandError::Overloaded);
+    service.script.lock().refuses_starts = 1;
     let (status, answer) = service.post("/instance/create", body(json!({}))).await;
     assert_eq!((status, &answer["response"]["code"]), (503, &json!("overloaded")));
     assert_eq!(service.names().await, ["other"]);
-    service.script.lock().refuses = None;
     assert_eq!(service.post("/instance/create", body(json!({}))).await.0, 201);
+}
+
+#[actix_web::test]
+async fn what_may_still_run_after_a_failed_creation_keeps_its_rows_until_it_is_deleted() {
+    let service = Service::start().await;
+    service.script.lock().refuses = Some(CommandError::Overloaded);
+    assert_eq!(service.post("/instance/create", body(json!({}))).await.0, 503);
+    assert_eq!(service.names().await, ["demo"]);
+    service.script.lock().refuses = None;
+    assert_eq!(service.delete("/instance/delete/demo").await.0, 200);
+    assert!(service.names().await.is_empty());
 }
 
 #[actix_web::test]

@@ -182,6 +182,9 @@ impl World<'_> {
                 self.outcome.opened += 1;
             }
         }
+        if event == Event::Expire && effects.iter().any(|effect| matches!(effect, Effect::Refuse(_))) {
+            self.stays(i);
+        }
         self.outcome.machine_steps += 1;
         self.digest(&[i as u64, after as u64, effects.len() as u64]);
         for (number, effect) in effects.into_iter().enumerate() {

@@ -17,6 +17,8 @@ use crate::random::Random;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) paired: bool,
+    /// Whether it bears a trace of a login, be it over.
+    pub(crate) ever_paired: bool,
     pub(crate) desired: Desired,
     /// The state as it was last written.
     pub(crate) state: PublicState,
@@ -77,6 +79,8 @@ pub(crate) struct Line {
     pub(crate) waiting: Vec<Event>,
     /// A deletion that waits for the child to end.
     pub(crate) deletion: Option<u64>,
+    /// Whether that is because nobody paired it.
+    pub(crate) expires: bool,
 }
 
 /// The actor of an instance.
@@ -186,7 +190,7 @@ impl Cell {
         Self {
             cast,
             random,
-            row: cast.then_some(Row { paired, desired, state }),
+            row: cast.then_some(Row { paired, ever_paired: paired, desired, state }),
             end: None,
             line: None,
             actor: None,

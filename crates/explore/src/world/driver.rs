@@ -389,6 +389,7 @@ impl World<'_> {
             return;
         }
         row.paired = true;
+        row.ever_paired = true;
         cell.truth.device = true;
         cell.truth.logouts.clear();
         cell.truth.unlink_asked = false;

@@ -37,6 +37,7 @@ impl World<'_> {
             unread: 0,
             waiting: Vec::new(),
             deletion: None,
+            expires: false,
         });
         let phase = match (row.paired, row.desired) {
             (false, _) => Phase::Unpaired,
@@ -95,7 +96,7 @@ impl World<'_> {
             line.desired = Desired::Stopped;
         }
         line.child = Child::Ended;
-        let deletion = line.deletion.take();
+        let (deletion, expires) = (line.deletion.take(), std::mem::take(&mut line.expires));
         let mut decision = line.crashes.decide(exit.reason, Timestamp::from_millis(since), time, jitter, &restart);
         if goes_on && decision == Decision::Quarantine {
             decision = Decision::RestartAfter(Duration::from_secs(1));
@@ -140,8 +141,10 @@ impl World<'_> {
                 self.touched.push(next);
             }
         }
-        if deletion.is_some() {
-            self.strike_off(i);
+        match deletion {
+            Some(_) if expires => self.expired(i, exit.clean),
+            Some(_) => self.strike_off(i),
+            None => {}
         }
         self.look_whether_drained();
     }
@@ -172,7 +175,12 @@ impl World<'_> {
         if wish == Wish::Create {
             return self.create(i);
         }
-        if !self.service.is_up() || self.service.draining || self.cells[i].line.is_none() {
+        if !self.service.is_up() || self.service.draining {
+            return;
+        }
+        let Some(line) = &self.cells[i].line else { return };
+        // While it is being deleted because nobody paired it, nobody reaches it.
+        if line.expires || (wish == Wish::Expire && line.deletion.is_some()) {
             return;
         }
         let runs = self.cells[i].line.as_ref().is_some_and(|line| matches!(line.child, Child::Running { .. }));
@@ -186,13 +194,17 @@ impl World<'_> {
                 return self.strike_off(i);
             }
             Wish::Delete => Event::Delete { within: Duration::from_millis(GONE) },
+            // Of one without an actor nothing is under way: only its row decides.
+            Wish::Expire if !runs => return,
+            Wish::Expire => Event::Expire,
             Wish::Create => return,
         };
-        if wish == Wish::Delete {
+        if matches!(wish, Wish::Delete | Wish::Expire) {
             let token = self.cells[i].next_token();
-            self.cells[i].truth.delete_asked = true;
+            self.cells[i].truth.delete_asked |= wish == Wish::Delete;
             if let Some(line) = &mut self.cells[i].line {
                 line.deletion = Some(token);
+                line.expires = wish == Wish::Expire;
             }
             self.later(self.now + GONE + ANSWER, Due::GoneBy { i, epoch: self.service.epoch, token });
         }
@@ -225,7 +237,8 @@ impl World<'_> {
         {
             return;
         }
-        self.cells[i].row = Some(Row { paired: false, desired: Desired::Stopped, state: PublicState::Close });
+        self.cells[i].row =
+            Some(Row { paired: false, ever_paired: false, desired: Desired::Stopped, state: PublicState::Close });
         self.cells[i].end = None;
         self.cells[i].truth = Truth::default();
         self.enlist(i);
@@ -235,6 +248,29 @@ impl World<'_> {
         if epoch == self.service.epoch
             && let Some(line) = &mut self.cells[i].line
             && line.deletion == Some(token)
+        {
+            line.deletion = None;
+            line.expires = false;
+        }
+    }
+
+    /// The machine has let go of an instance that nobody paired. What is stored has the last word.
+    fn expired(&mut self, i: usize, clean: bool) {
+        let was_paired = self.cells[i].row.is_some_and(|row| row.ever_paired);
+        if !clean {
+            // It crashed instead, and is restarted as after any crash.
+        } else if was_paired || self.weather.store_down(self.now) {
+            self.start_child(i);
+        } else {
+            self.check_expired(i);
+            self.strike_off(i);
+        }
+    }
+
+    /// It is in use, and does not expire.
+    pub(crate) fn stays(&mut self, i: usize) {
+        if let Some(line) = &mut self.cells[i].line
+            && std::mem::take(&mut line.expires)
         {
             line.deletion = None;
         }
