@@ -56,8 +56,17 @@ async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> 
     if discarded > 0 { Err(ApiError::too_large(limit)) } else { Ok(bytes) }
 }
 
-/// Reads a body. Clients send JSON under other content types, and content types without a body.
+/// Reads a body.
 fn parse(content_type: &str, bytes: &[u8]) -> Result<Value, ApiError> {
+    let body = understand(content_type, bytes)?;
+    if holds_nul(&body) {
+        return Err(ApiError::invalid(vec!["The character NUL is in no text that can be stored".to_owned()]));
+    }
+    Ok(body)
+}
+
+/// Clients send JSON under other content types, and content types without a body.
+fn understand(content_type: &str, bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(Map::new()));
     }
@@ -68,6 +77,16 @@ fn parse(content_type: &str, bytes: &[u8]) -> Result<Value, ApiError> {
         Ok(body @ (Value::Object(_) | Value::Array(_))) => Ok(body),
         Ok(_) => Err(ApiError::malformed("Unexpected token in JSON at position 0: an object is expected")),
         Err(cause) => Err(ApiError::malformed(&format!("Unexpected token in JSON: {cause}"))),
+    }
+}
+
+/// Tells whether a text holds NUL, which PostgreSQL does not take.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
     }
 }
 
@@ -101,6 +120,16 @@ mod tests {
             parse("application/x-www-form-urlencoded", b"number=55&text=a+b%21").unwrap(),
             json!({ "number": "55", "text": "a b!" })
         );
+    }
+
+    #[test]
+    fn a_nul_is_refused_wherever_it_stands() {
+        let json = "application/json";
+        for body in [r#"{"a":"x\u0000"}"#, r#"{"a":[{"b":"\u0000"}]}"#, r#"{"\u0000":1}"#] {
+            assert_eq!(parse(json, body.as_bytes()).unwrap_err().status_code().as_u16(), 400, "{body}");
+        }
+        assert_eq!(parse("application/x-www-form-urlencoded", b"a=%00").unwrap_err().status_code().as_u16(), 400);
+        assert_eq!(parse(json, br#"{"a":"\\u0000"}"#).unwrap(), json!({ "a": "\\u0000" }));
     }
 
     #[test]

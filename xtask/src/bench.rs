@@ -28,6 +28,13 @@ const BENCHES: &[Bench] = &[
         short: &["--instances", "3", "--idle-seconds", "1"],
     },
     Bench {
+        name: "store",
+        package: "holdfast",
+        // The same as the others, so that nothing is compiled twice.
+        features: &["--features", "simulator"],
+        short: &["--instances", "1,3", "--seconds", "1"],
+    },
+    Bench {
         name: "sim",
         package: "holdfast-sim",
         features: &[],

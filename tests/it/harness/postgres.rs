@@ -43,6 +43,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one, with nothing in it but the databases that every server has.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one where these settings replace the usual ones.
+    pub(crate) async fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
         let template = tokio::task::spawn_blocking(template).await??;
         let folder = TempDir::new()?;
         give(folder.path())?;
@@ -50,6 +55,7 @@ impl Server {
             as_somebody(Command::new("cp").arg("-a").arg(&template).arg(folder.path().join("data"))).status()?;
         ensure!(copied.success(), "the data directory could not be copied");
         let server = Self { folder, port: Mutex::new(0), process: Mutex::new(None), settings: Mutex::default() };
+        server.settings.lock().unwrap_or_else(PoisonError::into_inner).extend(settings.iter().map(ToString::to_string));
         server.run().await?;
         Ok(server)
     }
