@@ -4,8 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::id::InstanceId;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use tracing::warn;
 
+use super::delete::AGAIN;
 use super::form::{self, Form};
 use crate::actors::supervisor::protocol::{CommandError, DeleteInstance, StartInstance};
 use crate::failpoint::reach;
@@ -74,14 +76,27 @@ async fn show(api: &Api, new: &NewInstance) -> Result<Value, CommandError> {
 
 /// Removes what this request has made, by its id: another instance of the same name is never touched.
 async fn undo(api: &Api, id: &InstanceId) {
-    match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
-        Ok(_) | Err(CommandError::Unknown | CommandError::Stopping) => {}
-        Err(error) => {
-            // Rows are not removed from under an actor that may still run: whoever finds the instance can delete it.
-            warn!(instance.id = %id, %error, "Instance {id} stays: it could not be taken off the roster after its creation had failed");
-            return;
-        }
+    if leaves(api, id).await {
+        return remove(api, id).await;
     }
+    warn!(instance.id = %id, "Instance {id}, whose creation has failed, cannot be taken off the roster yet; it is tried again");
+    let (api, id) = (api.clone(), id.clone());
+    actix_web::rt::spawn(async move {
+        // Rows are not removed from under an actor that may run.
+        while !leaves(&api, &id).await {
+            sleep(AGAIN).await;
+        }
+        remove(&api, &id).await;
+    });
+}
+
+/// Takes an instance off the roster, and tells whether that was done. A service that is stopping ends it anyway.
+async fn leaves(api: &Api, id: &InstanceId) -> bool {
+    let asked = ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await;
+    matches!(asked, Ok(_) | Err(CommandError::Unknown | CommandError::Stopping))
+}
+
+async fn remove(api: &Api, id: &InstanceId) {
     if let Err(error) = api.store.delete(id).await {
         warn!(instance.id = %id, %error, "Instance {id} could not be removed after its creation had failed");
     }

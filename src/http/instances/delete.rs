@@ -15,8 +15,8 @@ use crate::http::error::{Answer, ApiError};
 use crate::http::reply;
 use crate::ports::store::{InstanceRecord, StoreError};
 
-/// How long a refused return to the roster is left alone before it is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long a change of the roster that was refused is left alone before it is tried again.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers when nothing of the instance is left; its name is free then.
 pub(in crate::http) async fn delete(api: web::Data<Api>, request: HttpRequest) -> Answer {

@@ -96,7 +96,7 @@ async fn texts_of_create() {
             json!({ "instanceName": "x".repeat(1_000_000) }),
             "The \"instanceName\" is longer than 255 characters".to_owned(),
         ),
-        (json!({ "instanceName": "a\u{0}b" }), "The \"instanceName\" has control characters".to_owned()),
+        (json!({ "instanceName": "a\u{0}b" }), "The character NUL is in no text that can be stored".to_owned()),
         (json!({ "instanceName": "a\r\nb" }), "The \"instanceName\" has control characters".to_owned()),
         (json!({ "token": "a\u{1b}b" }), "The \"token\" has control characters".to_owned()),
         (json!({ "token": 5 }), "token is not of a type(s) string".to_owned()),
