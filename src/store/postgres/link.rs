@@ -25,6 +25,10 @@ const LOOKS: u32 = 4;
 /// which a link is sealed.
 const LOCK: Duration = Duration::from_secs(2);
 
+/// What is answered is on the server's disk, whatever its operators have set for others: a lost commit would bring a used message key back.
+const DURABLE: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -79,7 +83,7 @@ impl Link {
         }
         let statement = limits.statement.as_millis();
         let setup = format!(
-            "SET search_path TO {}; SET statement_timeout = {statement}; SET lock_timeout = {}; \
+            "SET search_path TO {}; {DURABLE}; SET statement_timeout = {statement}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}",
             address.quoted_schema(),
             limits.statement.min(LOCK).as_millis(),

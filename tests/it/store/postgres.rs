@@ -44,6 +44,23 @@ async fn what_was_answered_is_there_after_the_server_was_killed_and_the_store_co
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_on_disk_also_where_the_database_has_been_told_not_to_wait_for_it() -> Outcome {
+    let server = Server::start().await?;
+    server.ask("postgres", "ALTER DATABASE postgres SET synchronous_commit = off").await?;
+    let store = open(server.url("postgres")).await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    let watch = "CREATE TABLE seen (word TEXT); \
+        CREATE FUNCTION see() RETURNS TRIGGER LANGUAGE plpgsql AS \
+            'BEGIN INSERT INTO public.seen VALUES (current_setting(''synchronous_commit'')); RETURN NEW; END'; \
+        CREATE TRIGGER see AFTER UPDATE ON holdfast_session FOR EACH ROW EXECUTE FUNCTION see()";
+    server.ask("postgres", watch).await?;
+    assert_eq!(server.ask("postgres", "SHOW synchronous_commit").await?, ["off"], "as everybody else has it");
+    store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
+    assert_eq!(server.ask("postgres", "SELECT DISTINCT word FROM seen").await?, ["on"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_were_ended_unnoticed_fail_nothing() -> Outcome {
     let (_server, cable, store) = behind_a_cable().await?;
     let (id, epoch) = session(&*store, "shop").await?;
