@@ -200,7 +200,7 @@ impl ApiError {
                 warn!(error = &cause as &dyn std::error::Error, "A request found the database not answering");
                 Self::unavailable(ErrorCode::StoreUnavailable)
             }
-            StoreError::LeaseHeld { .. } => Self::overloaded(),
+            StoreError::LeaseHeld { .. } | StoreError::NodeInUse { .. } => Self::overloaded(),
             StoreError::Corrupt { .. } | StoreError::FencedOff(_) => {
                 error!(error = &cause as &dyn std::error::Error, "A request failed in the store");
                 Self::internal()

@@ -51,6 +51,12 @@ pub enum StoreError {
         /// The owner.
         by: String,
     },
+    /// Another process has this node's name.
+    #[error("another process is node {node}")]
+    NodeInUse {
+        /// The name.
+        node: String,
+    },
     /// The name is in use.
     #[error("the name {0:?} is in use")]
     NameTaken(String),

@@ -276,7 +276,7 @@ impl Backend {
 
 fn reason(error: &StoreError) -> SealReason {
     match error {
-        StoreError::FencedOff(_) | StoreError::LeaseHeld { .. } => SealReason::FencedOff,
+        StoreError::FencedOff(_) | StoreError::LeaseHeld { .. } | StoreError::NodeInUse { .. } => SealReason::FencedOff,
         StoreError::Unavailable { .. }
         | StoreError::Corrupt { .. }
         | StoreError::NameTaken(_)

@@ -32,4 +32,5 @@ pub mod sending;
 pub mod shutdown;
 pub mod status;
 pub mod supervision;
+pub mod tenancy;
 pub mod time;

@@ -135,6 +135,9 @@ impl BareClient {
         self.dial();
         self.scanned(sim, phone).await?;
         self.connected().await?;
+        while self.ping(PATIENCE).await.is_err() {
+            self.connected().await?;
+        }
         self.reconnects(false);
         Ok(())
     }
