@@ -4,6 +4,7 @@ mod bare;
 mod harness;
 mod http;
 mod link;
+mod nodes;
 mod service;
 mod store;
 mod storm;
