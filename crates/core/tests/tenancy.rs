@@ -11,7 +11,9 @@ const CALM: Standing = Standing { settled: true, steady: true };
 
 #[test]
 fn a_node_claims_up_to_its_share_and_leaves_the_rest_to_the_others() {
-    for (free, others, adopts) in [(10, vec![], 10), (10, vec![0], 5), (11, vec![0], 6), (6, vec![4, 4], 5), (1, vec![9], 1)] {
+    for (free, others, adopts) in
+        [(10, vec![], 10), (10, vec![0], 5), (11, vec![0], 6), (6, vec![4, 4], 5), (1, vec![9], 1)]
+    {
         let survey = seen(0, &others, free);
         assert_eq!(plan(&survey, CALM).adopt, adopts, "{survey:?}");
     }
@@ -51,7 +53,8 @@ fn a_surplus_is_handed_over_in_small_steps_and_only_in_a_fleet_at_rest() {
 }
 
 fn seen(own: u32, others: &[u32], free: u32) -> Survey {
-    let share = |(at, instances): (usize, u32)| Share { node: format!("n{at}"), own: at == 0, draining: false, instances };
+    let share =
+        |(at, instances): (usize, u32)| Share { node: format!("n{at}"), own: at == 0, draining: false, instances };
     let nodes = std::iter::once(own).chain(others.iter().copied()).enumerate().map(share).collect();
     Survey { nodes, free, overdue: 0, abandoned: 0 }
 }

@@ -189,11 +189,7 @@ impl Fleet {
 }
 
 fn seen(held: &[u32], who: usize, free: u32) -> Survey {
-    let share = |(at, held): (usize, &u32)| Share {
-        node: format!("n{at}"),
-        own: at == who,
-        draining: false,
-        instances: *held,
-    };
+    let share =
+        |(at, held): (usize, &u32)| Share { node: format!("n{at}"), own: at == who, draining: false, instances: *held };
     Survey { nodes: held.iter().enumerate().map(share).collect(), free, overdue: 0, abandoned: 0 }
 }
