@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use self::data_dir::{DataDir, SessionKeys};
 use self::fleet::Owned;
@@ -78,33 +79,32 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
             "A rotation of the session key was begun and not finished; run `holdfast rotate-key` with the engine stopped"
         );
     }
-    let store = open_store(&settings, &keys, clock, &runtime).await?;
+    let node = match &settings.node_id {
+        Some(node) => node.clone(),
+        None => data_dir.node_id()?,
+    };
+    let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
     reach!("boot.store-open");
+    let profile = Profile {
+        node,
+        home: data_dir.home_id()?,
+        incarnation: Uuid::new_v4().to_string(),
+        url: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
+    if unless_stopped(&mut signals, fleet::join(&leases, profile, clock, &runtime)).await?.is_none() {
+        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
+    }
     let restore = Restorer {
         database: settings.database.file().map(Path::to_owned),
         keys,
         store: Arc::clone(&store),
         runtime: runtime.clone(),
     };
-    let node = match &settings.node_id {
-        Some(node) => node.clone(),
-        None => data_dir.node_id()?,
-    };
-    let profile = Profile {
-        node: node.clone(),
-        home: data_dir.home_id()?,
-        incarnation: uuid::Uuid::new_v4().to_string(),
-        url: None,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let leases: Arc<dyn Leases> = Arc::new(fleet::Temporary);
-    let joined = unless_stopped(&mut signals, fleet::join(&leases, profile, clock, &runtime)).await?;
-    if joined.is_none() {
-        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
-    }
     // Nothing may act before the first renewal, unless no other process can exist.
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node, tenure)?;
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
     reach!("boot.wired");
     let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
         .context("the HTTP server cannot be started")?;
@@ -155,13 +155,21 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
     Ok(key)
 }
 
-async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
+async fn open_store(
+    settings: &Settings,
+    node: String,
+    keys: &SessionKeys,
+    clock: Clock,
+    runtime: &Handle,
+) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
         url: match &settings.database.place {
             Place::File(path) => path.display().to_string(),
             Place::Server(address) => address.expose_secret().to_owned(),
         },
         client_name: settings.database.client_name.clone(),
+        node,
+        lease_ttl: settings.leases.ttl,
         key: keys.encryption_key(),
         runtime: runtime.clone(),
         clock,
@@ -206,7 +214,7 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 /// Puts every instance that this process owns on the roster; the desired state of each decides whether it connects. Returns whether the service runs
 /// now: a signal may have come first.
 async fn boot(parts: &Parts, store: &Arc<dyn Store>, clock: Clock, runtime: &Handle) -> Result<bool> {
-    let leases: Arc<dyn Leases> = Arc::new(fleet::Temporary);
+    let leases: Arc<dyn Leases> = Arc::clone(store) as _;
     let Owned { asked_at, ids } =
         fleet::own(&leases, clock, runtime).await.context("what this process owns cannot be claimed")?;
     parts.keeper.send(Keep { asked_at }).await.context("the keeper of the leases is gone")?;

@@ -88,39 +88,3 @@ pub(super) async fn own(leases: &Arc<dyn Leases>, clock: Clock, runtime: &Handle
     }
     Ok(Owned { asked_at, ids: shared.then_some(ids) })
 }
-
-pub(super) struct Temporary;
-
-#[async_trait::async_trait]
-impl Leases for Temporary {
-    fn lease_ttl(&self) -> Option<Duration> {
-        None
-    }
-    async fn join(&self, _: Profile) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn renew(&self) -> Result<Vec<InstanceId>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn survey(&self) -> Result<holdfast_core::tenancy::Survey, StoreError> {
-        Ok(Default::default())
-    }
-    async fn adopt(&self, _: u32, _: bool) -> Result<Vec<InstanceId>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn let_go(&self, _: Vec<InstanceId>) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn retire(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn leave(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn whereabouts(&self, _: &str) -> Result<Option<crate::ports::leases::Whereabouts>, StoreError> {
-        Ok(None)
-    }
-    async fn nodes(&self) -> Result<Vec<crate::ports::leases::Node>, StoreError> {
-        Ok(Vec::new())
-    }
-}

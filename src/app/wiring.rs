@@ -64,16 +64,19 @@ pub(super) fn build(
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: &Handle,
-    node: String,
     tenure: Arc<Tenure>,
 ) -> Result<Parts> {
-    let leases: Arc<dyn Leases> = Arc::new(crate::app::fleet::Temporary);
+    let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
     let usurped = Arc::new(Notify::new());
     let board = Arc::new(Board::default());
     let meter: Arc<dyn Meter> = Arc::new(Figures::new().context("the figures cannot be set up")?);
-    let links =
-        crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
-            .context("the WhatsApp driver cannot be set up")?;
+    let links = crate::whatsapp::WhatsApp::new(
+        link_settings(settings, Arc::clone(&tenure)),
+        Arc::clone(&store),
+        runtime.clone(),
+        clock,
+    )
+    .context("the WhatsApp driver cannot be set up")?;
     let driver = Arc::new(links);
     let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
     let links: Arc<dyn Links> = driver;
@@ -129,7 +132,7 @@ pub(super) fn build(
     let keeper = LeaseActor::new(LeaseParts {
         leases: Arc::clone(&leases),
         instances: Arc::clone(&store) as _,
-        tenure: Arc::clone(&tenure),
+        tenure,
         policy: settings.leases,
         clock,
         runtime: runtime.clone(),
@@ -261,7 +264,7 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }
 
-fn link_settings(settings: &Settings, node: String) -> LinkSettings {
+fn link_settings(settings: &Settings, tenure: Arc<Tenure>) -> LinkSettings {
     let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {
@@ -272,7 +275,7 @@ fn link_settings(settings: &Settings, node: String) -> LinkSettings {
         browser: browser.clone(),
         connect_timeout: settings.policy.connect_timeout,
         store_grace: settings.store_grace,
-        node,
+        tenure,
         ..LinkSettings::default()
     }
 }
