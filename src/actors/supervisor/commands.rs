@@ -73,6 +73,7 @@ impl SupervisorActor {
             moves: 0,
             farewells: Vec::new(),
             departures: 0,
+            clings: false,
             since: self.instance.as_ref().map(|instance| instance.clock.now()).unwrap_or_default(),
         };
         if let Some(instance) = &self.instance {

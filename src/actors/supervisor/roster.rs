@@ -96,6 +96,8 @@ pub(super) struct Line {
     pub farewells: Vec<oneshot::Sender<Farewell>>,
     /// How many deletions of it are under way: nobody starts or connects it meanwhile.
     pub departures: u32,
+    /// Whether it could not be closed for another node; it is not tried again.
+    pub clings: bool,
     /// When it was put on the roster: an older answer does not know that it is ours.
     pub since: Timestamp,
 }

@@ -111,6 +111,9 @@ impl Handler<HandOver> for SupervisorActor {
                     gone.push(id);
                 } else {
                     // Its socket may be open, so nobody else may have it.
+                    if let Some(line) = supervisor.roster.get_mut(&id) {
+                        line.clings = true;
+                    }
                     supervisor.stay(&id, ctx);
                 }
             }
@@ -138,7 +141,8 @@ impl SupervisorActor {
         let mut candidates = Vec::new();
         for (id, line) in self.roster.iter_mut() {
             // Who crashes does not do so on another node as well.
-            let fit = line.departures == 0 && matches!(line.child, Child::Running { .. } | Child::Ended);
+            let fit =
+                line.departures == 0 && !line.clings && matches!(line.child, Child::Running { .. } | Child::Ended);
             let Some(entry) = instance.board.get(id).filter(|_| fit) else { continue };
             let connected = match entry.status.phase_at(now) {
                 // Somebody may have the phone in hand, or is waiting for WhatsApp's answer.
