@@ -20,6 +20,7 @@ use holdfast_core::proxy::Proxy;
 use holdfast_core::sending::allowance::Rate;
 use holdfast_core::shutdown::Budgets;
 use holdfast_core::supervision::RestartPolicy;
+use holdfast_core::tenancy;
 use secrecy::SecretString;
 use url::Url;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub supervision: RestartPolicy,
     /// Who may dial when.
     pub fleet: fleet::Policy,
+    /// How long this process owns its instances without a renewal, where others share its database.
+    pub leases: tenancy::Policy,
     /// How long a store operation may err or hang before the link is sealed.
     pub store_grace: Duration,
     /// How long the id of an accepted message is kept.
@@ -224,6 +227,10 @@ impl Settings {
                 stable_after: Duration::from_secs(300),
             },
             fleet: fleet_policy(&mut r, &lookup),
+            leases: tenancy::Policy {
+                ttl: r.seconds("LEASE_TTL_SECONDS", 60, 3..=3_600),
+                renew_every: r.seconds("LEASE_RENEW_SECONDS", 15, 1..=1_200),
+            },
             store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
             accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
             expire_unpaired: expire_unpaired(&mut r),
@@ -415,6 +422,14 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "cfg-backoff",
             "the first wait is longer than the longest",
             "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
+        );
+    }
+    if settings.leases.renew_every * 3 > settings.leases.ttl {
+        r.error(
+            "LEASE_RENEW_SECONDS",
+            "cfg-leases",
+            "a lease that is renewed so rarely ends when one renewal is late",
+            "set LEASE_RENEW_SECONDS to a third of LEASE_TTL_SECONDS at most",
         );
     }
     let metrics = &settings.metrics;

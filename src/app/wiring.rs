@@ -8,21 +8,23 @@ use anyhow::{Context, Result, anyhow};
 use holdfast_core::shutdown::ShutdownReport;
 use secrecy::SecretString;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::expiry::{ExpiryActor, ExpiryParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
+use crate::actors::leases::{LeaseActor, LeaseParts};
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
-use crate::actors::system::{SystemActor, SystemParts};
+use crate::actors::system::{LeaseWays, SystemActor, SystemParts};
 use crate::config::{Settings, WhatsApp};
 use crate::http::Api;
 use crate::http::qr::{self, Color};
 use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::leases::Leases;
 use crate::ports::link::Links;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
@@ -42,7 +44,10 @@ const MOST_ARBITERS: usize = 4;
 pub(super) struct Parts {
     pub(super) supervisor: Addr<SupervisorActor>,
     pub(super) system: Addr<SystemActor>,
+    pub(super) keeper: Addr<LeaseActor>,
     dispatcher: Addr<DispatcherActor>,
+    /// Is notified if another process has this node's name.
+    pub(super) usurped: Arc<Notify>,
     /// Takes the shutdown report.
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
@@ -61,11 +66,17 @@ pub(super) fn build(
     runtime: &Handle,
     tenure: Arc<Tenure>,
 ) -> Result<Parts> {
+    let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
+    let usurped = Arc::new(Notify::new());
     let board = Arc::new(Board::default());
     let meter: Arc<dyn Meter> = Arc::new(Figures::new().context("the figures cannot be set up")?);
-    let links =
-        crate::whatsapp::WhatsApp::new(link_settings(settings, tenure), Arc::clone(&store), runtime.clone(), clock)
-            .context("the WhatsApp driver cannot be set up")?;
+    let links = crate::whatsapp::WhatsApp::new(
+        link_settings(settings, Arc::clone(&tenure)),
+        Arc::clone(&store),
+        runtime.clone(),
+        clock,
+    )
+    .context("the WhatsApp driver cannot be set up")?;
     let driver = Arc::new(links);
     let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
     let links: Arc<dyn Links> = driver;
@@ -118,18 +129,52 @@ pub(super) fn build(
         ExpiryActor::new(expiry).start();
     }
 
+    let keeper = LeaseActor::new(LeaseParts {
+        leases: Arc::clone(&leases),
+        instances: Arc::clone(&store) as _,
+        tenure,
+        policy: settings.leases,
+        clock,
+        runtime: runtime.clone(),
+        seal: supervisor.clone().recipient(),
+        own: supervisor.clone().recipient(),
+        take_in: supervisor.clone().recipient(),
+        hand_over: supervisor.clone().recipient(),
+        let_gone: supervisor.clone().recipient(),
+        usurped: Arc::clone(&usurped),
+    })
+    .start();
+
     let (sender, report) = oneshot::channel();
     let system = SystemActor::new(SystemParts {
         clock,
         budgets: settings.shutdown.budgets,
         drain: supervisor.clone().recipient(),
         flush: dispatcher.clone().recipient(),
+        leases: LeaseWays {
+            retire: keeper.clone().recipient(),
+            closed: keeper.clone().recipient(),
+            leave: keeper.clone().recipient(),
+        },
         store: Arc::clone(&store),
         runtime: runtime.clone(),
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, proxies, clock, runtime: runtime.clone() })
+    Ok(Parts {
+        supervisor,
+        system,
+        keeper,
+        dispatcher,
+        usurped,
+        report,
+        store,
+        board,
+        meter,
+        proxies,
+        clock,
+        runtime: runtime.clone(),
+    })
 }
 
 impl Parts {

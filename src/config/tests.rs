@@ -96,6 +96,18 @@ fn all_mistakes_are_reported_at_once_and_no_value_is_repeated() {
 }
 
 #[test]
+fn a_lease_that_ends_when_one_renewal_is_late_is_refused() {
+    for (ttl, renew, codes) in [("6", "2", &[][..]), ("6", "3", &["cfg-leases"]), ("3", "1", &[])] {
+        let found = problems(|asked| match asked {
+            "LEASE_TTL_SECONDS" => Some(ttl.to_owned()),
+            "LEASE_RENEW_SECONDS" => Some(renew.to_owned()),
+            _ => None,
+        });
+        assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), codes, "{ttl} and {renew}");
+    }
+}
+
+#[test]
 fn a_database_of_another_kind_is_refused_without_its_password() {
     for uri in ["postgresql://me:s3cret@db", "mysql://me:s3cret@db/evolution", "mongodb://me:s3cret@db"] {
         let found = problems(|name| (name == "DATABASE_CONNECTION_URI").then(|| uri.to_owned()));

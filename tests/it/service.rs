@@ -9,6 +9,7 @@ mod faults;
 mod first_light;
 mod kept;
 mod kill_points;
+mod nodes;
 mod notify;
 mod outbox;
 mod pairing_code;

@@ -53,6 +53,8 @@ struct Desk {
 #[derive(Default)]
 struct Pages {
     closed: bool,
+    /// The rows are another node's: nothing is written any more.
+    given_up: bool,
     submitted: u64,
     archive: Option<&'static str>,
     archive_submitted: u64,
@@ -133,6 +135,14 @@ impl Scribe {
         });
     }
 
+    /// Forgets what is not written yet, and whatever comes: the rows are another node's.
+    pub(in crate::actors) fn give_up(&self) {
+        let mut pages = self.0.desk.pages();
+        *pages = Pages { closed: true, given_up: true, submitted: pages.submitted, ..Pages::default() };
+        drop(pages);
+        self.0.desk.changed.notify_one();
+    }
+
     /// Tells whether no archiving is under way.
     pub(super) fn is_archived(&self) -> bool {
         self.0.progress.borrow().written >= self.0.desk.pages().archive_submitted
@@ -152,6 +162,9 @@ impl Scribe {
 
     fn submit(&self, write: impl FnOnce(&mut Pages)) {
         let mut pages = self.0.desk.pages();
+        if pages.given_up {
+            return;
+        }
         pages.submitted += 1;
         write(&mut pages);
         drop(pages);
@@ -209,6 +222,9 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
     loop {
         let mut taken = {
             let mut pages = desk.pages();
+            if pages.given_up {
+                return;
+            }
             let next = Pages {
                 closed: pages.closed,
                 submitted: pages.submitted,
@@ -269,6 +285,9 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
 
 /// Lays what was not written under what came meanwhile.
 fn put_back(pages: &mut Pages, mut unwritten: Pages) {
+    if pages.given_up {
+        return;
+    }
     pages.archive = pages.archive.or(unwritten.archive);
     pages.desired = pages.desired.or(unwritten.desired);
     if let Some(mut older) = unwritten.patch.take() {

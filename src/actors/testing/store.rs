@@ -243,7 +243,8 @@ impl Instances for MemoryStore {
     }
 
     async fn list(&self) -> Result<Vec<InstanceRecord>, StoreError> {
-        Ok(Vec::new())
+        self.answers()?;
+        Ok(self.inner().rows.clone())
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
