@@ -1,5 +1,6 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
+mod alone;
 pub mod data_dir;
 mod limits;
 mod notify;
@@ -31,7 +32,9 @@ use crate::actors::system::protocol::Booted;
 use crate::config::{Place, Settings};
 use crate::failpoint::{obey, reach};
 use crate::http;
+use crate::http::settings::NodeSettings;
 use crate::ports::clock::Clock;
+use crate::ports::node_key::NodeKey;
 use crate::ports::store::Store;
 use crate::store::{PoolOptions, Retention, StoreOptions};
 
@@ -73,20 +76,25 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     }
     let store = open_store(&settings, &keys, clock, &runtime).await?;
     reach!("boot.store-open");
+    let node = match &settings.node_id {
+        Some(node) => node.clone(),
+        None => data_dir.node_id()?,
+    };
+    let own = NodeSettings {
+        name: node.clone(),
+        url: settings.node_url.as_ref().map(ToString::to_string),
+        key: NodeKey::derived_from(&keys.current.0),
+    };
     let restore = Restorer {
         database: settings.database.file().map(Path::to_owned),
         keys,
         store: Arc::clone(&store),
         runtime: runtime.clone(),
     };
-    let node = match &settings.node_id {
-        Some(node) => node.clone(),
-        None => data_dir.node_id()?,
-    };
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
     reach!("boot.wired");
-    let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
-        .context("the HTTP server cannot be started")?;
+    let api = parts.api(&settings, api_key, own, Arc::new(restore))?;
+    let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());

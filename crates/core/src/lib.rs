@@ -13,12 +13,14 @@
 //! 7. [`conduct`]: how a connection behaves by the settings of its instance;
 //! 8. [`restored`]: what of a login goes on after it came back from a backup;
 //! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
-//! 10. [`expiry`]: which instances are deleted because nobody paired them.
+//! 10. [`expiry`]: which instances are deleted because nobody paired them;
+//! 11. [`elsewhere`]: instances that another node owns.
 
 pub mod backoff;
 pub mod conduct;
 pub mod connection;
 pub mod delivery;
+pub mod elsewhere;
 pub mod event;
 pub mod expiry;
 pub mod explanation;
