@@ -79,7 +79,7 @@ pub(super) struct Service {
     /// Its global key.
     pub(super) key: String,
     server: ServerHandle,
-    dir: Option<TempDir>,
+    _dir: Option<TempDir>,
     /// The one whose store it works on.
     first: Option<Box<Self>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -166,7 +166,7 @@ impl Service {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let (client, runtime) = (client(), Some(runtime));
-        Self { url, client, board, clock, store, script, key, server: handle, dir, first: None, runtime }
+        Self { url, client, board, clock, store, script, key, server: handle, _dir: dir, first: None, runtime }
     }
 
     /// A request with the global key.
