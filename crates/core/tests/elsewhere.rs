@@ -5,8 +5,8 @@ use holdfast_core::elsewhere::{Absence, Course, Owner, course};
 
 const URL: &str = "http://b:8080";
 
-fn owner(node: &'static str, url: Option<&'static str>, alive: bool) -> Option<Option<Owner<'static>>> {
-    Some(Some(Owner { node, url, alive }))
+fn owner(node: &'static str, url: Option<&'static str>, alive: bool) -> Owner<'static> {
+    Owner { node, url, alive }
 }
 
 #[test]
@@ -15,12 +15,12 @@ fn a_request_goes_to_the_living_owner_and_nowhere_else() {
     for (found, first, forwarded) in [
         (None, Course::Unknown, Course::Unknown),
         (Some(None), refused(Absence::Unowned), refused(Absence::Moving)),
-        (owner("b", Some(URL), true), Course::HandedOn { node: "b", url: URL }, refused(Absence::Moving)),
-        (owner("b", None, true), refused(Absence::WithoutUrl), refused(Absence::Moving)),
-        (owner("b", Some(URL), false), refused(Absence::Unowned), refused(Absence::Moving)),
-        (owner("a", Some(URL), true), refused(Absence::Moving), refused(Absence::Moving)),
-        (owner("a", None, true), refused(Absence::Moving), refused(Absence::Moving)),
-        (owner("a", Some(URL), false), refused(Absence::Unowned), refused(Absence::Moving)),
+        (Some(Some(owner("b", Some(URL), true))), Course::HandedOn { node: "b", url: URL }, refused(Absence::Moving)),
+        (Some(Some(owner("b", None, true))), refused(Absence::WithoutUrl), refused(Absence::Moving)),
+        (Some(Some(owner("b", Some(URL), false))), refused(Absence::Unowned), refused(Absence::Moving)),
+        (Some(Some(owner("a", Some(URL), true))), refused(Absence::Moving), refused(Absence::Moving)),
+        (Some(Some(owner("a", None, true))), refused(Absence::Moving), refused(Absence::Moving)),
+        (Some(Some(owner("a", Some(URL), false))), refused(Absence::Unowned), refused(Absence::Moving)),
     ] {
         assert_eq!(course("a", found, false), first, "{found:?}");
         assert_eq!(course("a", found, true), forwarded, "{found:?}, forwarded");

@@ -103,13 +103,12 @@ impl Service {
         let Plan { cors, metrics, key, node, leases, store } = plan;
         let clock = Clock::start();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (store, dir) = match store {
-            Some(store) => (store, None),
-            None => {
-                let dir = tempfile::tempdir().unwrap();
-                let store = open_store(&dir, runtime.handle().clone(), clock).await;
-                (FaultyStore::new(store, Faults::none()), Some(dir))
-            }
+        let (store, dir) = if let Some(store) = store {
+            (store, None)
+        } else {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open_store(&dir, runtime.handle().clone(), clock).await;
+            (FaultyStore::new(store, Faults::none()), Some(dir))
         };
         let board = Arc::new(Board::default());
         let script = Scripted::new();
