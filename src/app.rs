@@ -1,6 +1,5 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
-mod alone;
 pub mod data_dir;
 mod limits;
 mod notify;
@@ -21,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use self::data_dir::{DataDir, SessionKeys};
 use self::notify::Manager;
@@ -34,12 +34,17 @@ use crate::failpoint::{obey, reach};
 use crate::http;
 use crate::http::settings::NodeSettings;
 use crate::ports::clock::Clock;
+use crate::ports::leases::Profile;
 use crate::ports::node_key::NodeKey;
 use crate::ports::store::Store;
+use crate::ports::tenure::Tenure;
 use crate::store::{PoolOptions, Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
 const HTTP_STOP: Duration = Duration::from_secs(1);
+
+/// How long this process is taken to live without a word: nobody renews yet.
+const LEASE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the process may take to end when everything in it has.
 const LAST_BREATH: Duration = Duration::from_secs(2);
@@ -74,24 +79,26 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
             "A rotation of the session key was begun and not finished; run `holdfast rotate-key` with the engine stopped"
         );
     }
-    let store = open_store(&settings, &keys, clock, &runtime).await?;
-    reach!("boot.store-open");
     let node = match &settings.node_id {
         Some(node) => node.clone(),
         None => data_dir.node_id()?,
     };
+    let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
+    reach!("boot.store-open");
     let own = NodeSettings {
-        name: node.clone(),
+        name: node,
         url: settings.node_url.as_ref().map(ToString::to_string),
         key: NodeKey::derived_from(&keys.current.0),
     };
+    join(&*store, &own, &settings).await?;
     let restore = Restorer {
         database: settings.database.file().map(Path::to_owned),
         keys,
         store: Arc::clone(&store),
         runtime: runtime.clone(),
     };
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
+    let tenure = Arc::new(Tenure::forever());
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
     reach!("boot.wired");
     let api = parts.api(&settings, api_key, own, Arc::new(restore))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
@@ -141,13 +148,34 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
     Ok(key)
 }
 
-async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
+/// Takes this node's place in the fleet.
+async fn join(store: &dyn Store, own: &NodeSettings, settings: &Settings) -> Result<()> {
+    let home = std::path::absolute(&settings.data_dir).context("the data directory has no address")?;
+    let profile = Profile {
+        node: own.name.clone(),
+        home: home.display().to_string(),
+        incarnation: Uuid::new_v4().to_string(),
+        url: own.url.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    store.join(profile).await.context("this node cannot take its place in the fleet")
+}
+
+async fn open_store(
+    settings: &Settings,
+    node: String,
+    keys: &SessionKeys,
+    clock: Clock,
+    runtime: &Handle,
+) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
         url: match &settings.database.place {
             Place::File(path) => path.display().to_string(),
             Place::Server(address) => address.expose_secret().to_owned(),
         },
         client_name: settings.database.client_name.clone(),
+        node,
+        lease_ttl: LEASE_TTL,
         key: keys.encryption_key(),
         runtime: runtime.clone(),
         clock,

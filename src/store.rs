@@ -10,6 +10,7 @@
 //! | `postgres` | PostgreSQL: a pool, lanes of writers with group commit |
 //! | `cipher`, `envelope` | what is encrypted, and how `Session.creds` looks |
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
+//! | `member` | the node that a store acts for |
 //! | `failure` | driver errors in the port's words |
 
 mod cipher;
@@ -17,6 +18,7 @@ mod columns;
 mod cuid;
 mod envelope;
 mod failure;
+mod member;
 pub mod postgres;
 mod rows;
 mod schema;
@@ -39,6 +41,10 @@ pub struct StoreOptions {
     pub url: String,
     /// The installation's name in `Instance.clientName`: only its instances are listed.
     pub client_name: String,
+    /// The node that the store acts for.
+    pub node: String,
+    /// How long the leases of a node hold without a renewal, where several may share the database.
+    pub lease_ttl: Duration,
     /// The key for everything secret. A database opens only with the key that it was first opened with.
     pub key: EncryptionKey,
     /// The multi-thread runtime on which all SQL runs.

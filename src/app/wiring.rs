@@ -29,6 +29,7 @@ use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
+use crate::ports::tenure::Tenure;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
 use crate::telemetry::figures::Figures;
 use crate::whatsapp::LinkSettings;
@@ -61,12 +62,12 @@ pub(super) fn build(
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: &Handle,
-    node: String,
+    tenure: Arc<Tenure>,
 ) -> Result<Parts> {
     let board = Arc::new(Board::default());
     let meter: Arc<dyn Meter> = Arc::new(Figures::new().context("the figures cannot be set up")?);
     let links =
-        crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
+        crate::whatsapp::WhatsApp::new(link_settings(settings, tenure), Arc::clone(&store), runtime.clone(), clock)
             .context("the WhatsApp driver cannot be set up")?;
     let driver = Arc::new(links);
     let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
@@ -172,7 +173,7 @@ impl Parts {
             system: self.system.clone().recipient(),
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
-            leases: Arc::new(super::alone::Alone),
+            leases: Arc::clone(&self.store) as _,
             neighbours,
             restore,
             proxies: Arc::clone(&self.proxies),
@@ -235,7 +236,7 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }
 
-fn link_settings(settings: &Settings, node: String) -> LinkSettings {
+fn link_settings(settings: &Settings, tenure: Arc<Tenure>) -> LinkSettings {
     let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {
@@ -246,7 +247,7 @@ fn link_settings(settings: &Settings, node: String) -> LinkSettings {
         browser: browser.clone(),
         connect_timeout: settings.policy.connect_timeout,
         store_grace: settings.store_grace,
-        node,
+        tenure,
         ..LinkSettings::default()
     }
 }

@@ -85,6 +85,7 @@ pub const POINTS: &[&str] = &[
     "instance.leaving",
     "instance.started",
     "instance.written",
+    "join.written",
     "keep.api-key.made",
     "keep.api-key.renamed",
     "keep.api-key.synced",

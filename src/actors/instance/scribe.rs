@@ -205,7 +205,7 @@ async fn reached(mut progress: watch::Receiver<Progress>, upto: u64, within: Dur
 }
 
 async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
-    let mut failures = 0;
+    let (mut failures, mut fenced_off) = (0, false);
     loop {
         let mut taken = {
             let mut pages = desk.pages();
@@ -225,6 +225,16 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
             desk.crashed.notify_waiters();
             Err(StoreError::Unavailable { doing: "writing the rows of an instance", cause: "the call panicked".into() })
         });
+        let written = match written {
+            // What a former owner knows of the instance is not true any more; its new owner writes what is.
+            Err(StoreError::FencedOff(_)) => {
+                if !std::mem::replace(&mut fenced_off, true) {
+                    warn!(instance.id = %desk.instance, "Another node owns instance {}: what was to be written here is dropped", desk.instance);
+                }
+                Ok(())
+            }
+            written => written,
+        };
         match written {
             Ok(()) => {
                 failures = 0;
@@ -287,4 +297,24 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
     }
     older.disconnection = newer.disconnection.or(older.disconnection.take());
     older.online_now |= newer.online_now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::testing::store::MemoryStore;
+
+    #[tokio::test]
+    async fn what_a_former_owner_was_to_write_is_dropped_and_not_tried_again() {
+        let (store, id) = (Arc::new(MemoryStore::default()), InstanceId::new("i"));
+        let scribe = Scribe::start(id, PublicState::Close, Arc::clone(&store) as _, &Runtime::current());
+        store.fence_off(true);
+        scribe.archive("logged-out");
+        scribe.patch(InstancePatch { connection_status: Some(PublicState::Open), ..InstancePatch::default() });
+        assert!(scribe.written(Duration::from_secs(5)).await);
+        store.fence_off(false);
+        scribe.desire(Desired::Connected);
+        assert!(scribe.written(Duration::from_secs(5)).await);
+        assert_eq!(store.written(), ["i wanted Connected"]);
+    }
 }

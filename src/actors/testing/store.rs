@@ -1,8 +1,9 @@
 //! A store in memory that keeps what actors write, fails when told to, and knows nothing of sessions: links are scripted here.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::connection::Desired;
@@ -10,11 +11,13 @@ use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::sending::key::Key;
+use holdfast_core::tenancy::Survey;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::address;
 use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
+use crate::ports::leases::{Leases, Node, Profile, Whereabouts};
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
@@ -26,6 +29,7 @@ use crate::ports::store::{
 #[derive(Default)]
 pub(crate) struct MemoryStore {
     down: AtomicBool,
+    fenced_off: AtomicBool,
     panics: AtomicU32,
     slow_looks: AtomicBool,
     /// How many deletions are still to fail, and how many have.
@@ -109,6 +113,11 @@ impl MemoryStore {
     /// Lets every call fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Lets another node own every instance, or no other again.
+    pub(crate) fn fence_off(&self, fenced_off: bool) {
+        self.fenced_off.store(fenced_off, Ordering::Relaxed);
     }
 
     /// Lets the next that many writes panic.
@@ -213,6 +222,9 @@ impl MemoryStore {
         let planned = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(planned.is_err(), "planned");
         self.answers()?;
+        if self.fenced_off.load(Ordering::Relaxed) {
+            return Err(StoreError::FencedOff(InstanceId::new("planned")));
+        }
         self.inner().written.push(what);
         Ok(())
     }
@@ -292,8 +304,8 @@ impl Instances for MemoryStore {
 
 #[async_trait]
 impl Sessions for MemoryStore {
-    async fn claim(&self, _: &InstanceId, _: &str) -> Result<Claim, StoreError> {
-        Ok(Claim { epoch: Epoch(1), revision: Revision(0), holds_for: None })
+    async fn claim(&self, _: &InstanceId) -> Result<Claim, StoreError> {
+        Ok(Claim { epoch: Epoch(1), revision: Revision(0) })
     }
 
     async fn release(&self, _: &InstanceId, _: Epoch) -> Result<(), StoreError> {
@@ -369,7 +381,7 @@ impl Outbox for MemoryStore {
         };
         let heads = self.inner().heads().into_iter().map(view).collect();
         if self.slow_looks.load(Ordering::Relaxed) {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok(heads)
     }
@@ -458,6 +470,60 @@ impl Sends for MemoryStore {
 
     async fn unsent(&self, _: &InstanceId, _: &Key) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// Nobody else exists.
+#[async_trait]
+impl Leases for MemoryStore {
+    fn lease_ttl(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn join(&self, _: Profile) -> Result<(), StoreError> {
+        self.answers()
+    }
+
+    async fn renew(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.answers()?;
+        Ok(self.inner().rows.iter().map(|row| row.id.clone()).collect())
+    }
+
+    async fn survey(&self) -> Result<Survey, StoreError> {
+        self.answers()?;
+        Ok(Survey::default())
+    }
+
+    async fn adopt(&self, _: u32, _: bool) -> Result<Vec<InstanceId>, StoreError> {
+        self.answers()?;
+        Ok(Vec::new())
+    }
+
+    async fn let_go(&self, _: Vec<InstanceId>) -> Result<(), StoreError> {
+        self.answers()
+    }
+
+    async fn retire(&self) -> Result<(), StoreError> {
+        self.answers()
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        self.answers()
+    }
+
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        self.answers()?;
+        Ok(HashMap::new())
+    }
+
+    async fn whereabouts(&self, _: &str) -> Result<Option<Whereabouts>, StoreError> {
+        self.answers()?;
+        Ok(None)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.answers()?;
+        Ok(Vec::new())
     }
 }
 

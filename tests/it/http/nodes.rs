@@ -98,7 +98,7 @@ async fn what_no_owner_answers_for_is_not_open() {
     let (fresh, _) = pair.instance("fresh").await;
     let store = &pair.a.store;
     store.set_desired(&paired, Desired::Connected).await.unwrap();
-    let epoch = store.claim(&paired, "a").await.unwrap().epoch;
+    let epoch = store.claim(&paired).await.unwrap().epoch;
     let batch = SessionBatch { device: Some(vec![1]), paired: Some(true), ..SessionBatch::default() };
     store.commit(&paired, epoch, batch).await.unwrap();
     pair.a.put(&paired, Phase::Online, |_| {});
@@ -155,7 +155,7 @@ async fn the_nodes_are_listed_by_every_one_of_them() {
 async fn messages_without_content_are_told_by_every_node_with_the_name_of_their_instance() {
     let pair = Pair::start().await;
     let (far, _) = pair.instance("far").await;
-    let epoch = pair.a.store.claim(&far, "a").await.unwrap().epoch;
+    let epoch = pair.a.store.claim(&far).await.unwrap().epoch;
     let key = MessageKey { chat: "c@lid".to_owned(), sender: "s@lid".to_owned(), id: "A1".to_owned() };
     let loss = Loss { key, why: LossReason::Undecryptable, given_up: false };
     let batch = SessionBatch { losses: vec![loss], ..SessionBatch::default() };

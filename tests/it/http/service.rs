@@ -268,6 +268,8 @@ async fn open_store(dir: &TempDir, runtime: Handle, clock: Clock) -> Arc<dyn Sto
     open(StoreOptions {
         url,
         client_name: "it".to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key,
         runtime,
         clock,
