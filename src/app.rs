@@ -37,8 +37,10 @@ use crate::actors::system::protocol::{Booted, GiveUp};
 use crate::config::{Place, Settings};
 use crate::failpoint::{obey, reach};
 use crate::http;
+use crate::http::settings::NodeSettings;
 use crate::ports::clock::Clock;
 use crate::ports::leases::{Leases, Profile};
+use crate::ports::node_key::NodeKey;
 use crate::ports::store::Store;
 use crate::ports::tenure::Tenure;
 use crate::store::{PoolOptions, Retention, StoreOptions};
@@ -85,11 +87,16 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
     reach!("boot.store-open");
+    let own = NodeSettings {
+        name: node,
+        url: settings.node_url.as_ref().map(ToString::to_string),
+        key: NodeKey::derived_from(&keys.current.0),
+    };
     let profile = Profile {
-        node,
+        node: own.name.clone(),
         home: data_dir.home_id()?,
         incarnation: Uuid::new_v4().to_string(),
-        url: None,
+        url: own.url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
@@ -106,8 +113,8 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
     reach!("boot.wired");
-    let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
-        .context("the HTTP server cannot be started")?;
+    let api = parts.api(&settings, api_key, own, Arc::new(restore))?;
+    let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());

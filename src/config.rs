@@ -70,6 +70,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Names this process among those that share a database; kept in the data directory when unset.
     pub node_id: Option<String>,
+    /// Where the other nodes reach this one.
+    pub node_url: Option<Url>,
     pub log: Log,
 }
 
@@ -239,6 +241,7 @@ impl Settings {
             webhook: webhook(&mut r),
             metrics: metrics(&mut r),
             node_id: r.optional("NODE_ID"),
+            node_url: uri::node(&mut r),
             log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", color: r.flag("LOG_COLOR", false) },
             data_dir,
         };
@@ -447,6 +450,14 @@ fn check(settings: &Settings, r: &mut Reader<'_>) {
             "cfg-metrics-open",
             "everybody who reaches this service can read /metrics, with the names of all instances",
             "set METRICS_AUTH_REQUIRED with METRICS_USER and METRICS_PASSWORD, or METRICS_ALLOWED_IPS",
+        );
+    }
+    if settings.node_url.is_none() && settings.database.file().is_none() {
+        r.warn(
+            "NODE_URL",
+            "cfg-node-url-unset",
+            "no other process on this database can hand requests on to this one",
+            "set NODE_URL to the address at which the others reach it, unless it is alone there",
         );
     }
     if settings.old_session_key.is_some() && settings.session_key.is_none() {

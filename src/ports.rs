@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod leases;
 pub mod link;
 pub mod meter;
+pub mod node_key;
 pub mod outbox;
 pub mod process;
 pub mod proxies;

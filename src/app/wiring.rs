@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use actix::prelude::{Actor, Addr, Arbiter, ArbiterHandle};
 use anyhow::{Context, Result, anyhow};
@@ -19,9 +20,9 @@ use crate::actors::leases::{LeaseActor, LeaseParts};
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
 use crate::actors::system::{LeaseWays, SystemActor, SystemParts};
 use crate::config::{Settings, WhatsApp};
-use crate::http::Api;
 use crate::http::qr::{self, Color};
-use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
+use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings, NodeSettings};
+use crate::http::{Api, Neighbours};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::leases::Leases;
@@ -37,6 +38,8 @@ use crate::whatsapp::LinkSettings;
 
 /// Evolution API's version whose interface is served.
 const EVOLUTION: &str = "2.3.6";
+/// How long connecting to another node may take.
+const NODE_CONNECT: Duration = Duration::from_secs(2);
 /// Threads for instances: their actors are light, more than these only cost memory.
 const MOST_ARBITERS: usize = 4;
 
@@ -189,10 +192,21 @@ impl Parts {
     }
 
     /// Returns what the HTTP interface works with.
-    pub(super) fn api(&self, settings: &Settings, api_key: SecretString, restore: Arc<dyn Restore>) -> Api {
+    ///
+    /// # Errors
+    /// If the HTTP client for other nodes cannot be made.
+    pub(super) fn api(
+        &self,
+        settings: &Settings,
+        api_key: SecretString,
+        node: NodeSettings,
+        restore: Arc<dyn Restore>,
+    ) -> Result<Api> {
         let cors = &settings.server.cors;
         let version = settings.whatsapp.version.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
-        Api {
+        let neighbours =
+            Neighbours::new(NODE_CONNECT, self.runtime.clone()).context("other nodes cannot be reached")?;
+        Ok(Api {
             start: self.supervisor.clone().recipient(),
             connect: self.supervisor.clone().recipient(),
             restart: self.supervisor.clone().recipient(),
@@ -204,6 +218,8 @@ impl Parts {
             system: self.system.clone().recipient(),
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
+            leases: Arc::clone(&self.store) as _,
+            neighbours,
             restore,
             proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
@@ -225,9 +241,10 @@ impl Parts {
                 webhook_networks: settings.webhook.networks.clone(),
                 metrics: metrics(settings),
                 ping_timeout: settings.policy.ping_timeout,
+                node,
                 limits: Limits::default(),
             }),
-        }
+        })
     }
 }
 

@@ -128,7 +128,8 @@ fn a_provider_and_an_address_must_fit_each_other() {
     const SERVER: &str = "postgresql://me:s3cret@db:5432/evolution?schema=evolution_api";
     for provider in [None, Some("postgresql"), Some("psql_bouncer")] {
         let (settings, problems) = read(provider, Some(SERVER)).unwrap();
-        assert!(settings.database.file().is_none() && problems.is_empty());
+        let told: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+        assert!(settings.database.file().is_none() && told == ["cfg-node-url-unset"], "{told:?}");
         assert!(!format!("{settings:?}").contains("s3cret"));
     }
     for (provider, uri) in [
@@ -139,6 +140,28 @@ fn a_provider_and_an_address_must_fit_each_other() {
     ] {
         let found = read(provider, uri).unwrap_err();
         assert!(found.len() == 1 && !found[0].to_string().contains("s3cret"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_address_of_a_node_is_one_that_others_can_ask() {
+    let read = |url: &str| Settings::read(|name| (name == "NODE_URL").then(|| url.to_owned()));
+    for url in ["http://10.0.0.7:8080", "https://node-a.internal/holdfast/", "http://[fd00::1]:8080"] {
+        let (settings, problems) = read(url).unwrap();
+        assert!(settings.node_url.is_some() && problems.is_empty(), "{url}");
+    }
+    for url in [
+        "10.0.0.7:8080",
+        "node-a",
+        "ftp://host",
+        "http://",
+        "http://me:s3cret@host",
+        "http://host/?k=s3cret",
+        "http://host/#s3cret",
+    ] {
+        let found = read(url).unwrap_err();
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code).collect();
+        assert!(codes == ["cfg-node-url"] && !found[0].to_string().contains("s3cret"), "{url}: {found:?}");
     }
 }
 

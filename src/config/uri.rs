@@ -72,6 +72,24 @@ pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
     parsed
 }
 
+/// Reads where the other nodes reach this one.
+pub(super) fn node(r: &mut Reader<'_>) -> Option<Url> {
+    let text = r.optional("NODE_URL")?;
+    let plain = |url: &Url| url.username().is_empty() && url.password().is_none();
+    let bare = |url: &Url| url.query().is_none() && url.fragment().is_none();
+    let parsed = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let parsed = parsed.filter(|url| plain(url) && bare(url));
+    if parsed.is_none() {
+        r.error(
+            "NODE_URL",
+            "cfg-node-url",
+            "the value is not the address of a node",
+            "write http://HOST:PORT or https://HOST, without user, password and query",
+        );
+    }
+    parsed
+}
+
 /// Reads the web version to claim, three numbers.
 pub(super) fn version(r: &mut Reader<'_>) -> Option<(u32, u32, u32)> {
     let text = r.optional("WHATSAPP_WEB_VERSION")?;

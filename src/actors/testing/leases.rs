@@ -1,5 +1,6 @@
 //! Leases that do what they are told, and remember what they were asked.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,6 +105,10 @@ impl Leases for ScriptedLeases {
 
     async fn leave(&self) -> Result<(), StoreError> {
         self.ask(Some("leave".to_owned()), |_| ())
+    }
+
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        Ok(HashMap::new())
     }
 
     async fn whereabouts(&self, _: &str) -> Result<Option<Whereabouts>, StoreError> {

@@ -8,7 +8,7 @@
 //! Nobody waits in a circle: rows of nodes are held before those of sessions and in the order of their names; a renewal waits for its own row
 //! alone; and what takes many sessions at once passes over those that somebody else holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -205,6 +205,11 @@ impl Leases for Database {
         self.read("finding the owner of an instance", move |conn| whereabouts(conn, &member, &name)).await
     }
 
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        let member = self.member.clone();
+        self.read("finding the owners of all instances", move |conn| owners(conn, &member)).await
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         let member = self.member.clone();
         let nodes = move |tx: &mut Tx<'_>| {
@@ -335,6 +340,16 @@ fn whereabouts(conn: &mut Conn, member: &Member, name: &str) -> Result<Option<Wh
         id: InstanceId::new(instance_id),
         owner: node.map(|node| Owner { node, url, alive }),
     }))
+}
+
+fn owners(conn: &mut Conn, member: &Member) -> Result<HashMap<InstanceId, String>, Failure> {
+    let rows: Vec<(String, Option<String>)> = holdfast_session::table
+        .inner_join(instance::table.on(instance::id.eq(holdfast_session::instance_id)))
+        .filter(instance::client_name.eq(&member.client_name))
+        .filter(holdfast_session::lease_node.is_not_null())
+        .select((holdfast_session::instance_id, holdfast_session::lease_node))
+        .load(conn)?;
+    Ok(rows.into_iter().filter_map(|(id, node)| Some((InstanceId::new(id), node?))).collect())
 }
 
 fn forget(conn: &mut Conn, member: &Member) -> Result<(), Failure> {

@@ -331,6 +331,10 @@ impl Leases for FaultyStore {
         self.pass(Op::Leave, None, self.inner.leave()).await
     }
 
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        self.pass(Op::Owners, None, self.inner.owners()).await
+    }
+
     async fn whereabouts(&self, name: &str) -> Result<Option<Whereabouts>, StoreError> {
         self.pass(Op::Whereabouts, None, self.inner.whereabouts(name)).await
     }

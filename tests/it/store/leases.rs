@@ -1,5 +1,6 @@
 //! Who owns what, as far as one node can tell.
 
+use std::collections::HashMap;
 use std::slice::from_ref;
 
 use holdfast::ports::clock::Clock;
@@ -15,9 +16,10 @@ pub(super) async fn a_new_instance_belongs_to_the_node_that_made_it(bench: Bench
     assert_eq!(bench.store.renew().await?, from_ref(&id));
     let found = bench.store.whereabouts("shop").await?.expect("it is there");
     let owner = found.owner.expect("it is owned");
-    assert_eq!((found.id, owner.node.as_str(), owner.alive), (id, "node", true));
+    assert_eq!((found.id, owner.node.as_str(), owner.alive), (id.clone(), "node", true));
     assert_eq!(owner.url, profile("node").url);
     assert!(bench.store.whereabouts("nobody").await?.is_none());
+    assert_eq!(bench.store.owners().await?, HashMap::from([(id.clone(), "node".to_owned())]));
 
     let survey = bench.store.survey().await?;
     assert_eq!((survey.free, survey.overdue, survey.abandoned), (0, 0, 0));
@@ -36,6 +38,7 @@ pub(super) async fn what_was_let_go_is_written_by_nobody_until_it_is_adopted(ben
     assert!(matches!(write(epoch).await, Err(StoreError::FencedOff(_))), "nobody owns it");
     assert!(bench.store.renew().await?.is_empty());
     assert!(bench.store.whereabouts("shop").await?.expect("it is there").owner.is_none());
+    assert!(bench.store.owners().await?.is_empty());
     let survey = bench.store.survey().await?;
     assert_eq!((survey.free, survey.overdue, survey.abandoned), (1, 0, 0));
 

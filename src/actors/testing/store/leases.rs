@@ -1,5 +1,6 @@
 //! Leases of a process that is alone.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +46,11 @@ impl Leases for MemoryStore {
 
     async fn leave(&self) -> Result<(), StoreError> {
         self.answers()
+    }
+
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        self.answers()?;
+        Ok(HashMap::new())
     }
 
     async fn whereabouts(&self, _: &str) -> Result<Option<Whereabouts>, StoreError> {

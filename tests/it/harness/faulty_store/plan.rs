@@ -38,6 +38,7 @@ pub(crate) enum Op {
     Retire,
     Leave,
     Whereabouts,
+    Owners,
     Nodes,
     Append,
     Heads,
