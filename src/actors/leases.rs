@@ -318,7 +318,7 @@ impl Handler<Leave> for LeaseActor {
                 "This node could not leave the fleet; the others notice when its lease ends"
             ),
             Ok(Err(_)) | Err(_) => {
-                warn!("This node could not leave the fleet in time; the others notice when its lease ends")
+                warn!("This node could not leave the fleet in time; the others notice when its lease ends");
             }
         }))
     }
