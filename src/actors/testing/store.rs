@@ -1,9 +1,10 @@
 //! A store in memory that keeps what actors write, fails when told to, and knows nothing of sessions: links are scripted here.
 
-use std::collections::{HashMap, VecDeque};
+mod leases;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::connection::Desired;
@@ -11,13 +12,11 @@ use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::sending::key::Key;
-use holdfast_core::tenancy::Survey;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::address;
 use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
-use crate::ports::leases::{Leases, Node, Profile, Whereabouts};
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
@@ -470,60 +469,6 @@ impl Sends for MemoryStore {
 
     async fn unsent(&self, _: &InstanceId, _: &Key) -> Result<(), StoreError> {
         Ok(())
-    }
-}
-
-/// Nobody else exists.
-#[async_trait]
-impl Leases for MemoryStore {
-    fn lease_ttl(&self) -> Option<Duration> {
-        None
-    }
-
-    async fn join(&self, _: Profile) -> Result<(), StoreError> {
-        self.answers()
-    }
-
-    async fn renew(&self) -> Result<Vec<InstanceId>, StoreError> {
-        self.answers()?;
-        Ok(self.inner().rows.iter().map(|row| row.id.clone()).collect())
-    }
-
-    async fn survey(&self) -> Result<Survey, StoreError> {
-        self.answers()?;
-        Ok(Survey::default())
-    }
-
-    async fn adopt(&self, _: u32, _: bool) -> Result<Vec<InstanceId>, StoreError> {
-        self.answers()?;
-        Ok(Vec::new())
-    }
-
-    async fn let_go(&self, _: Vec<InstanceId>) -> Result<(), StoreError> {
-        self.answers()
-    }
-
-    async fn retire(&self) -> Result<(), StoreError> {
-        self.answers()
-    }
-
-    async fn leave(&self) -> Result<(), StoreError> {
-        self.answers()
-    }
-
-    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
-        self.answers()?;
-        Ok(HashMap::new())
-    }
-
-    async fn whereabouts(&self, _: &str) -> Result<Option<Whereabouts>, StoreError> {
-        self.answers()?;
-        Ok(None)
-    }
-
-    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        self.answers()?;
-        Ok(Vec::new())
     }
 }
 

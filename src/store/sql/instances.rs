@@ -10,7 +10,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
-use super::{Backend, Conn, Database, Lane, Tx, leases, proxies, queue, settings, webhooks};
+use super::{Backend, Conn, Database, Lane, Tx, proxies, queue, settings, standing, webhooks};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
@@ -41,7 +41,7 @@ impl Instances for Database {
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
         let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
         let change = move |tx: &mut Tx<'_>| {
-            leases::fence(tx, &member, &id)?;
+            standing::fence(tx, &member, &id)?;
             change(tx, &id, patch)
         };
         self.write("changing an instance", lane, change).await
@@ -50,7 +50,7 @@ impl Instances for Database {
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {
         let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
         let set = move |tx: &mut Tx<'_>| {
-            leases::fence(tx, &member, &id)?;
+            standing::fence(tx, &member, &id)?;
             set_desired(tx, &id, desired)
         };
         self.write("storing what the operator wants", lane, set).await
@@ -123,7 +123,7 @@ fn insert(tx: &mut Tx<'_>, member: &Member, new: NewInstance) -> Result<Instance
     }
     settings::insert(tx, &id, &wanted)?;
     ensure_session(tx, &id)?;
-    leases::own(tx, member, &id)?;
+    standing::own(tx, member, &id)?;
     if let Some(spec) = webhook {
         webhooks::set(tx, &id, &spec)?;
     }
@@ -232,7 +232,7 @@ fn set_desired(tx: &mut Tx<'_>, id: &InstanceId, desired: Desired) -> Result<(),
 }
 
 fn delete(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
-    leases::fence_living(tx, member, id)?;
+    standing::fence_living(tx, member, id)?;
     let name: Option<String> = instance::table.find(id.as_str()).select(instance::name).first(tx.conn).optional()?;
     let Some(name) = name else {
         return Err(StoreError::NoSuchInstance(id.clone()).into());

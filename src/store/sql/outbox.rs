@@ -11,7 +11,7 @@ use holdfast_core::id::InstanceId;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Conn, Database, Lane, Tx, dialect, leases, queue};
+use super::{Conn, Database, Lane, Tx, dialect, queue, standing};
 use crate::ports::address;
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::store::StoreError;
@@ -152,7 +152,7 @@ impl Outbox for Database {
         let (id, lane) = (id.clone(), Lane::of(id));
         let member = Arc::clone(&self.member);
         let append = move |tx: &mut Tx<'_>| {
-            leases::fence(tx, &member, &id)?;
+            standing::fence(tx, &member, &id)?;
             queue::add(tx, &id, &events)
         };
         self.write("queuing events", lane, append).await

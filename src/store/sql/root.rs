@@ -20,6 +20,7 @@ mod queue;
 mod sends;
 mod sessions;
 mod settings;
+mod standing;
 mod values;
 mod webhooks;
 

@@ -8,7 +8,7 @@ use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
 use super::losses::Missing;
-use super::{Conn, Database, Lane, Tx, archive, dialect, leases, losses, queue, values};
+use super::{Conn, Database, Lane, Tx, archive, dialect, leases, losses, queue, standing, values};
 use crate::failpoint::reach;
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::StoreError;
@@ -111,7 +111,7 @@ impl Sessions for Database {
         let (id, lane, reason) = (id.clone(), Lane::of(id), reason.to_owned());
         let member = Arc::clone(&self.member);
         let archive = move |tx: &mut Tx<'_>| {
-            leases::fence(tx, &member, &id)?;
+            standing::fence(tx, &member, &id)?;
             archive::session(tx, &id, &reason)
         };
         self.write("archiving a session", lane, archive).await
@@ -121,7 +121,7 @@ impl Sessions for Database {
 fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node, revision};
     ensure_session(tx, id)?;
-    leases::admit(tx, member, id)?;
+    standing::admit(tx, member, id)?;
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
     let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;

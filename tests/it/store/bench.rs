@@ -207,7 +207,7 @@ pub(crate) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
 pub(crate) fn profile(node: &str) -> Profile {
     Profile {
         node: node.to_owned(),
-        home: format!("/home/of/{node}"),
+        home: format!("the home of {node}"),
         incarnation: uuid::Uuid::new_v4().to_string(),
         url: Some(format!("http://{node}.test:8080")),
         version: "0.1.0".to_owned(),

@@ -166,7 +166,7 @@ async fn a_place_is_one_processs_and_the_next_of_the_same_home_takes_it_at_once(
 
     let second = open(&server, "a", MINUTE).await?;
     let mut elsewhere = profile("a");
-    elsewhere.home = "/another/home".to_owned();
+    elsewhere.home = "another home".to_owned();
     let refused = second.join(elsewhere.clone()).await;
     assert!(matches!(&refused, Err(StoreError::NodeInUse { node }) if node == "a"), "{refused:?}");
     assert_eq!(first.renew().await?, [id.clone()]);
