@@ -1,6 +1,7 @@
 //! Several nodes over one server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -146,7 +147,7 @@ async fn what_another_node_has_taken_its_former_owner_writes_no_more() -> Outcom
     assert!(matches!(dead, Err(StoreError::Unavailable { .. })), "{dead:?}");
     assert!(a.adopt(10, true).await.is_err());
     assert_eq!(b.survey().await?.abandoned, 1);
-    assert_eq!(a.renew().await?, [kept.clone()]);
+    assert_eq!(a.renew().await?, from_ref(kept));
     assert_eq!(b.survey().await?.abandoned, 0);
     assert!(b.adopt(10, true).await?.is_empty());
     let back = a.claim(id).await;
@@ -169,14 +170,14 @@ async fn a_place_is_one_processs_and_the_next_of_the_same_home_takes_it_at_once(
     elsewhere.home = "another home".to_owned();
     let refused = second.join(elsewhere.clone()).await;
     assert!(matches!(&refused, Err(StoreError::NodeInUse { node }) if node == "a"), "{refused:?}");
-    assert_eq!(first.renew().await?, [id.clone()]);
+    assert_eq!(first.renew().await?, from_ref(&id));
 
     second.join(profile("a")).await?;
     for refused in [first.renew().await.err(), first.claim(&id).await.err(), first.adopt(1, true).await.err()] {
         assert!(matches!(refused, Some(StoreError::NodeInUse { .. })), "{refused:?}");
     }
     first.let_go(vec![id.clone()]).await?;
-    assert_eq!(second.renew().await?, [id.clone()], "it kept what the first one had");
+    assert_eq!(second.renew().await?, from_ref(&id), "it kept what the first one had");
     assert_eq!(second.claim(&id).await?.epoch, epoch.next());
 
     // A dead node's name is free.

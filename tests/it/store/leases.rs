@@ -1,7 +1,9 @@
 //! Who owns what, as far as one node can tell.
 
 use std::collections::HashMap;
+use std::slice::from_ref;
 
+use holdfast::ports::clock::Clock;
 use holdfast::ports::store::{InstancePatch, StoreError};
 use holdfast_core::event::EventName;
 use holdfast_core::id::InstanceId;
@@ -11,13 +13,13 @@ use super::bench::{Bench, CLIENT, Outcome, device, event, profile, put, writes};
 pub(super) async fn a_new_instance_belongs_to_the_node_that_made_it(bench: Bench) -> Outcome {
     bench.store.join(profile("node")).await?;
     let id = bench.instance("shop").await?;
-    assert_eq!(bench.store.renew().await?, [id.clone()]);
+    assert_eq!(bench.store.renew().await?, from_ref(&id));
     let found = bench.store.whereabouts("shop").await?.expect("it is there");
     let owner = found.owner.expect("it is owned");
-    assert_eq!((found.id, owner.node.as_str(), owner.alive), (id.clone(), "node", true));
+    assert_eq!((&found.id, owner.node.as_str(), owner.alive), (&id, "node", true));
     assert_eq!(owner.url, profile("node").url);
     assert!(bench.store.whereabouts("nobody").await?.is_none());
-    assert_eq!(bench.store.owners().await?, HashMap::from([(id.clone(), "node".to_owned())]));
+    assert_eq!(bench.store.owners().await?, HashMap::from([(id, "node".to_owned())]));
 
     let survey = bench.store.survey().await?;
     assert_eq!((survey.free, survey.overdue, survey.abandoned), (0, 0, 0));
@@ -41,9 +43,9 @@ pub(super) async fn what_was_let_go_is_written_by_nobody_until_it_is_adopted(ben
     assert_eq!((survey.free, survey.overdue, survey.abandoned), (1, 0, 0));
 
     assert!(bench.store.adopt(0, true).await?.is_empty());
-    assert_eq!(bench.store.adopt(10, false).await?, [id.clone()]);
+    assert_eq!(bench.store.adopt(10, false).await?, from_ref(&id));
     assert!(matches!(write(epoch).await, Err(StoreError::FencedOff(_))), "the epoch is another");
-    assert_eq!(bench.store.renew().await?, [id.clone()]);
+    assert_eq!(bench.store.renew().await?, from_ref(&id));
     let claim = bench.store.claim(&id).await?;
     assert!(claim.epoch > epoch.next());
     write(claim.epoch).await?;
@@ -78,7 +80,7 @@ pub(super) async fn an_archived_session_stays_with_its_node(bench: Bench) -> Out
     bench.store.archive(&id, "logged-out").await?;
     let late = bench.store.commit(&id, epoch, device("device")).await;
     assert!(matches!(late, Err(StoreError::FencedOff(_))), "{late:?}");
-    assert_eq!(bench.store.renew().await?, [id.clone()]);
+    assert_eq!(bench.store.renew().await?, from_ref(&id));
     assert!(bench.store.adopt(10, true).await?.is_empty());
     let claim = bench.store.claim(&id).await?;
     bench.store.commit(&id, claim.epoch, device("another")).await?;
@@ -124,11 +126,11 @@ pub(super) async fn a_node_is_listed_until_it_leaves(bench: Bench) -> Outcome {
     assert_eq!((nodes.len(), node.name.as_str(), node.version.as_str()), (1, "node", "0.1.0"));
     assert_eq!((node.alive, node.draining, node.instances), (true, true, 1));
     assert!(node.silent_for < std::time::Duration::from_secs(30), "{:?}", node.silent_for);
-    assert!((chrono::Utc::now() - node.since).num_seconds().abs() < 30, "{}", node.since);
+    assert!((Clock::start().wall() - node.since).num_seconds().abs() < 30, "{}", node.since);
     assert!(bench.store.survey().await?.nodes[0].draining);
 
     let mut stranger = profile("node");
-    stranger.node = "another".to_owned();
+    "another".clone_into(&mut stranger.node);
     assert!(matches!(bench.store.join(stranger).await, Err(StoreError::Unavailable { .. })));
     bench.store.let_go(vec![id]).await?;
     bench.store.leave().await?;

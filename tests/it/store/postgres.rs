@@ -143,7 +143,7 @@ async fn many_processes_may_bring_one_database_into_shape_at_once() -> Outcome {
         assert!(store.get(&id).await?.is_some());
     }
     let applied = "SELECT count(*) || ' ' || count(DISTINCT version) FROM evolution_api.__diesel_schema_migrations";
-    assert_eq!(server.ask("postgres", applied).await?, ["5 5"]);
+    assert_eq!(server.ask("postgres", applied).await?, ["6 6"]);
     let elsewhere = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
     assert!(server.ask("postgres", elsewhere).await?.is_empty(), "everything is in the schema of the address");
     let public = open(server.url("postgres")).await?;
