@@ -16,10 +16,10 @@ pub(super) async fn a_new_instance_belongs_to_the_node_that_made_it(bench: Bench
     assert_eq!(bench.store.renew().await?, from_ref(&id));
     let found = bench.store.whereabouts("shop").await?.expect("it is there");
     let owner = found.owner.expect("it is owned");
-    assert_eq!((found.id, owner.node.as_str(), owner.alive), (id.clone(), "node", true));
+    assert_eq!((&found.id, owner.node.as_str(), owner.alive), (&id, "node", true));
     assert_eq!(owner.url, profile("node").url);
     assert!(bench.store.whereabouts("nobody").await?.is_none());
-    assert_eq!(bench.store.owners().await?, HashMap::from([(id.clone(), "node".to_owned())]));
+    assert_eq!(bench.store.owners().await?, HashMap::from([(id, "node".to_owned())]));
 
     let survey = bench.store.survey().await?;
     assert_eq!((survey.free, survey.overdue, survey.abandoned), (0, 0, 0));
