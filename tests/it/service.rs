@@ -7,6 +7,7 @@ mod crashes;
 mod demo;
 mod faults;
 mod first_light;
+mod forwarding;
 mod kept;
 mod kill_points;
 mod nodes;
