@@ -251,6 +251,35 @@ async fn two_nodes_never_both_believe_that_they_own_an_instance() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_takeover_and_a_late_renewal_the_second_waits_for_the_first() -> Outcome {
+    let (server, a, b, ids) = two_nodes(1).await?;
+    let sleeping = || async {
+        let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        Ok(server.ask("postgres", asleep).await? == ["1"])
+    };
+    // The renewal is on its way when the takeover comes.
+    die(&server, "a").await?;
+    let renewal =
+        "BEGIN; UPDATE holdfast_node SET expires_ms = 9000000000000 WHERE name = 'a'; SELECT pg_sleep(1); COMMIT";
+    let url = server.url("postgres");
+    let renewing = tokio::spawn(async move { ask(&url, renewal).await });
+    eventually("the renewal to be under way", sleeping).await?;
+    assert!(b.adopt(10, true).await?.is_empty(), "it was renewed");
+    renewing.await??;
+
+    // The takeover is on its way when the renewal comes.
+    let slow = "CREATE FUNCTION slow() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END'; \
+        CREATE TRIGGER slow BEFORE UPDATE ON holdfast_session FOR EACH ROW EXECUTE FUNCTION slow()";
+    server.ask("postgres", slow).await?;
+    die(&server, "a").await?;
+    let taking = tokio::spawn(async move { b.adopt(10, true).await });
+    eventually("the takeover to be under way", sleeping).await?;
+    assert!(a.renew().await?.is_empty(), "it was taken");
+    assert_eq!(taking.await??, ids);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_former_owner_comes_after_what_the_new_one_has_read() -> Outcome {
     let (server, a, b, ids) = two_nodes(20).await?;
     let over = Arc::new(AtomicBool::new(false));
