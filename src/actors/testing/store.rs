@@ -382,7 +382,7 @@ impl Outbox for MemoryStore {
         };
         let heads = self.inner().heads().into_iter().map(view).collect();
         if self.slow_looks.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
         Ok(heads)
     }
