@@ -104,7 +104,13 @@ fn keyed(engine: &Engine<'_>, name: &str) -> Api {
 async fn alive(api: &Api) -> Vec<String> {
     let nodes = api.get("/engine/nodes").await.good();
     let alive = |node: &&Value| node["alive"] == true;
-    nodes["nodes"].as_array().unwrap().iter().filter(alive).map(|node| node["name"].as_str().unwrap().to_owned()).collect()
+    nodes["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(alive)
+        .map(|node| node["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn open(api: &Api) {
