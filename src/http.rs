@@ -70,6 +70,9 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/proxy/set/{name}", proxies::set);
         table.get("/proxy/find/{name}", proxies::find);
 
+        table.get("/engine/config", engine::config::config);
+        table.get("/engine/log", engine::log::get);
+        table.put("/engine/log", engine::log::put);
         table.get("/engine/fleet", engine::fleet::fleet);
         table.get("/engine/process", engine::process::process);
         table.get("/engine/outbox", engine::outbox::outbox);

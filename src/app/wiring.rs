@@ -179,6 +179,7 @@ impl Parts {
                 webhook_networks: settings.webhook.networks.clone(),
                 metrics: metrics(settings),
                 ping_timeout: settings.policy.ping_timeout,
+                report: Arc::clone(&settings.report),
                 limits: Limits::default(),
             }),
         }
@@ -218,7 +219,7 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }
 
-fn link_settings(settings: &Settings, node: String) -> LinkSettings {
+pub(super) fn link_settings(settings: &Settings, node: String) -> LinkSettings {
     let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {

@@ -1,11 +1,13 @@
 //! What the HTTP interface needs to be told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::network::Networks;
 use secrecy::SecretString;
 
 use super::qr::Color;
+use crate::config::Report;
 
 /// The settings of the HTTP interface.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct HttpSettings {
     pub metrics: Option<MetricsSettings>,
     /// How long a ping may take (`HEALTH_PING_TIMEOUT_SECONDS`).
     pub ping_timeout: Duration,
+    /// The settings of the service as they were read, for whoever asks.
+    pub report: Arc<Report>,
     /// Sizes and times.
     pub limits: Limits,
 }

@@ -13,7 +13,8 @@
 //! 7. [`conduct`]: how a connection behaves by the settings of its instance;
 //! 8. [`restored`]: what of a login goes on after it came back from a backup;
 //! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
-//! 10. [`expiry`]: which instances are deleted because nobody paired them.
+//! 10. [`expiry`]: which instances are deleted because nobody paired them;
+//! 11. [`logging`]: which lines are logged.
 
 pub mod backoff;
 pub mod conduct;
@@ -25,6 +26,7 @@ pub mod explanation;
 pub mod fleet;
 pub mod health;
 pub mod id;
+pub mod logging;
 pub mod network;
 pub mod proxy;
 pub mod restored;

@@ -95,6 +95,7 @@ impl Service {
             webhook_networks: Networks::parse(["10.1.0.0/16"]).unwrap(),
             metrics,
             ping_timeout: Duration::from_millis(300),
+            report: Arc::default(),
             limits,
         };
         let api = Api {
