@@ -159,7 +159,9 @@ async fn whatsapp(settings: &Settings) -> Vec<Problem> {
             ("WHATSAPP_WEBSOCKET_URL", "let this host resolve and reach web.whatsapp.com on port 443, or set a proxy")
         }
     };
-    let sentence = format!("WhatsApp is not reached from here ({}): {unreached}", unreached.why.code());
+    let why = unreached.why.sentence();
+    let sentence =
+        format!("WhatsApp is not reached from here ({}): {}", unreached.why.code(), why.trim_end_matches('.'));
     vec![Problem::new(Severity::Warning, "live-whatsapp-unreachable", variable, sentence, fix)]
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::problem::Problem;
+use super::problem::{Problem, Severity};
 use super::table::{self, Kind, Rank};
 
 /// What stands for a secret that is set.
@@ -23,7 +23,7 @@ pub struct Value {
     pub group: &'static str,
     /// What it means.
     pub meaning: String,
-    /// What is in force, `null` if it is unset and has no default; `[hidden]` for a secret that is set.
+    /// What is in force, `null` if it is unset and has no default; `[hidden]` for a secret, and for what is wrong.
     pub value: Option<String>,
     pub default: Option<&'static str>,
     /// Whether somebody has set it.
@@ -42,46 +42,51 @@ impl Report {
     pub fn of(lookup: &dyn Fn(&str) -> Option<String>, findings: Vec<Problem>) -> Self {
         let groups =
             table::GROUPS.iter().flat_map(|group| group.variables.iter().map(|variable| (group.title, variable)));
-        let values = groups.map(|(group, variable)| {
-            let given = lookup(variable.name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-            let default = Some(variable.default).filter(|text| !text.is_empty());
-            let (rank, advice) = match variable.rank {
-                Some(Rank::Critical(advice)) => (Some("critical"), Some(plain(advice))),
-                Some(Rank::Recommended(advice)) => (Some("recommended"), Some(plain(advice))),
-                None => (None, None),
-            };
-            let unit = match variable.kind {
-                Kind::Time { unit, .. } => Some(unit.plural()),
-                Kind::MinutesOrFalse { .. } => Some("minutes"),
-                Kind::Text
-                | Kind::Form(_)
-                | Kind::Flag
-                | Kind::Number { .. }
-                | Kind::Fraction
-                | Kind::Choice(_)
-                | Kind::Choices(_)
-                | Kind::List
-                | Kind::Statuses
-                | Kind::Color => None,
-            };
-            Value {
-                name: variable.name,
-                group,
-                meaning: plain(variable.meaning),
-                set: given.is_some(),
-                value: match given {
-                    Some(_) if variable.secret => Some(HIDDEN.to_owned()),
-                    Some(given) => Some(without_user(given)),
-                    None => default.map(str::to_owned),
-                },
-                default,
-                unit,
-                range: plain(&variable.range()),
-                rank,
-                advice,
-            }
-        });
-        Self { values: values.collect(), findings }
+        // What is wrong may be anything, a secret in the wrong place too.
+        let wrong =
+            |name: &str| findings.iter().any(|found| found.severity == Severity::Error && found.variable == name);
+        let values: Vec<Value> = groups
+            .map(|(group, variable)| {
+                let given = lookup(variable.name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+                let default = Some(variable.default).filter(|text| !text.is_empty());
+                let (rank, advice) = match variable.rank {
+                    Some(Rank::Critical(advice)) => (Some("critical"), Some(plain(advice))),
+                    Some(Rank::Recommended(advice)) => (Some("recommended"), Some(plain(advice))),
+                    None => (None, None),
+                };
+                let unit = match variable.kind {
+                    Kind::Time { unit, .. } => Some(unit.plural()),
+                    Kind::MinutesOrFalse { .. } => Some("minutes"),
+                    Kind::Text
+                    | Kind::Form(_)
+                    | Kind::Flag
+                    | Kind::Number { .. }
+                    | Kind::Fraction
+                    | Kind::Choice(_)
+                    | Kind::Choices(_)
+                    | Kind::List
+                    | Kind::Statuses
+                    | Kind::Color => None,
+                };
+                Value {
+                    name: variable.name,
+                    group,
+                    meaning: plain(variable.meaning),
+                    set: given.is_some(),
+                    value: match given {
+                        Some(_) if variable.secret || wrong(variable.name) => Some(HIDDEN.to_owned()),
+                        Some(given) => Some(without_user(given)),
+                        None => default.map(str::to_owned),
+                    },
+                    default,
+                    unit,
+                    range: plain(&variable.range()),
+                    rank,
+                    advice,
+                }
+            })
+            .collect();
+        Self { values, findings }
     }
 
     /// Returns it as JSON, with the critical and the recommended variables in lists of their own.
