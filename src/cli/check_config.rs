@@ -38,7 +38,9 @@ pub(super) fn check_config(arguments: &CheckConfigArguments) -> ExitCode {
         view["usable"] = json!(usable);
         say(&format!("{view:#}"));
     } else {
-        report.findings.iter().for_each(|problem| complain(&problem.to_string()));
+        for problem in &report.findings {
+            complain(&problem.to_string());
+        }
         tell(&report);
         if usable {
             say("The settings can be used.");

@@ -22,7 +22,9 @@ pub(super) struct DoctorArguments {
 pub(super) fn doctor(arguments: &DoctorArguments) -> ExitCode {
     let (settings, report) = examine();
     say("Settings:");
-    report.findings.iter().for_each(|problem| say(&format!("  {problem}")));
+    for problem in &report.findings {
+        say(&format!("  {problem}"));
+    }
     let Some(settings) = settings else {
         say("  the engine does not start with them");
         return ExitCode::from(EX_CONFIG);
@@ -39,7 +41,9 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> ExitCode {
     };
     say("Surroundings:");
     let around = runtime.block_on(checkup::live(&settings));
-    around.iter().for_each(|problem| say(&format!("  {problem}")));
+    for problem in &around {
+        say(&format!("  {problem}"));
+    }
     if around.is_empty() {
         say("  disk, database and the way to WhatsApp are as they should be");
     }
