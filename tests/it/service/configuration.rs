@@ -19,16 +19,16 @@ struct Said {
 impl Said {
     /// The findings of JSON: code, variable, severity.
     fn findings(&self) -> Vec<(String, String, String)> {
-        let view: Value = serde_json::from_str(&self.out).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let findings = view["findings"].as_array().unwrap().iter();
+        let view: Value = serde_json::from_str(&self.out).expect("JSON");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let findings = view["findings"].as_array().expect("findings").iter();
         findings.map(|found| (text(&found["code"]), text(&found["variable"]), text(&found["severity"]))).collect()
     }
 }
 
 async fn run(home: &Home, arguments: &[&str]) -> Said {
-    let output = home.command(arguments).output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let output = home.command(arguments).output().await.expect("the command runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
