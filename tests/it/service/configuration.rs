@@ -35,7 +35,7 @@ async fn run(home: &Home, arguments: &[&str]) -> Said {
 #[tokio::test]
 async fn check_config_says_as_json_what_is_wrong_what_is_missing_and_what_is_in_force() {
     let home = Home::new(NOWHERE)
-        .set("SERVER_PROT", "9090")
+        .set("DIAL_CONCURENCY", "9090")
         .set("CHATWOOT_ENABLED", "true")
         .set("DATABASE_CONNECTION_URI", "postgresql://me:s3cret@127.0.0.1:1/db")
         .set("QRCODE_LIMIT", "many");
@@ -46,7 +46,7 @@ async fn check_config_says_as_json_what_is_wrong_what_is_missing_and_what_is_in_
     };
     assert!(found("cfg-not-a-number", "QRCODE_LIMIT", "error"), "{}", said.out);
     assert!(found("cfg-not-honoured", "CHATWOOT_ENABLED", "warning"), "{}", said.out);
-    assert!(found("cfg-did-you-mean", "SERVER_PROT", "warning"), "{}", said.out);
+    assert!(found("cfg-did-you-mean", "DIAL_CONCURENCY", "warning"), "{}", said.out);
     assert!(found("cfg-client-name", "DATABASE_CONNECTION_CLIENT_NAME", "warning"), "{}", said.out);
     assert!(!said.out.contains("s3cret") && !said.out.contains(KEY), "{}", said.out);
     let view: Value = serde_json::from_str(&said.out).unwrap();
@@ -61,7 +61,7 @@ async fn check_config_says_as_json_what_is_wrong_what_is_missing_and_what_is_in_
         "{}",
         text.out
     );
-    assert!(text.err.contains("did you mean SERVER_PORT?"), "{}", text.err);
+    assert!(text.err.contains("did you mean DIAL_CONCURRENCY?"), "{}", text.err);
 }
 
 #[tokio::test]
