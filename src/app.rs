@@ -1,5 +1,6 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
+pub mod checkup;
 pub mod data_dir;
 mod fleet;
 mod limits;
@@ -70,6 +71,9 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
     };
     reach!("boot.locked");
+    for problem in checkup::disk(&settings.data_dir) {
+        warn!(code = problem.code, "{}; {}", problem.sentence, problem.fix);
+    }
     let api_key = api_key(&settings, &data_dir, announce)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;

@@ -72,6 +72,9 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/proxy/set/{name}", proxies::set);
         table.get("/proxy/find/{name}", proxies::find);
 
+        table.get("/engine/config", engine::config::config);
+        table.get("/engine/log", engine::log::get);
+        table.put("/engine/log", engine::log::put);
         table.get("/engine/fleet", engine::fleet::fleet);
         table.get("/engine/nodes", engine::nodes::nodes);
         table.get("/engine/board", engine::board::board);

@@ -10,6 +10,7 @@
 //! | `postgres` | PostgreSQL: a pool, lanes of writers with group commit |
 //! | `cipher`, `envelope` | what is encrypted, and how `Session.creds` looks |
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
+//! | `look` | what a database is like, seen from outside |
 //! | `member` | the node that a store acts for |
 //! | `failure` | driver errors in the port's words |
 
@@ -18,6 +19,7 @@ mod columns;
 mod cuid;
 mod envelope;
 mod failure;
+mod look;
 mod member;
 pub mod postgres;
 mod rows;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use self::cipher::EncryptionKey;
+pub use self::look::{Look, Server, look};
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};
 

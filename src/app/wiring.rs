@@ -242,6 +242,7 @@ impl Parts {
                 metrics: metrics(settings),
                 ping_timeout: settings.policy.ping_timeout,
                 node,
+                report: Arc::clone(&settings.report),
                 limits: Limits::default(),
             }),
         })
@@ -281,7 +282,7 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }
 
-fn link_settings(settings: &Settings, tenure: Arc<Tenure>) -> LinkSettings {
+pub(super) fn link_settings(settings: &Settings, tenure: Arc<Tenure>) -> LinkSettings {
     let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {

@@ -1,11 +1,13 @@
 //! What the HTTP interface needs to be told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::network::Networks;
 use secrecy::SecretString;
 
 use super::qr::Color;
+use crate::config::Report;
 use crate::ports::node_key::NodeKey;
 
 /// The settings of the HTTP interface.
@@ -31,6 +33,8 @@ pub struct HttpSettings {
     pub ping_timeout: Duration,
     /// Which node this is.
     pub node: NodeSettings,
+    /// The settings of the service as they were read, for whoever asks.
+    pub report: Arc<Report>,
     /// Sizes and times.
     pub limits: Limits,
 }

@@ -11,6 +11,7 @@
 mod address;
 mod dialect;
 mod link;
+pub(in crate::store) mod look;
 mod pool;
 mod shape;
 #[expect(clippy::duplicate_mod, reason = "one text of the queries, compiled for each database")]

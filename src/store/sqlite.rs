@@ -2,6 +2,7 @@
 
 mod connection;
 mod dialect;
+pub(in crate::store) mod look;
 #[cfg(test)]
 mod plans;
 mod readers;

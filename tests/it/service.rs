@@ -3,6 +3,7 @@
 mod backup;
 mod bad_input;
 mod command_line;
+mod configuration;
 mod crashes;
 mod demo;
 mod faults;

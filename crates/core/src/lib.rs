@@ -15,7 +15,8 @@
 //! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
 //! 10. [`expiry`]: which instances are deleted because nobody paired them;
 //! 11. [`tenancy`]: which instances a node owns where several share a database, and until when it may act for them;
-//! 12. [`elsewhere`]: instances that another node owns.
+//! 12. [`elsewhere`]: instances that another node owns;
+//! 13. [`logging`]: which lines are logged.
 
 pub mod backoff;
 pub mod conduct;
@@ -28,6 +29,7 @@ pub mod explanation;
 pub mod fleet;
 pub mod health;
 pub mod id;
+pub mod logging;
 pub mod network;
 pub mod proxy;
 pub mod restored;

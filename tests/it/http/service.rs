@@ -134,6 +134,7 @@ impl Service {
             metrics,
             ping_timeout: Duration::from_millis(300),
             node,
+            report: Arc::default(),
             limits,
         };
         let api = Api {

@@ -93,8 +93,8 @@ fn at_home(sim: &Simulator, server: &Server, name: &str) -> Home {
         .set("LEASE_TTL_SECONDS", "6")
         .set("LEASE_RENEW_SECONDS", "1")
         .set("PROMETHEUS_METRICS", "true");
-    let port = home.settings().into_iter().find(|(name, _)| name == "SERVER_PORT").unwrap().1;
-    home.set("NODE_URL", &format!("http://127.0.0.1:{port}"))
+    let url = home.url();
+    home.set("NODE_URL", &url)
 }
 
 fn keyed(engine: &Engine<'_>, name: &str) -> Api {
@@ -106,10 +106,10 @@ async fn alive(api: &Api) -> Vec<String> {
     let alive = |node: &&Value| node["alive"] == true;
     nodes["nodes"]
         .as_array()
-        .unwrap()
+        .expect("a list")
         .iter()
         .filter(alive)
-        .map(|node| node["name"].as_str().unwrap().to_owned())
+        .map(|node| node["name"].as_str().expect("a name").to_owned())
         .collect()
 }
 
@@ -124,6 +124,6 @@ async fn open(api: &Api) {
 /// The lines of Evolution's gauges.
 async fn gauges(api: &Api) -> Vec<String> {
     let text = api.call(Method::GET, "/metrics", None).await.good();
-    let text = text.as_str().unwrap();
+    let text = text.as_str().expect("text");
     text.lines().filter(|line| line.starts_with("evolution_instance")).map(str::to_owned).collect()
 }

@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 
 /// How often a node looks at the fleet.
 const SWEEP: Duration = Duration::from_secs(2);
+/// How often while another node stops: what it lets go of is dark until somebody takes it.
+const SWEEP_WHILE_STOPPING: Duration = Duration::from_millis(500);
 
 /// The rules of leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +144,8 @@ pub struct Keeper {
     touch: Touch,
     sweeping: bool,
     sweep_at: Timestamp,
+    /// Whether another node was stopping, and had instances, at the last look.
+    stopping: bool,
     /// The nodes that take instances, and since when they are these.
     takers: Vec<String>,
     takers_since: Timestamp,
@@ -163,6 +167,7 @@ impl Keeper {
             touch: Touch::Always,
             sweeping: false,
             sweep_at: start,
+            stopping: false,
             takers: Vec::new(),
             takers_since: start,
         }
@@ -275,6 +280,7 @@ impl Keeper {
             // To the database this node is dead, so its clock has leapt or stood still: those of the others may look dead for as little.
             self.touch = Touch::Lost;
         }
+        self.stopping = survey.nodes.iter().any(|node| !node.own && node.draining && node.instances > 0);
         let takers: Vec<String> =
             survey.nodes.iter().filter(|node| !node.draining).map(|node| node.node.clone()).collect();
         if takers != self.takers || survey.overdue > 0 {
@@ -304,7 +310,8 @@ impl Keeper {
     /// Puts the next look off; the nodes of a fleet that were started together do not look together.
     fn sweep_later(&mut self, env: Env<'_>) {
         self.sweeping = false;
-        self.sweep_at = env.now.after(SWEEP.mul_f64(0.75 + env.jitter.clamp(0.0, 1.0) / 2.0));
+        let every = if self.stopping { SWEEP_WHILE_STOPPING } else { SWEEP };
+        self.sweep_at = env.now.after(every.mul_f64(0.75 + env.jitter.clamp(0.0, 1.0) / 2.0));
     }
 
     fn do_what_is_due(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {

@@ -149,7 +149,7 @@ impl Fleet {
         }
         let nodes = self.nodes;
         let dead = |owner: usize| nodes[owner] == Life::Absent;
-        let claimable = |owner: &Option<usize>| owner.map_or(true, |owner| plan.abandoned && dead(owner));
+        let claimable = |owner: &Option<usize>| owner.is_none_or(|owner| plan.abandoned && dead(owner));
         let claimed: Vec<_> =
             self.owners.iter_mut().filter(|owner| claimable(owner)).take(plan.adopt as usize).collect();
         self.moves += claimed.len() as u32;

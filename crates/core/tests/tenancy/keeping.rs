@@ -124,6 +124,18 @@ fn instances_are_handed_over_only_when_the_fleet_has_been_the_same_for_a_while()
 }
 
 #[test]
+fn while_another_node_stops_it_is_looked_at_more_often() {
+    let mut node = Node::manned();
+    let mut stopping = fleet(&["me", "old"]);
+    for (instances, wait_ms) in [(3, 500), (0, 2_000)] {
+        stopping.nodes[1] = Share { draining: true, instances, ..stopping.nodes[1].clone() };
+        node.sees(stopping.clone());
+        node.tell(Event::SweepOver);
+        assert_eq!(node.keeper.deadline(), Some(at(node.now.as_millis() + wait_ms)), "{instances} instances");
+    }
+}
+
+#[test]
 fn a_node_that_stops_renews_and_takes_nothing() {
     let mut node = Node::manned();
     node.tell(Event::Retired);
@@ -234,7 +246,12 @@ impl Node {
             match effect {
                 Effect::Renew => self.tell(Event::Renewed { asked_at: self.now }),
                 Effect::Survey => self.tell(Event::SweepOver),
-                _ => {}
+                Effect::Hold { .. }
+                | Effect::Lapse
+                | Effect::Resume
+                | Effect::Stop
+                | Effect::Adopt { .. }
+                | Effect::HandOver { .. } => {}
             }
         }
     }
