@@ -118,7 +118,7 @@ impl<'a> Trio<'a> {
         let node = round.node;
         let concerned = match round.blow {
             Blow::Renew => Vec::new(),
-            Blow::Kill(_) | Blow::Terminate(_) | Blow::Freeze(_) | Blow::Cut { .. } => self.owned_by(node).await,
+            Blow::Kill(_) | Blow::Terminate(_) | Blow::Freeze(_) | Blow::Cut { .. } => self.with_its_share(node).await,
         };
         let since = self.now();
         match round.blow {
@@ -170,6 +170,25 @@ impl<'a> Trio<'a> {
 
     fn now(&self) -> Moment {
         self.clock.wall().timestamp_millis().cast_unsigned()
+    }
+
+    /// Waits until a node that came back has most of its share again, and returns what it owns.
+    async fn with_its_share(&self, node: usize) -> Vec<String> {
+        let wanted = self.scale.instances / NODES * 2 / 3;
+        let waiting = async {
+            loop {
+                let owned = self.owned_by(node).await;
+                if owned.len() >= wanted {
+                    return owned;
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        let owned = timeout(PATIENCE + self.scale.lease, waiting).await;
+        let owned = owned.unwrap_or_else(|_| panic!("node {node} has not got its share of the instances"));
+        // What was handed over may be on its way still.
+        self.calm("before the blow").await;
+        owned
     }
 
     /// The instances that the database says are this node's.

@@ -106,11 +106,11 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
-        let sim = Simulator::start(Options::default()).await.unwrap();
-        let server = Server::start().await.unwrap();
+        let sim = Simulator::start(Options::default()).await.expect("a simulator");
+        let server = Server::start().await.expect("a server");
         let mut cables = BTreeMap::new();
         for name in ["a", "b"] {
-            cables.insert(name, Cable::lay(server.port()).await.unwrap());
+            cables.insert(name, Cable::lay(server.port()).await.expect("a cable"));
         }
         Self { sim, server, receiver: Receiver::start(), cables }
     }
