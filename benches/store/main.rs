@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use futures_util::future::try_join_all;
 use holdfast::ports::clock::Clock;
+use holdfast::ports::leases::Profile;
 use holdfast::ports::session::{SessionBatch, Write};
 use holdfast::ports::store::{NewInstance, Settings, Store};
 use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions};
@@ -86,6 +87,7 @@ async fn measure(name: &str, url: String, mut raw: Raw, arguments: &Arguments) -
         "instances", "batches/s", "p50, ms", "p99, ms", "times one connection"
     )?;
     let store = holdfast::store::open(options(url)).await?;
+    store.join(profile()).await?;
     let mut sessions = Vec::new();
     for instances in arguments.instances.iter().copied() {
         while sessions.len() < instances {
@@ -116,13 +118,19 @@ fn options(url: String) -> StoreOptions {
         url,
         client_name: "bench".to_owned(),
         node: "node".to_owned(),
-        lease_ttl: Duration::from_secs(60),
+        // Nobody renews here.
+        lease_ttl: Duration::from_secs(24 * 60 * 60),
         key: EncryptionKey::new([7; 32]),
         runtime: Handle::current(),
         clock: Clock::start(),
         retention: Retention::default(),
         pool: PoolOptions::default(),
     }
+}
+
+fn profile() -> Profile {
+    let text = str::to_owned;
+    Profile { node: text("node"), home: text("home"), incarnation: text("first"), url: None, version: text("bench") }
 }
 
 /// Makes an instance and takes its session.
