@@ -52,7 +52,7 @@ const WHOLE: Scale = Scale {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_on_one_database_lose_no_message_use_no_key_twice_and_never_hold_an_instance_twice() {
+async fn s40_s41_three_nodes_on_one_database_lose_no_message_use_no_key_twice_and_never_hold_an_instance_twice() {
     let rounds = asked("HOLDFAST_NODE_ROUNDS");
     let scale = rounds.map_or(QUICK, |rounds| Scale { rounds: rounds as u32, ..WHOLE });
     let seed = asked("HOLDFAST_NODE_SEED").unwrap_or(SEED);

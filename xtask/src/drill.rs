@@ -10,7 +10,7 @@ use crate::ci::workshop::Workshop;
 const RECONNECTS: &str = "service::resources::s49_reconnects_leave_nothing_behind";
 const CRASHES: &str = "service::crashes::s27_while_instances_crash_in_a_loop_the_commands_of_another_are_answered";
 const NODES: &str =
-    "nodes::three_nodes_on_one_database_lose_no_message_use_no_key_twice_and_never_hold_an_instance_twice";
+    "nodes::s40_s41_three_nodes_on_one_database_lose_no_message_use_no_key_twice_and_never_hold_an_instance_twice";
 const SHUTDOWN: &str = "service::shutdown::s37_many_instances_of_which_one_is_black_holed_end_cleanly_in_their_time";
 
 /// How often each command is asked of the instance that does not crash, once with and once without those that do.
