@@ -10,6 +10,7 @@
 //! | `postgres` | PostgreSQL: a pool, lanes of writers with group commit |
 //! | `cipher`, `envelope` | what is encrypted, and how `Session.creds` looks |
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
+//! | `particulars` | what of a copy of a session only the key opens |
 //! | `failure` | driver errors in the port's words |
 
 mod cipher;
@@ -17,6 +18,7 @@ mod columns;
 mod cuid;
 mod envelope;
 mod failure;
+mod particulars;
 pub mod postgres;
 mod rows;
 mod schema;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use self::cipher::EncryptionKey;
+pub use self::particulars::open_copy;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};
 
