@@ -1,6 +1,5 @@
 //! The settings: read once from the environment, every value typed, all mistakes reported together.
 
-mod copies;
 mod problem;
 mod proxy;
 mod reader;
@@ -24,7 +23,6 @@ use holdfast_core::supervision::RestartPolicy;
 use secrecy::SecretString;
 use url::Url;
 
-pub use self::copies::{Copies, Files, Redis};
 pub use self::problem::{Problem, Severity};
 use self::reader::Reader;
 pub use self::session_key::SessionKey;
@@ -46,8 +44,6 @@ pub struct Settings {
     /// Whether events carry the instance's token.
     pub expose_token: bool,
     pub database: Database,
-    /// Where copies of sessions are kept beside the database.
-    pub copies: Copies,
     /// 32 bytes in hex or base64; a key file in the data directory when unset.
     pub session_key: Option<SessionKey>,
     /// The key before that one, while a rotation is under way.
@@ -211,7 +207,6 @@ impl Settings {
                 connect_timeout: r.seconds("DATABASE_CONNECT_TIMEOUT_SECONDS", 5, 1..=60),
                 statement_timeout: r.seconds("DATABASE_STATEMENT_TIMEOUT_SECONDS", 10, 1..=300),
             },
-            copies: copies::copies(&mut r),
             session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY"),
             old_session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY_OLD"),
             whatsapp: WhatsApp {

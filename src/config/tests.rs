@@ -4,16 +4,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Files, Problem, Settings};
+use super::{Problem, Settings};
 
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 /// What no single text can be wrong for, or what is judged elsewhere.
-const ANY_TEXT: [&str; 26] = [
+const ANY_TEXT: [&str; 21] = [
     "AUTHENTICATION_API_KEY",
-    "CACHE_REDIS_CA_FILE",
-    "CACHE_REDIS_PREFIX_KEY",
     "CONFIG_SESSION_PHONE_CLIENT",
     "CONFIG_SESSION_PHONE_NAME",
     "CORS_METHODS",
@@ -26,9 +24,6 @@ const ANY_TEXT: [&str; 26] = [
     "METRICS_USER",
     "NODE_ID",
     "NOTIFY_SOCKET",
-    "PROVIDER_DIR",
-    "PROVIDER_HOST",
-    "PROVIDER_PREFIX",
     "PROXY_HOST",
     "PROXY_PASSWORD",
     "PROXY_USERNAME",
@@ -107,45 +102,6 @@ fn a_database_of_another_kind_is_refused_without_its_password() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(!found.iter().any(|problem| problem.to_string().contains("s3cret")), "{found:?}");
     }
-}
-
-#[test]
-fn places_for_copies_are_whole_or_refused() {
-    let read = |given: &[(&str, &str)]| {
-        let given: BTreeMap<String, String> =
-            given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Settings::read(move |name| given.get(name).cloned())
-    };
-    let codes = |given: &[(&str, &str)]| -> Vec<&str> {
-        match read(given) {
-            Ok((_, problems)) | Err(problems) => problems.iter().map(|problem| problem.code).collect(),
-        }
-    };
-    let enabled = ("CACHE_REDIS_ENABLED", "true");
-    assert_eq!(codes(&[enabled]), ["cfg-redis-uri"]);
-    for uri in ["http://cache:6379", "redis://", "redis://cache/six", "cache:6379"] {
-        assert_eq!(codes(&[enabled, ("CACHE_REDIS_URI", uri)]), ["cfg-redis-uri"], "{uri}");
-    }
-    for uri in ["redis://cache:6379/6", "rediss://ana:s3cret@cache", "redis://:s3cret@10.0.0.1:6379"] {
-        let (settings, problems) = read(&[enabled, ("CACHE_REDIS_URI", uri)]).unwrap();
-        assert!(problems.is_empty() && settings.copies.redis.is_some(), "{uri}");
-        assert!(!format!("{settings:?}").contains("s3cret"));
-    }
-    assert_eq!(codes(&[("CACHE_REDIS_SAVE_INSTANCES", "true")]), ["cfg-redis-off"]);
-    let (settings, _) = read(&[("CACHE_REDIS_URI", "redis://cache")]).unwrap();
-    assert!(settings.copies.redis.is_none(), "it is not enabled");
-
-    let provider = ("PROVIDER_ENABLED", "true");
-    assert_eq!(codes(&[provider]), ["cfg-provider-host"]);
-    for host in ["http://files", "files:80", "files/path", "ana@files"] {
-        assert_eq!(codes(&[provider, ("PROVIDER_HOST", host)]), ["cfg-provider-host"], "{host}");
-    }
-    let (settings, _) = read(&[provider, ("PROVIDER_HOST", "files"), ("PROVIDER_PORT", "80")]).unwrap();
-    assert!(matches!(settings.copies.files, Some(Files::Provider { url, .. }) if url.as_str() == "http://files/"));
-    let both = [provider, ("PROVIDER_HOST", "files"), ("PROVIDER_DIR", "/copies")];
-    assert_eq!(codes(&both), ["cfg-provider-twice"]);
-    let (settings, _) = read(&[("PROVIDER_DIR", "/copies")]).unwrap();
-    assert!(matches!(settings.copies.files, Some(Files::Directory(_))));
 }
 
 #[test]

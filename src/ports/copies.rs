@@ -69,7 +69,7 @@ impl Adopted {
 pub trait Copies: Send + Sync {
     /// Says of every instance of this installation's client name which state of a login the database holds, and names those that were
     /// deleted.
-    async fn survey(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError>;
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError>;
 
     /// Copies a session, as it was at one moment, and dates the copy. `None` if there is no login.
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError>;

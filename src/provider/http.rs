@@ -261,14 +261,13 @@ impl Layer for HttpProvider {
         let id = &copy.header.id;
         let bytes = copy.encode().map_err(|error| LayerError::Unfit { layer: NAME, why: error.to_string() })?;
         let known = self.written().get(id).copied();
-        let (number, there) = match known {
-            Some((last, mark)) => (1 - last, Some(mark)),
-            None => {
-                self.post(self.at(&["session", &self.group])?, &json!({ "instance": named(id)? })).await?;
-                let (reading, number) = self.read_both(id).await?;
-                let there = if let Reading::Found(found) = reading { Some(found.copy.mark()) } else { None };
-                (number, there)
-            }
+        let (number, there) = if let Some((last, mark)) = known {
+            (1 - last, Some(mark))
+        } else {
+            self.post(self.at(&["session", &self.group])?, &json!({ "instance": named(id)? })).await?;
+            let (reading, number) = self.read_both(id).await?;
+            let there = if let Reading::Found(found) = reading { Some(found.copy.mark()) } else { None };
+            (number, there)
         };
         let mark = copy.mark();
         if there.is_some_and(|there| (there.epoch, there.revision) > (mark.epoch, mark.revision)) {

@@ -15,7 +15,7 @@ use crate::ports::store::StoreError;
 
 #[async_trait]
 impl Copies for MemoryStore {
-    async fn survey(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
         Ok(Vec::new())
     }
 

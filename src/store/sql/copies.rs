@@ -31,9 +31,9 @@ const REPLACED: &str = "replaced by a copy";
 
 #[async_trait]
 impl Copies for Database {
-    async fn survey(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
         let (cipher, client_name) = (self.cipher.clone(), self.client_name.clone());
-        self.read("reading the states of all sessions", move |conn| survey(conn, &cipher, &client_name)).await
+        self.read("reading the states of all sessions", move |conn| states(conn, &cipher, &client_name)).await
     }
 
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {
@@ -80,7 +80,7 @@ impl Copies for Database {
 /// A session as the bulk query reads it.
 type Row = (String, Option<i64>, Option<i64>, Option<bool>, Option<i64>, Option<String>);
 
-fn survey(
+fn states(
     conn: &mut Conn,
     cipher: &Cipher,
     client_name: &str,

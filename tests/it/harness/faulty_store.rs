@@ -310,8 +310,8 @@ impl Sends for FaultyStore {
 
 #[async_trait]
 impl Copies for FaultyStore {
-    async fn survey(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
-        self.pass(Op::Survey, None, self.inner.survey()).await
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
+        self.pass(Op::States, None, self.inner.states()).await
     }
 
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {

@@ -71,7 +71,7 @@ async fn adopt(bench: &Bench, copy: &SessionCopy, seen: Option<Mark>) -> Result<
 
 /// Returns what the database says of an instance.
 async fn says(bench: &Bench, id: &InstanceId) -> anyhow::Result<Option<Database>> {
-    Ok(bench.store.survey().await?.into_iter().find(|(found, _)| found == id).map(|(_, member)| member.says))
+    Ok(bench.store.states().await?.into_iter().find(|(found, _)| found == id).map(|(_, member)| member.says))
 }
 
 async fn value(bench: &Bench, id: &InstanceId, category: &'static str, key: &str) -> anyhow::Result<Option<String>> {
@@ -347,7 +347,7 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
     bench.instance("unpaired").await?;
     login(&bench, "theirs").await?;
     bench.database.execute(r#"UPDATE "Instance" SET "clientName" = 'another' WHERE "name" = 'theirs'"#)?;
-    let survey = bench.store.survey().await?;
+    let survey = bench.store.states().await?;
     let shown: Vec<(&str, bool)> =
         survey.iter().map(|(id, member)| (id.as_str(), member.last_online_ms.is_some())).collect();
     assert_eq!(shown, [("shop", true), ("unpaired", false)]);

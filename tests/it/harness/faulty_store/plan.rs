@@ -30,7 +30,7 @@ pub(crate) enum Op {
     TimesLost,
     Unrecovered,
     Archive,
-    Survey,
+    States,
     Export,
     AdoptCopy,
     Append,
