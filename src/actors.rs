@@ -5,6 +5,7 @@
 //!  ├─ SupervisorActor    the roster: starts, watches and restarts InstanceActors with backoff; parks those that crash too often
 //!  │   └─ InstanceActor  one per instance: a thin shell round the connection machine; owns at most one link
 //!  ├─ HealthActor        asks an instance for proof of life when its last one is an interval old
+//!  ├─ LeaseActor         keeps the leases of this process where several share a database, and lets the roster follow them
 //!  ├─ ExpiryActor        deletes what nobody ever paired, if DEL_INSTANCE says so
 //!  └─ DispatcherActor    the outbox: deliveries to sinks, in order for each instance
 //! ```
@@ -18,6 +19,7 @@ pub mod exit;
 pub mod expiry;
 pub mod health;
 pub mod instance;
+pub mod leases;
 pub mod supervisor;
 pub mod system;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The composition root: the only place that knows every part, and the order in which they start and stop.
 
+pub mod checkup;
 pub mod data_dir;
+mod fleet;
 mod limits;
 mod notify;
 mod signals;
@@ -13,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
 use anyhow::{Context, Result, bail};
 use holdfast_core::shutdown::ShutdownReport;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,19 +23,27 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use self::data_dir::{DataDir, SessionKeys};
+use self::fleet::Owned;
 use self::notify::Manager;
 use self::signals::StopSignals;
 use self::upkeep::Restorer;
 use self::wiring::Parts;
+use crate::actors::leases::protocol::{Keep, Manned};
 use crate::actors::supervisor::protocol::{CommandError, StartInstance};
-use crate::actors::system::protocol::Booted;
+use crate::actors::system::SystemActor;
+use crate::actors::system::protocol::{Booted, GiveUp};
 use crate::config::{Place, Settings};
 use crate::failpoint::{obey, reach};
 use crate::http;
+use crate::http::settings::NodeSettings;
 use crate::ports::clock::Clock;
+use crate::ports::leases::{Leases, Profile};
+use crate::ports::node_key::NodeKey;
 use crate::ports::store::Store;
+use crate::ports::tenure::Tenure;
 use crate::store::{PoolOptions, Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
@@ -60,6 +71,9 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
     };
     reach!("boot.locked");
+    for problem in checkup::disk(&settings.data_dir) {
+        warn!(code = problem.code, "{}; {}", problem.sentence, problem.fix);
+    }
     let api_key = api_key(&settings, &data_dir, announce)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
@@ -71,22 +85,40 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
             "A rotation of the session key was begun and not finished; run `holdfast rotate-key` with the engine stopped"
         );
     }
-    let store = open_store(&settings, &keys, clock, &runtime).await?;
+    let node = match &settings.node_id {
+        Some(node) => node.clone(),
+        None => data_dir.node_id()?,
+    };
+    let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
     reach!("boot.store-open");
+    let own = NodeSettings {
+        name: node,
+        url: settings.node_url.as_ref().map(ToString::to_string),
+        key: NodeKey::derived_from(&keys.current.0),
+    };
+    let profile = Profile {
+        node: own.name.clone(),
+        home: data_dir.home_id()?,
+        incarnation: Uuid::new_v4().to_string(),
+        url: own.url.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
+    if unless_stopped(&mut signals, fleet::join(&leases, profile, clock, &runtime)).await?.is_none() {
+        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
+    }
     let restore = Restorer {
         database: settings.database.file().map(Path::to_owned),
         keys,
         store: Arc::clone(&store),
         runtime: runtime.clone(),
     };
-    let node = match &settings.node_id {
-        Some(node) => node.clone(),
-        None => data_dir.node_id()?,
-    };
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, node)?;
+    // Nothing may act before the first renewal, unless no other process can exist.
+    let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
     reach!("boot.wired");
-    let server = http::serve(parts.api(&settings, api_key, Arc::new(restore)), listener)
-        .context("the HTTP server cannot be started")?;
+    let api = parts.api(&settings, api_key, own, Arc::new(restore))?;
+    let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
     let http = server.handle();
     actix::spawn(server);
     let stopping = Arc::new(Notify::new());
@@ -94,11 +126,12 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let patience = settings.shutdown.forced_after + HTTP_STOP + LAST_BREATH;
     let announced = manager.clone();
     let announce_stop = move || announced.stopping(patience);
+    actix::spawn(give_up_when_usurped(parts.usurped.clone(), parts.system.clone(), Arc::clone(&stopping)));
     actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping), announce_stop));
     info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
 
     reach!("boot.serving");
-    if boot(&parts, &*store).await? {
+    if boot(&parts, &store, clock, &runtime).await? {
         manager.ready();
     }
     actix::spawn(manager.keep_informed(parts.vitals()));
@@ -133,13 +166,21 @@ fn api_key(settings: &Settings, data_dir: &DataDir, announce: &dyn Announce) -> 
     Ok(key)
 }
 
-async fn open_store(settings: &Settings, keys: &SessionKeys, clock: Clock, runtime: &Handle) -> Result<Arc<dyn Store>> {
+async fn open_store(
+    settings: &Settings,
+    node: String,
+    keys: &SessionKeys,
+    clock: Clock,
+    runtime: &Handle,
+) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
         url: match &settings.database.place {
             Place::File(path) => path.display().to_string(),
             Place::Server(address) => address.expose_secret().to_owned(),
         },
         client_name: settings.database.client_name.clone(),
+        node,
+        lease_ttl: settings.leases.ttl,
         key: keys.encryption_key(),
         runtime: runtime.clone(),
         clock,
@@ -181,10 +222,15 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
     })
 }
 
-/// Puts every stored instance on the roster; the desired state of each decides whether it connects. Returns whether the service runs
+/// Puts every instance that this process owns on the roster; the desired state of each decides whether it connects. Returns whether the service runs
 /// now: a signal may have come first.
-async fn boot(parts: &Parts, store: &dyn Store) -> Result<bool> {
-    let records = store.list().await.context("the stored instances cannot be read")?;
+async fn boot(parts: &Parts, store: &Arc<dyn Store>, clock: Clock, runtime: &Handle) -> Result<bool> {
+    let leases: Arc<dyn Leases> = Arc::clone(store) as _;
+    let Owned { asked_at, ids } =
+        fleet::own(&leases, clock, runtime).await.context("what this process owns cannot be claimed")?;
+    parts.keeper.send(Keep { asked_at }).await.context("the keeper of the leases is gone")?;
+    let mut records = store.list().await.context("the stored instances cannot be read")?;
+    records.retain(|record| ids.as_ref().is_none_or(|ids| ids.contains(&record.id)));
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
     limits::check(count);
     reach!("boot.listed");
@@ -198,10 +244,20 @@ async fn boot(parts: &Parts, store: &dyn Store) -> Result<bool> {
             Err(refused) => bail!("instance {id} cannot be put on the roster: {refused}"),
         }
     }
+    parts.keeper.send(Manned).await.context("the keeper of the leases is gone")?;
     parts.system.send(Booted).await.context("the system actor is gone")?;
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
     Ok(true)
+}
+
+/// Stops the service if another process has its name.
+async fn give_up_when_usurped(usurped: Arc<Notify>, system: Addr<SystemActor>, stopping: Arc<Notify>) {
+    usurped.notified().await;
+    stopping.notify_one();
+    if system.send(GiveUp { why: "another process has this node's name" }).await.is_err() {
+        error!("The system actor is gone; the shutdown is forced when its time is over");
+    }
 }
 
 /// Waits for the report. If the phases do not end by themselves in the time, that is the report.

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod backup;
+mod check_config;
 #[cfg(feature = "simulator")]
 mod demo;
+mod doctor;
 mod engine;
 mod pair;
 mod passphrase;
@@ -11,11 +13,13 @@ mod rotate_key;
 mod serve;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use holdfast::app::upkeep::BackupError;
-use holdfast::config::{Problem, Settings};
+use holdfast::config::{Report, Settings, Severity};
 
 /// A file that was given cannot be used (`EX_DATAERR` of sysexits).
 const EX_DATAERR: u8 = 65;
@@ -28,6 +32,9 @@ const EX_CONFIG: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// Read variables from this file in the place of .env; those that are set already win.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -36,8 +43,10 @@ struct Arguments {
 enum Command {
     /// Run the engine until it is told to stop. This is what happens without a command.
     Serve,
-    /// Check the settings and say what is wrong with them.
-    CheckConfig,
+    /// Check the settings and say what is wrong with them, what could be better, and what is in force.
+    CheckConfig(check_config::CheckConfigArguments),
+    /// Look at the settings, at what is around, and at each instance of a running engine, and say what to do.
+    Doctor(doctor::DoctorArguments),
     /// Pair an instance of a running engine: shows the QR code here until a phone has scanned it.
     Pair(pair::PairArguments),
     /// Write everything into one encrypted file, while the engine runs or not, and read it back.
@@ -57,8 +66,12 @@ enum Command {
 /// Runs the command and returns the exit code: 0 if all went well, 78 if a setting is wrong, 65 if a file cannot be used, 1 otherwise.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(why) = load_env_file() {
-        complain(&format!("error [cfg-env-file] .env: {why}"));
+    let (file, needed) = match &arguments.env_file {
+        Some(file) => (file.as_path(), true),
+        None => (Path::new(".env"), false),
+    };
+    if let Err(why) = load_env_file(file, needed) {
+        complain(&format!("error [cfg-env-file] {}: {why}", file.display()));
         return ExitCode::from(EX_CONFIG);
     }
     match arguments.command.unwrap_or(Command::Serve) {
@@ -66,13 +79,8 @@ pub(crate) fn run() -> ExitCode {
             Ok(settings) => serve::serve(settings),
             Err(code) => code,
         },
-        Command::CheckConfig => match settings() {
-            Ok(_) => {
-                say("The settings can be used.");
-                ExitCode::SUCCESS
-            }
-            Err(code) => code,
-        },
+        Command::CheckConfig(arguments) => check_config::check_config(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Pair(arguments) => match settings() {
             Ok(settings) => pair::pair(&arguments, &settings),
             Err(code) => code,
@@ -99,13 +107,13 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Reads `.env` in the working directory; variables that are set already win.
+/// Reads a file of variables; those that are set already win.
 ///
 /// The error does not quote the file, whose lines may hold secrets.
-fn load_env_file() -> Result<(), String> {
-    match dotenvy::from_path(".env") {
+fn load_env_file(file: &Path, needed: bool) -> Result<(), String> {
+    match dotenvy::from_path(file) {
         Ok(()) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
+        Err(error) if error.not_found() && !needed => Ok(()),
         Err(dotenvy::Error::Io(error)) => Err(format!("the file cannot be read: {error}")),
         Err(_) => {
             Err("a line cannot be understood; write NAME=value, with quotes around a value that holds a space"
@@ -114,16 +122,19 @@ fn load_env_file() -> Result<(), String> {
     }
 }
 
+/// Looks at everything in the environment.
+fn examine() -> (Option<Settings>, Arc<Report>) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    Settings::examine(&names, |name| std::env::var(name).ok())
+}
+
+/// Reads the settings, and says what is wrong with them.
 fn settings() -> Result<Settings, ExitCode> {
-    let read = Settings::read(|name| std::env::var(name).ok());
-    let (settings, problems) = match read {
-        Ok((settings, warnings)) => (Ok(settings), warnings),
-        Err(problems) => (Err(ExitCode::from(EX_CONFIG)), problems),
-    };
-    for problem in &problems {
-        complain(&Problem::to_string(problem));
+    let (settings, report) = examine();
+    for problem in report.findings.iter().filter(|problem| problem.severity < Severity::Recommendation) {
+        complain(&problem.to_string());
     }
-    settings
+    settings.ok_or(ExitCode::from(EX_CONFIG))
 }
 
 /// Says what went wrong, if something did, and returns the exit code.

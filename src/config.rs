@@ -1,37 +1,42 @@
 //! The settings: read once from the environment, every value typed, all mistakes reported together.
 
+mod check;
+mod foreign;
 mod problem;
 mod proxy;
 mod reader;
+mod report;
 mod session_key;
+mod table;
 #[cfg(test)]
 mod tests;
 mod uri;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::Policy;
 use holdfast_core::delivery::RetryPolicy;
 use holdfast_core::fleet;
+use holdfast_core::logging::{Selection, Weight, Word};
 use holdfast_core::network::Networks;
 use holdfast_core::proxy::Proxy;
 use holdfast_core::sending::allowance::Rate;
 use holdfast_core::shutdown::Budgets;
 use holdfast_core::supervision::RestartPolicy;
+use holdfast_core::tenancy;
 use secrecy::SecretString;
 use url::Url;
 
 pub use self::problem::{Problem, Severity};
 use self::reader::Reader;
+pub use self::report::{Report, Value};
 pub use self::session_key::SessionKey;
+use self::table::Variable;
 use crate::ports::signing_key::SigningKey;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// WhatsApp keeps messages for a linked device for about 30 days. What it delivers again must be recognised, or it is handed over twice.
-const LEAST_ACCEPTED_DAYS: u32 = 31;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub struct Settings {
     pub supervision: RestartPolicy,
     /// Who may dial when.
     pub fleet: fleet::Policy,
+    /// How long this process owns its instances without a renewal, where others share its database.
+    pub leases: tenancy::Policy,
     /// How long a store operation may err or hang before the link is sealed.
     pub store_grace: Duration,
     /// How long the id of an accepted message is kept.
@@ -67,7 +74,11 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Names this process among those that share a database; kept in the data directory when unset.
     pub node_id: Option<String>,
+    /// Where the other nodes reach this one.
+    pub node_url: Option<Url>,
     pub log: Log,
+    /// The values as they were given, and what was found about them.
+    pub report: Arc<Report>,
 }
 
 /// The HTTP server.
@@ -182,10 +193,14 @@ pub struct Metrics {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     pub json: bool,
     pub color: bool,
+    /// Which lines are logged.
+    pub selection: Selection,
+    /// Says all of it in the place of that, in the syntax of tracing.
+    pub directives: Option<String>,
 }
 
 impl Settings {
@@ -194,62 +209,77 @@ impl Settings {
     /// # Errors
     /// All problems at once, if one of them is an error. Otherwise the settings come with the warnings.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (settings, report) = Self::examine(&BTreeSet::new(), lookup);
+        settings.map(|settings| (settings, report.findings.clone())).ok_or_else(|| report.findings.clone())
+    }
+
+    /// Reads the settings as [`read`](Self::read) does, and looks at the `names` of all variables for those that are not what they look like.
+    /// The report comes in any case; the settings only if nothing in it is an error.
+    pub fn examine(names: &BTreeSet<String>, lookup: impl Fn(&str) -> Option<String>) -> (Option<Self>, Arc<Report>) {
         let mut r = Reader::new(&lookup);
-        let data_dir = PathBuf::from(r.text("DATA_DIR", "./data"));
+        let data_dir = PathBuf::from(r.text(table::DATA_DIR));
         let settings = Self {
             server: server(&mut r),
-            api_key: r.secret("AUTHENTICATION_API_KEY"),
-            expose_token: r.flag("AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES", false),
+            api_key: r.secret(table::AUTHENTICATION_API_KEY),
+            expose_token: r.flag(table::AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES),
             database: Database {
                 place: uri::database(&mut r, &data_dir),
-                client_name: r.text("DATABASE_CONNECTION_CLIENT_NAME", "evolution"),
-                pool_size: r.number("DATABASE_POOL_SIZE", 10_usize, 2..=500),
-                connect_timeout: r.seconds("DATABASE_CONNECT_TIMEOUT_SECONDS", 5, 1..=60),
-                statement_timeout: r.seconds("DATABASE_STATEMENT_TIMEOUT_SECONDS", 10, 1..=300),
+                client_name: r.text(table::DATABASE_CONNECTION_CLIENT_NAME),
+                pool_size: r.number(table::DATABASE_POOL_SIZE),
+                connect_timeout: r.duration(table::DATABASE_CONNECT_TIMEOUT_SECONDS),
+                statement_timeout: r.duration(table::DATABASE_STATEMENT_TIMEOUT_SECONDS),
             },
-            session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY"),
-            old_session_key: session_key(&mut r, "SESSION_ENCRYPTION_KEY_OLD"),
+            session_key: session_key(&mut r, table::SESSION_ENCRYPTION_KEY),
+            old_session_key: session_key(&mut r, table::SESSION_ENCRYPTION_KEY_OLD),
             whatsapp: WhatsApp {
                 url: uri::websocket(&mut r),
                 version: uri::version(&mut r),
-                device_name: r.text("CONFIG_SESSION_PHONE_CLIENT", "Evolution API"),
-                browser: r.text("CONFIG_SESSION_PHONE_NAME", "Chrome"),
+                device_name: r.text(table::CONFIG_SESSION_PHONE_CLIENT),
+                browser: r.text(table::CONFIG_SESSION_PHONE_NAME),
                 proxy: proxy::proxy(&mut r),
             },
             policy: policy(&mut r),
             supervision: RestartPolicy {
-                intensity: r.number("RESTART_INTENSITY", 5_usize, 1..=1000),
-                window: r.seconds("RESTART_WINDOW_SECONDS", 60, 1..=86_400),
+                intensity: r.number(table::RESTART_INTENSITY),
+                window: r.duration(table::RESTART_WINDOW_SECONDS),
                 backoff: redial(&mut Reader::quiet(&lookup)),
                 stable_after: Duration::from_secs(300),
             },
             fleet: fleet_policy(&mut r, &lookup),
-            store_grace: r.seconds("STORE_GRACE_SECONDS", 5, 1..=60),
-            accepted_retention: DAY * r.number("ACCEPTED_RETENTION_DAYS", 90_u32, LEAST_ACCEPTED_DAYS..=3_650),
+            leases: tenancy::Policy {
+                ttl: r.duration(table::LEASE_TTL_SECONDS),
+                renew_every: r.duration(table::LEASE_RENEW_SECONDS),
+            },
+            store_grace: r.duration(table::STORE_GRACE_SECONDS),
+            accepted_retention: r.duration(table::ACCEPTED_RETENTION_DAYS),
             expire_unpaired: expire_unpaired(&mut r),
             shutdown: shutdown(&mut r),
-            manager: manager(&r),
+            manager: manager(&mut r),
             webhook: webhook(&mut r),
             metrics: metrics(&mut r),
-            node_id: r.optional("NODE_ID"),
-            log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", color: r.flag("LOG_COLOR", false) },
+            node_id: r.optional(table::NODE_ID),
+            node_url: uri::node(&mut r),
+            log: log(&mut r),
+            report: Arc::default(),
             data_dir,
         };
-        check(&settings, &mut r);
-        let problems = r.finish();
-        if problems.iter().any(|problem| problem.severity == Severity::Error) {
-            return Err(problems);
-        }
-        Ok((settings, problems))
+        check::check(&settings, &mut r);
+        let mut problems = r.finish();
+        problems.extend(foreign::strangers(names, &lookup));
+        problems.sort_by_key(|problem| problem.severity);
+        let usable = problems.iter().all(|problem| problem.severity != Severity::Error);
+        let report = Arc::new(Report::of(&lookup, problems));
+        let settings = usable.then(|| Self { report: Arc::clone(&report), ..settings });
+        (settings, report)
     }
 }
 
-fn session_key(r: &mut Reader<'_>, name: &'static str) -> Option<SessionKey> {
-    let text = r.optional(name)?;
+fn session_key(r: &mut Reader<'_>, variable: Variable) -> Option<SessionKey> {
+    let text = r.optional(variable)?;
     let key = SessionKey::parse(&text);
     if key.is_none() {
         r.error(
-            name,
+            variable.name,
             "cfg-session-key",
             "the value is not a key",
             "write 32 bytes as 64 hexadecimal digits or as base64",
@@ -260,66 +290,63 @@ fn session_key(r: &mut Reader<'_>, name: &'static str) -> Option<SessionKey> {
 
 fn server(r: &mut Reader<'_>) -> Server {
     Server {
-        host: r.text("SERVER_HOST", "0.0.0.0"),
-        port: r.number("SERVER_PORT", 8080_u16, 0..=u16::MAX),
-        url: r.optional("SERVER_URL"),
+        host: r.text(table::SERVER_HOST),
+        port: r.number(table::SERVER_PORT),
+        url: r.optional(table::SERVER_URL),
         cors: Cors {
-            origins: r.list("CORS_ORIGIN", "*"),
-            methods: r.list("CORS_METHODS", "POST,GET,PUT,DELETE"),
-            credentials: r.flag("CORS_CREDENTIALS", false),
+            origins: r.list(table::CORS_ORIGIN),
+            methods: r.list(table::CORS_METHODS),
+            credentials: r.flag(table::CORS_CREDENTIALS),
         },
-        qr_color: r.color("QRCODE_COLOR", "#198754"),
+        qr_color: r.color(table::QRCODE_COLOR),
     }
 }
 
 fn redial(r: &mut Reader<'_>) -> Backoff {
-    Backoff {
-        base: r.millis("RECONNECT_BASE_MS", 1000, 10..=60_000),
-        cap: r.seconds("RECONNECT_MAX_SECONDS", 300, 1..=3_600),
-    }
+    Backoff { base: r.duration(table::RECONNECT_BASE_MS), cap: r.duration(table::RECONNECT_MAX_SECONDS) }
 }
 
 fn fleet_policy(r: &mut Reader<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> fleet::Policy {
     let usual = fleet::Policy::default();
     let redial = redial(&mut Reader::quiet(lookup));
     fleet::Policy {
-        concurrency: r.number("DIAL_CONCURRENCY", usual.concurrency, 1..=1000),
-        per_second: r.number("DIAL_RATE_PER_SECOND", usual.per_second, 1..=1000),
-        outage_share: r.fraction("OUTAGE_SHARE", usual.outage_share),
-        outage_min: r.number("OUTAGE_MIN", usual.outage_min, 1..=100_000),
-        outage_window: r.seconds("OUTAGE_WINDOW_SECONDS", 10, 1..=300),
+        concurrency: r.number(table::DIAL_CONCURRENCY),
+        per_second: r.number(table::DIAL_RATE_PER_SECOND),
+        outage_share: r.fraction(table::OUTAGE_SHARE),
+        outage_min: r.number(table::OUTAGE_MIN),
+        outage_window: r.duration(table::OUTAGE_WINDOW_SECONDS),
         canary: Backoff { base: redial.base, cap: redial.cap.min(usual.canary.cap) },
-        turn_lasts: Reader::quiet(lookup).seconds("LOGIN_TIMEOUT_SECONDS", 60, 1..=600),
+        turn_lasts: Reader::quiet(lookup).duration(table::LOGIN_TIMEOUT_SECONDS),
     }
 }
 
 fn policy(r: &mut Reader<'_>) -> Policy {
     Policy {
         redial: redial(r),
-        stable_after: r.seconds("RECONNECT_STABLE_SECONDS", 30, 1..=3_600),
-        connect_timeout: r.seconds("CONNECT_TIMEOUT_SECONDS", 20, 1..=300),
-        login_timeout: r.seconds("LOGIN_TIMEOUT_SECONDS", 60, 1..=600),
-        health_interval: r.seconds("HEALTH_CHECK_INTERVAL_SECONDS", 30, 1..=3_600),
-        ping_timeout: r.seconds("HEALTH_PING_TIMEOUT_SECONDS", 10, 1..=300),
-        qr_limit: r.number("QRCODE_LIMIT", 30_u32, 1..=1000),
-        send_rate: Rate::per_minute(r.number("SEND_RATE_PER_MINUTE", 0_u32, 0..=100_000)),
+        stable_after: r.duration(table::RECONNECT_STABLE_SECONDS),
+        connect_timeout: r.duration(table::CONNECT_TIMEOUT_SECONDS),
+        login_timeout: r.duration(table::LOGIN_TIMEOUT_SECONDS),
+        health_interval: r.duration(table::HEALTH_CHECK_INTERVAL_SECONDS),
+        ping_timeout: r.duration(table::HEALTH_PING_TIMEOUT_SECONDS),
+        qr_limit: r.number(table::QRCODE_LIMIT),
+        send_rate: Rate::per_minute(r.number(table::SEND_RATE_PER_MINUTE)),
         ..Policy::default()
     }
 }
 
 fn shutdown(r: &mut Reader<'_>) -> Shutdown {
-    let forced_after = r.seconds("SHUTDOWN_TIMEOUT_SECONDS", 30, 3..=600);
+    let forced_after = r.duration(table::SHUTDOWN_TIMEOUT_SECONDS);
     Shutdown { forced_after, budgets: Budgets::within(forced_after) }
 }
 
 /// Reads `DEL_INSTANCE` as Evolution API does: only a number of minutes deletes anything.
 fn expire_unpaired(r: &mut Reader<'_>) -> Option<Duration> {
-    let text = r.optional("DEL_INSTANCE")?;
+    let text = r.optional(table::DEL_INSTANCE)?;
     if text == "false" {
         return None;
     }
     if text.parse::<i64>().is_ok() {
-        let minutes = r.number("DEL_INSTANCE", 0_u32, 0..=525_600);
+        let minutes: u32 = r.number(table::DEL_INSTANCE);
         return (minutes > 0).then(|| Duration::from_secs(60) * minutes);
     }
     r.warn(
@@ -331,33 +358,32 @@ fn expire_unpaired(r: &mut Reader<'_>) -> Option<Duration> {
     None
 }
 
-fn manager(r: &Reader<'_>) -> Manager {
-    let for_us = r.optional("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
-    let every = r.optional("WATCHDOG_USEC").and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
-    Manager { socket: r.optional("NOTIFY_SOCKET"), watchdog: every.filter(|_| for_us).map(Duration::from_micros) }
+fn manager(r: &mut Reader<'_>) -> Manager {
+    let for_us = r.optional(table::WATCHDOG_PID).is_none_or(|pid| pid == std::process::id().to_string());
+    let every = r.optional(table::WATCHDOG_USEC).and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
+    Manager { socket: r.optional(table::NOTIFY_SOCKET), watchdog: every.filter(|_| for_us).map(Duration::from_micros) }
 }
 
 fn webhook(r: &mut Reader<'_>) -> Webhook {
-    let usual = RetryPolicy::default();
     Webhook {
-        timeout: r.millis("WEBHOOK_REQUEST_TIMEOUT_MS", 30_000, 100..=600_000),
+        timeout: r.duration(table::WEBHOOK_REQUEST_TIMEOUT_MS),
         retry: RetryPolicy {
-            max_attempts: r.number("WEBHOOK_RETRY_MAX_ATTEMPTS", usual.max_attempts, 1..=1000),
-            initial: r.seconds("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", 5, 1..=3_600),
-            max: r.seconds("WEBHOOK_RETRY_MAX_DELAY_SECONDS", 300, 1..=86_400),
-            exponential: r.flag("WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF", true),
-            jitter_factor: r.fraction("WEBHOOK_RETRY_JITTER_FACTOR", usual.jitter_factor),
-            non_retryable: r.numbers("WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES", usual.non_retryable),
-            max_age: r.seconds_of("WEBHOOK_RETRY_MAX_AGE_HOURS", 3600, 72, 1..=720),
+            max_attempts: r.number(table::WEBHOOK_RETRY_MAX_ATTEMPTS),
+            initial: r.duration(table::WEBHOOK_RETRY_INITIAL_DELAY_SECONDS),
+            max: r.duration(table::WEBHOOK_RETRY_MAX_DELAY_SECONDS),
+            exponential: r.flag(table::WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF),
+            jitter_factor: r.fraction(table::WEBHOOK_RETRY_JITTER_FACTOR),
+            non_retryable: r.statuses(table::WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES),
+            max_age: r.duration(table::WEBHOOK_RETRY_MAX_AGE_HOURS),
         },
         networks: networks(r),
         signing_key: signing_key(r),
-        dead_letters: r.seconds_of("DEAD_LETTER_RETENTION_DAYS", 86_400, 30, 1..=3650),
+        dead_letters: r.duration(table::DEAD_LETTER_RETENTION_DAYS),
     }
 }
 
 fn networks(r: &mut Reader<'_>) -> Networks {
-    let entries = r.list("WEBHOOK_ALLOWED_NETWORKS", "");
+    let entries = r.list(table::WEBHOOK_ALLOWED_NETWORKS);
     Networks::parse(entries.iter().map(String::as_str)).unwrap_or_else(|_entry| {
         r.error(
             "WEBHOOK_ALLOWED_NETWORKS",
@@ -370,7 +396,7 @@ fn networks(r: &mut Reader<'_>) -> Networks {
 }
 
 fn metrics(r: &mut Reader<'_>) -> Metrics {
-    let entries = r.list("METRICS_ALLOWED_IPS", "");
+    let entries = r.list(table::METRICS_ALLOWED_IPS);
     let entries: Vec<&str> = entries.iter().map(String::as_str).filter(|entry| !entry.is_empty()).collect();
     let allowed = Networks::parse(entries.iter().copied()).unwrap_or_else(|_entry| {
         r.error(
@@ -382,72 +408,37 @@ fn metrics(r: &mut Reader<'_>) -> Metrics {
         Networks::default()
     });
     Metrics {
-        enabled: r.flag("PROMETHEUS_METRICS", false),
+        enabled: r.flag(table::PROMETHEUS_METRICS),
         allowed: (!entries.is_empty()).then_some(allowed),
-        auth_required: r.flag("METRICS_AUTH_REQUIRED", false),
-        user: r.optional("METRICS_USER"),
-        password: r.secret("METRICS_PASSWORD"),
+        auth_required: r.flag(table::METRICS_AUTH_REQUIRED),
+        user: r.optional(table::METRICS_USER),
+        password: r.secret(table::METRICS_PASSWORD),
     }
 }
 
 fn signing_key(r: &mut Reader<'_>) -> Option<SigningKey> {
-    let key = SigningKey::parse(&r.optional("WEBHOOK_HMAC_KEY")?);
+    let key = SigningKey::parse(&r.optional(table::WEBHOOK_HMAC_KEY)?);
     if let Err(why) = key {
         r.error("WEBHOOK_HMAC_KEY", "cfg-hmac-key", why, "write whsec_ and base64 behind it, or any other text");
     }
     key.ok()
 }
 
-/// Rules between values.
-fn check(settings: &Settings, r: &mut Reader<'_>) {
-    let policy = &settings.policy;
-    if policy.ping_timeout >= policy.health_interval {
-        r.warn(
-            "HEALTH_PING_TIMEOUT_SECONDS",
-            "cfg-ping-timeout",
-            "the ping deadline is not shorter than the check interval",
-            "set HEALTH_PING_TIMEOUT_SECONDS below HEALTH_CHECK_INTERVAL_SECONDS",
-        );
-    }
-    if policy.redial.base > policy.redial.cap {
-        r.error(
-            "RECONNECT_BASE_MS",
-            "cfg-backoff",
-            "the first wait is longer than the longest",
-            "set RECONNECT_BASE_MS below RECONNECT_MAX_SECONDS",
-        );
-    }
-    let metrics = &settings.metrics;
-    if metrics.enabled && metrics.auth_required && (metrics.user.is_none() || metrics.password.is_none()) {
-        r.warn(
-            "METRICS_AUTH_REQUIRED",
-            "cfg-metrics-login",
-            "a login is asked for, but there is none: nobody can read /metrics",
-            "set METRICS_USER and METRICS_PASSWORD",
-        );
-    }
-    if metrics.enabled && !metrics.auth_required && metrics.allowed.is_none() {
-        r.warn(
-            "PROMETHEUS_METRICS",
-            "cfg-metrics-open",
-            "everybody who reaches this service can read /metrics, with the names of all instances",
-            "set METRICS_AUTH_REQUIRED with METRICS_USER and METRICS_PASSWORD, or METRICS_ALLOWED_IPS",
-        );
-    }
-    if settings.old_session_key.is_some() && settings.session_key.is_none() {
-        r.error(
-            "SESSION_ENCRYPTION_KEY_OLD",
-            "cfg-old-session-key",
-            "there is an old key without a new one",
-            "set SESSION_ENCRYPTION_KEY to the new key, or remove the variable",
-        );
-    }
-    if r.optional("DATABASE_SAVE_DATA_INSTANCE").as_deref() == Some("false") {
-        r.warn(
-            "DATABASE_SAVE_DATA_INSTANCE",
-            "cfg-sessions-always-saved",
-            "sessions are always saved; the value false is not honoured",
-            "remove the variable",
-        );
+fn log(r: &mut Reader<'_>) -> Log {
+    let words = r.choices(table::LOG_LEVEL);
+    let mut selection = Selection::of(words.into_iter().filter_map(Word::parse));
+    selection.protocol = match r.choice(table::LOG_BAILEYS) {
+        "fatal" | "error" => Some(Weight::Error),
+        "warn" => Some(Weight::Warn),
+        "info" => Some(Weight::Info),
+        "debug" => Some(Weight::Debug),
+        "trace" => Some(Weight::Trace),
+        _ => None,
+    };
+    Log {
+        json: r.choice(table::LOG_FORMAT) == "json",
+        color: r.flag(table::LOG_COLOR),
+        selection,
+        directives: r.optional(table::RUST_LOG),
     }
 }

@@ -1,6 +1,6 @@
 //! Evolution API's HTTP interface, and the routes of our own: health, and `/engine` for what Evolution has no route for.
 //!
-//! One request's way: [`cors`] looks at its origin, [`body`] reads and parses what it carries, [`auth`] finds the instance that the
+//! One request's way: [`cors`] looks at its origin, [`nodes`] hands it on if another node owns its instance, [`body`] reads and parses what it carries, [`auth`] finds the instance that the
 //! path names and checks the key, [`schema`] checks the fields, a handler speaks to the actors or the store, and [`error`] turns
 //! whatever went wrong into the contract's shape. Status is read from the board, never from a row.
 
@@ -16,6 +16,7 @@ mod instance_settings;
 mod instances;
 mod messages;
 mod metrics;
+mod nodes;
 mod pairing;
 mod proxies;
 pub mod qr;
@@ -37,6 +38,7 @@ use actix_web::{App, FromRequest, HttpServer, Responder, Route, guard};
 
 pub use self::api::Api;
 pub use self::idempotency::KeysInUse;
+pub use self::nodes::{Neighbours, NoClient};
 use self::settings::Limits;
 
 /// Returns the routing table, to be given to `App::configure`.
@@ -70,7 +72,12 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.post("/proxy/set/{name}", proxies::set);
         table.get("/proxy/find/{name}", proxies::find);
 
+        table.get("/engine/config", engine::config::config);
+        table.get("/engine/log", engine::log::get);
+        table.put("/engine/log", engine::log::put);
         table.get("/engine/fleet", engine::fleet::fleet);
+        table.get("/engine/nodes", engine::nodes::nodes);
+        table.get("/engine/board", engine::board::board);
         table.get("/engine/process", engine::process::process);
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);
@@ -87,12 +94,18 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
 /// Fails if the listener cannot be used.
 pub fn serve(api: Api, listener: TcpListener) -> io::Result<Server> {
     let limits = api.settings.limits.clone();
+    let node = nodes::spelled(&api.settings.node.name);
     let factory = move || {
         // The last layer is the outermost.
         App::new()
             .wrap(cors::layer(&api.settings.cors))
             .wrap(from_fn(cors::refuse_foreign_origins))
-            .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+            .wrap(
+                DefaultHeaders::new()
+                    .add(("Cache-Control", "no-store"))
+                    .add(("X-Content-Type-Options", "nosniff"))
+                    .add((nodes::NODE, node.as_str())),
+            )
             .configure(configure(api.clone()))
     };
     let Limits { workers, keep_alive, stop_timeout, .. } = limits;
@@ -144,6 +157,7 @@ impl Table<'_> {
     }
 
     fn add(&mut self, path: &str, route: Route) {
+        let route = if path.contains("{name}") { route.wrap(from_fn(nodes::forward::to_its_owner)) } else { route };
         // Clients put a slash after any path.
         let path = format!("{}{{slash:/*}}", path.trim_end_matches('/'));
         self.0.route(&path, route);

@@ -12,6 +12,7 @@ pub mod layer;
 pub mod leases;
 pub mod link;
 pub mod meter;
+pub mod node_key;
 pub mod outbox;
 pub mod process;
 pub mod proxies;

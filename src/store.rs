@@ -10,6 +10,8 @@
 //! | `postgres` | PostgreSQL: a pool, lanes of writers with group commit |
 //! | `cipher`, `envelope` | what is encrypted, and how `Session.creds` looks |
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
+//! | `look` | what a database is like, seen from outside |
+//! | `member` | the node that a store acts for |
 //! | `particulars` | what of a copy of a session only the key opens |
 //! | `failure` | driver errors in the port's words |
 
@@ -18,6 +20,8 @@ mod columns;
 mod cuid;
 mod envelope;
 mod failure;
+mod look;
+mod member;
 mod particulars;
 pub mod postgres;
 mod rows;
@@ -30,6 +34,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use self::cipher::EncryptionKey;
+pub use self::look::{Look, Server, look};
 pub use self::particulars::open_copy;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};
@@ -42,6 +47,10 @@ pub struct StoreOptions {
     pub url: String,
     /// The installation's name in `Instance.clientName`: only its instances are listed.
     pub client_name: String,
+    /// The node that the store acts for.
+    pub node: String,
+    /// How long the leases of a node hold without a renewal, where several may share the database.
+    pub lease_ttl: Duration,
     /// The key for everything secret. A database opens only with the key that it was first opened with.
     pub key: EncryptionKey,
     /// The multi-thread runtime on which all SQL runs.

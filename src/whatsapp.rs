@@ -27,6 +27,7 @@ mod message;
 mod pairing_code;
 mod presence;
 mod proxy;
+mod reach;
 mod reading;
 mod renewal;
 mod reports;
@@ -38,5 +39,6 @@ mod version;
 mod way;
 
 pub use link::WhatsApp;
+pub use reach::{Unreached, reach};
 pub use renewal::DeviceRenewal;
 pub use settings::LinkSettings;

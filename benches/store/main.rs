@@ -115,6 +115,8 @@ fn options(url: String) -> StoreOptions {
     StoreOptions {
         url,
         client_name: "bench".to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key: EncryptionKey::new([7; 32]),
         runtime: Handle::current(),
         clock: Clock::start(),
@@ -137,7 +139,7 @@ async fn session(store: &dyn Store, number: usize) -> anyhow::Result<(InstanceId
         proxy: None,
     };
     store.insert(new).await?;
-    let epoch = store.claim(&id, "bench").await?.epoch;
+    let epoch = store.claim(&id).await?.epoch;
     Ok((id, epoch))
 }
 

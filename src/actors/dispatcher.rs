@@ -39,7 +39,7 @@ use crate::ports::sink::Sink;
 use crate::ports::store::{Store, StoreError};
 
 /// The longest time between two looks into the outbox.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(10);
 /// After a look, so many times as long as it took passes before the next: looking never takes more than a fifth of one reader.
 const PACE: u32 = 4;
 const LONGEST_PACE: Duration = Duration::from_secs(1);

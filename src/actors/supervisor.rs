@@ -11,15 +11,20 @@ pub mod protocol;
 mod reading;
 mod roster;
 mod stuck;
+mod tenancy;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use actix::prelude::{Actor, ArbiterHandle, AsyncContext, Context, Recipient, SpawnHandle};
 use holdfast_core::fleet::{self, Fleet};
+use holdfast_core::id::InstanceId;
 use holdfast_core::supervision::RestartPolicy;
+use holdfast_core::time::Timestamp;
 
 use self::protocol::Upward;
-use self::roster::Roster;
+use self::roster::{Former, Roster};
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::InstanceParts;
 
@@ -47,6 +52,10 @@ pub struct SupervisorActor {
     /// Who may dial now.
     fleet: Fleet,
     turns: Option<SpawnHandle>,
+    /// How far those were that went to other nodes, should they come back.
+    former: HashMap<InstanceId, Former>,
+    /// What has left the roster, and which looks at the leases are too old to bring it back.
+    left: HashMap<InstanceId, Timestamp>,
     /// Restarts after crashes.
     restarts: u64,
     draining: bool,
@@ -61,6 +70,8 @@ impl SupervisorActor {
             roster: Roster::default(),
             fleet: Fleet::new(),
             turns: None,
+            former: HashMap::new(),
+            left: HashMap::new(),
             restarts: 0,
             draining: false,
         }

@@ -15,12 +15,21 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use self::protocol::{BeginShutdown, Booted, GetSystemStatus, SystemStatus};
+use self::protocol::{BeginShutdown, Booted, GetSystemStatus, GiveUp, SystemStatus};
 use crate::actors::dispatcher::protocol::Flush;
+use crate::actors::leases::protocol::{Closed, Leave, Retire};
 use crate::actors::supervisor::protocol::DrainAll;
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
+
+/// The ways to LeaseActor.
+#[derive(Debug, Clone)]
+pub struct LeaseWays {
+    pub retire: Recipient<Retire>,
+    pub closed: Recipient<Closed>,
+    pub leave: Recipient<Leave>,
+}
 
 /// What the phases act on.
 pub struct SystemParts {
@@ -28,6 +37,7 @@ pub struct SystemParts {
     pub budgets: Budgets,
     pub drain: Recipient<DrainAll>,
     pub flush: Recipient<Flush>,
+    pub leases: LeaseWays,
     pub store: Arc<dyn Store>,
     pub runtime: Handle,
     /// Takes the report when everything is over.
@@ -40,6 +50,7 @@ pub struct SystemActor {
     clock: Clock,
     drain: Recipient<DrainAll>,
     flush: Recipient<Flush>,
+    leases: LeaseWays,
     store: Arc<dyn Store>,
     runtime: Handle,
     report: Option<oneshot::Sender<ShutdownReport>>,
@@ -54,6 +65,7 @@ impl SystemActor {
             clock: parts.clock,
             drain: parts.drain,
             flush: parts.flush,
+            leases: parts.leases,
             store: parts.store,
             runtime: parts.runtime,
             report: Some(parts.report),
@@ -85,7 +97,9 @@ impl SystemActor {
         reach!("shutdown.phase.{}", phase.as_str());
         match phase {
             Phase::Draining => {
-                let drained = self.drain.send(DrainAll { within });
+                let closed = Some(self.leases.closed.clone());
+                self.retire();
+                let drained = self.drain.send(DrainAll { within, closed });
                 self.then_done(
                     phase,
                     async move { drained.await.unwrap_or_else(|gone| vec![format!("the supervisor: {gone}")]) },
@@ -102,11 +116,14 @@ impl SystemActor {
             }
             Phase::Closing => {
                 let store = Arc::clone(&self.store);
-                let closed = self.runtime.spawn(async move { store.close().await });
+                let (left, runtime) = (self.leases.leave.send(Leave { within: within / 2 }), self.runtime.clone());
                 self.then_done(
                     phase,
                     async move {
-                        match closed.await {
+                        if let Err(gone) = left.await {
+                            warn!("The keeper of the leases is gone: {gone}");
+                        }
+                        match runtime.spawn(async move { store.close().await }).await {
                             Ok(Ok(())) => Vec::new(),
                             Ok(Err(error)) => vec![format!("the store did not close: {error}")],
                             Err(error) => vec![format!("closing the store ended in a crash: {error}")],
@@ -119,6 +136,14 @@ impl SystemActor {
             Phase::Quiescing => self.then_done(phase, std::future::ready(Vec::new()), ctx),
             Phase::Boot | Phase::Running | Phase::Stopped => {}
         }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one notice in a life; a lost one would let other nodes count on this one"
+    )]
+    fn retire(&self) {
+        self.leases.retire.do_send(Retire);
     }
 
     fn then_done(&self, phase: Phase, work: impl Future<Output = Vec<String>> + 'static, ctx: &mut Context<Self>) {
@@ -162,6 +187,14 @@ impl Handler<BeginShutdown> for SystemActor {
             Phase::Quiescing | Phase::Draining | Phase::Flushing | Phase::Closing | Phase::Stopped => Event::Force,
         };
         self.feed(event, ctx);
+    }
+}
+
+impl Handler<GiveUp> for SystemActor {
+    type Result = ();
+
+    fn handle(&mut self, GiveUp { why }: GiveUp, ctx: &mut Self::Context) {
+        self.feed(Event::Fail { why: why.to_owned() }, ctx);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small world for actor tests: scripted links, a store in memory, and time that passes only when told to.
 
 mod copies;
+pub(super) mod leases;
 pub(super) mod links;
 pub(super) mod store;
 

@@ -114,6 +114,14 @@ impl DataDir {
     pub fn node_id(&self) -> Result<String> {
         Ok(keep(&self.path.join("node-id"), || Ok(uuid::Uuid::new_v4().to_string()))?.0)
     }
+
+    /// Returns what tells this data directory from every other, whatever its process is called.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn home_id(&self) -> Result<String> {
+        Ok(keep(&self.path.join("home-id"), || Ok(uuid::Uuid::new_v4().to_string()))?.0)
+    }
 }
 
 /// The keys that open a database.

@@ -2,38 +2,44 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use actix::prelude::{Actor, Addr, Arbiter, ArbiterHandle};
 use anyhow::{Context, Result, anyhow};
 use holdfast_core::shutdown::ShutdownReport;
 use secrecy::SecretString;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::expiry::{ExpiryActor, ExpiryParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
+use crate::actors::leases::{LeaseActor, LeaseParts};
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
-use crate::actors::system::{SystemActor, SystemParts};
+use crate::actors::system::{LeaseWays, SystemActor, SystemParts};
 use crate::config::{Settings, WhatsApp};
-use crate::http::Api;
 use crate::http::qr::{self, Color};
-use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
+use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings, NodeSettings};
+use crate::http::{Api, Neighbours};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::leases::Leases;
 use crate::ports::link::Links;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
+use crate::ports::tenure::Tenure;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
 use crate::telemetry::figures::Figures;
 use crate::whatsapp::LinkSettings;
 
 /// Evolution API's version whose interface is served.
 const EVOLUTION: &str = "2.3.6";
+/// How long connecting to another node may take.
+const NODE_CONNECT: Duration = Duration::from_secs(2);
 /// Threads for instances: their actors are light, more than these only cost memory.
 const MOST_ARBITERS: usize = 4;
 
@@ -41,7 +47,10 @@ const MOST_ARBITERS: usize = 4;
 pub(super) struct Parts {
     pub(super) supervisor: Addr<SupervisorActor>,
     pub(super) system: Addr<SystemActor>,
+    pub(super) keeper: Addr<LeaseActor>,
     dispatcher: Addr<DispatcherActor>,
+    /// Is notified if another process has this node's name.
+    pub(super) usurped: Arc<Notify>,
     /// Takes the shutdown report.
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
@@ -58,13 +67,19 @@ pub(super) fn build(
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: &Handle,
-    node: String,
+    tenure: Arc<Tenure>,
 ) -> Result<Parts> {
+    let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
+    let usurped = Arc::new(Notify::new());
     let board = Arc::new(Board::default());
     let meter: Arc<dyn Meter> = Arc::new(Figures::new().context("the figures cannot be set up")?);
-    let links =
-        crate::whatsapp::WhatsApp::new(link_settings(settings, node), Arc::clone(&store), runtime.clone(), clock)
-            .context("the WhatsApp driver cannot be set up")?;
+    let links = crate::whatsapp::WhatsApp::new(
+        link_settings(settings, Arc::clone(&tenure)),
+        Arc::clone(&store),
+        runtime.clone(),
+        clock,
+    )
+    .context("the WhatsApp driver cannot be set up")?;
     let driver = Arc::new(links);
     let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
     let links: Arc<dyn Links> = driver;
@@ -117,18 +132,52 @@ pub(super) fn build(
         ExpiryActor::new(expiry).start();
     }
 
+    let keeper = LeaseActor::new(LeaseParts {
+        leases: Arc::clone(&leases),
+        instances: Arc::clone(&store) as _,
+        tenure,
+        policy: settings.leases,
+        clock,
+        runtime: runtime.clone(),
+        seal: supervisor.clone().recipient(),
+        own: supervisor.clone().recipient(),
+        take_in: supervisor.clone().recipient(),
+        hand_over: supervisor.clone().recipient(),
+        let_gone: supervisor.clone().recipient(),
+        usurped: Arc::clone(&usurped),
+    })
+    .start();
+
     let (sender, report) = oneshot::channel();
     let system = SystemActor::new(SystemParts {
         clock,
         budgets: settings.shutdown.budgets,
         drain: supervisor.clone().recipient(),
         flush: dispatcher.clone().recipient(),
+        leases: LeaseWays {
+            retire: keeper.clone().recipient(),
+            closed: keeper.clone().recipient(),
+            leave: keeper.clone().recipient(),
+        },
         store: Arc::clone(&store),
         runtime: runtime.clone(),
         report: sender,
     })
     .start();
-    Ok(Parts { supervisor, system, dispatcher, report, store, board, meter, proxies, clock, runtime: runtime.clone() })
+    Ok(Parts {
+        supervisor,
+        system,
+        keeper,
+        dispatcher,
+        usurped,
+        report,
+        store,
+        board,
+        meter,
+        proxies,
+        clock,
+        runtime: runtime.clone(),
+    })
 }
 
 impl Parts {
@@ -143,10 +192,21 @@ impl Parts {
     }
 
     /// Returns what the HTTP interface works with.
-    pub(super) fn api(&self, settings: &Settings, api_key: SecretString, restore: Arc<dyn Restore>) -> Api {
+    ///
+    /// # Errors
+    /// If the HTTP client for other nodes cannot be made.
+    pub(super) fn api(
+        &self,
+        settings: &Settings,
+        api_key: SecretString,
+        node: NodeSettings,
+        restore: Arc<dyn Restore>,
+    ) -> Result<Api> {
         let cors = &settings.server.cors;
         let version = settings.whatsapp.version.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
-        Api {
+        let neighbours =
+            Neighbours::new(NODE_CONNECT, self.runtime.clone()).context("other nodes cannot be reached")?;
+        Ok(Api {
             start: self.supervisor.clone().recipient(),
             connect: self.supervisor.clone().recipient(),
             restart: self.supervisor.clone().recipient(),
@@ -158,6 +218,8 @@ impl Parts {
             system: self.system.clone().recipient(),
             sink: self.dispatcher.clone().recipient(),
             store: Arc::clone(&self.store),
+            leases: Arc::clone(&self.store) as _,
+            neighbours,
             restore,
             proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
@@ -179,9 +241,11 @@ impl Parts {
                 webhook_networks: settings.webhook.networks.clone(),
                 metrics: metrics(settings),
                 ping_timeout: settings.policy.ping_timeout,
+                node,
+                report: Arc::clone(&settings.report),
                 limits: Limits::default(),
             }),
-        }
+        })
     }
 }
 
@@ -218,7 +282,7 @@ fn webhook(settings: &Settings, clock: Clock) -> Result<WebhookSink> {
     WebhookSink::new(sink, clock).map_err(|error| anyhow!(error)).context("webhooks cannot be delivered")
 }
 
-fn link_settings(settings: &Settings, node: String) -> LinkSettings {
+pub(super) fn link_settings(settings: &Settings, tenure: Arc<Tenure>) -> LinkSettings {
     let WhatsApp { url, version, device_name, browser, proxy } = &settings.whatsapp;
     let usual = LinkSettings::default();
     LinkSettings {
@@ -229,7 +293,7 @@ fn link_settings(settings: &Settings, node: String) -> LinkSettings {
         browser: browser.clone(),
         connect_timeout: settings.policy.connect_timeout,
         store_grace: settings.store_grace,
-        node,
+        tenure,
         ..LinkSettings::default()
     }
 }

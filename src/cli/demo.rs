@@ -13,7 +13,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, value_parser};
 use holdfast::app::{self, Announce};
 use holdfast::config::Settings;
-use holdfast::telemetry;
+use holdfast::telemetry::log::{self, Chosen};
+use holdfast_core::logging::{Selection, Word};
 use holdfast_sim::{Options, Simulator};
 use rustix::process::{Signal, getpid, kill_process};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,8 +25,6 @@ use self::screen::Screen;
 use super::engine::Engine;
 use super::{complain, say};
 
-/// Of the engine's log only what is wrong with itself: the demo's own lines tell the rest.
-const LOGGED: &str = "error";
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -58,7 +57,10 @@ pub(super) fn demo(arguments: &DemoArguments) -> ExitCode {
 /// Returns whether the engine's shutdown was clean.
 fn run(arguments: &DemoArguments) -> Result<bool> {
     let screen = Screen::new();
-    telemetry::install(false, screen.color(), LOGGED).context("the log cannot be set up")?;
+    // Of the engine's log only what is wrong with itself: the demo's own lines tell the rest.
+    let directives = std::env::var("RUST_LOG").ok();
+    log::install(false, screen.color(), Chosen { selection: Selection::of([Word::Error]), directives })
+        .context("the log cannot be set up")?;
     let runtime = Builder::new_multi_thread().enable_all().thread_name("holdfast").build()?;
     let home = Home::make()?;
     let simulator = runtime.block_on(Simulator::start(Options::default())).context("the simulator did not start")?;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use holdfast::app::{self, Announce};
-use holdfast::config::Settings;
-use holdfast::telemetry;
+use holdfast::config::{Log, Settings};
+use holdfast::telemetry::log::{self, Chosen};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Builder;
 
@@ -15,7 +15,8 @@ use super::complain;
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(settings: Settings) -> ExitCode {
-    if let Err(error) = telemetry::install(settings.log.json, settings.log.color, telemetry::USUAL) {
+    let Log { json, color, selection, directives } = settings.log.clone();
+    if let Err(error) = log::install(json, color, Chosen { selection, directives }) {
         complain(&format!("error: the log cannot be set up: {error}"));
         return ExitCode::FAILURE;
     }

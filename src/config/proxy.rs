@@ -3,12 +3,13 @@
 use holdfast_core::proxy::{Fields, Invalid, Proxy};
 
 use super::reader::Reader;
+use super::table;
 
 pub(super) fn proxy(r: &mut Reader<'_>) -> Option<Proxy> {
-    let port = r.number("PROXY_PORT", 80_u16, 1..=u16::MAX);
-    let protocol = r.choice("PROXY_PROTOCOL", &["http", "socks", "socks5", "socks5h"]);
-    let (username, password) = (r.text("PROXY_USERNAME", ""), r.text("PROXY_PASSWORD", ""));
-    let Some(host) = r.optional("PROXY_HOST") else {
+    let port = r.number::<u16>(table::PROXY_PORT);
+    let protocol = r.choice(table::PROXY_PROTOCOL);
+    let (username, password) = (r.text(table::PROXY_USERNAME), r.text(table::PROXY_PASSWORD));
+    let Some(host) = r.optional(table::PROXY_HOST) else {
         if !username.is_empty() || !password.is_empty() {
             r.error(
                 "PROXY_HOST",

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::Place;
 use super::reader::Reader;
+use super::{Place, table};
 
 /// Reads where the database is, and refuses databases that are not spoken to.
 pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> Place {
-    let provider = r.optional("DATABASE_PROVIDER");
-    let uri = r.optional("DATABASE_CONNECTION_URI");
+    let provider = r.optional(table::DATABASE_PROVIDER);
+    let uri = r.optional(table::DATABASE_CONNECTION_URI);
     let scheme = uri.as_deref().map(|uri| uri.split_once("://").map_or("", |(scheme, _)| scheme).to_owned());
     let at_fault = if provider.is_some() { "DATABASE_PROVIDER" } else { "DATABASE_CONNECTION_URI" };
     match (provider.as_deref(), scheme.as_deref()) {
@@ -59,7 +59,7 @@ const SERVER: &str =
 
 /// Reads where WhatsApp is. Anything unencrypted is for this machine only.
 pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
-    let text = r.optional("WHATSAPP_WEBSOCKET_URL")?;
+    let text = r.optional(table::WHATSAPP_WEBSOCKET_URL)?;
     let parsed = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
     if parsed.is_none() {
         r.error(
@@ -72,9 +72,27 @@ pub(super) fn websocket(r: &mut Reader<'_>) -> Option<Url> {
     parsed
 }
 
+/// Reads where the other nodes reach this one.
+pub(super) fn node(r: &mut Reader<'_>) -> Option<Url> {
+    let text = r.optional(table::NODE_URL)?;
+    let plain = |url: &Url| url.username().is_empty() && url.password().is_none();
+    let bare = |url: &Url| url.query().is_none() && url.fragment().is_none();
+    let parsed = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let parsed = parsed.filter(|url| plain(url) && bare(url));
+    if parsed.is_none() {
+        r.error(
+            "NODE_URL",
+            "cfg-node-url",
+            "the value is not the address of a node",
+            "write http://HOST:PORT or https://HOST, without user, password and query",
+        );
+    }
+    parsed
+}
+
 /// Reads the web version to claim, three numbers.
 pub(super) fn version(r: &mut Reader<'_>) -> Option<(u32, u32, u32)> {
-    let text = r.optional("WHATSAPP_WEB_VERSION")?;
+    let text = r.optional(table::WHATSAPP_WEB_VERSION)?;
     let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     if let Some(&[major, minor, patch]) = parts.as_deref() {
         return Some((major, minor, patch));

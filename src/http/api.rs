@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::error::ApiError;
 use super::idempotency::KeysInUse;
+use super::nodes::Neighbours;
 use super::settings::HttpSettings;
 use crate::actors::dispatcher::protocol::{GetSinkStatus, SinkStatus};
 use crate::actors::supervisor::protocol::{
@@ -22,6 +23,7 @@ use crate::actors::supervisor::protocol::{
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::leases::Leases;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
 use crate::ports::restore::Restore;
@@ -44,6 +46,8 @@ pub struct Api {
     pub system: Recipient<GetSystemStatus>,
     pub sink: Recipient<GetSinkStatus>,
     pub store: Arc<dyn Store>,
+    pub leases: Arc<dyn Leases>,
+    pub neighbours: Neighbours,
     pub restore: Arc<dyn Restore>,
     pub proxies: Arc<dyn Proxies>,
     pub board: Arc<Board>,

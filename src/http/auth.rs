@@ -1,9 +1,9 @@
-//! Who may do what: the header `apikey` holds the global key or an instance's token.
+//! Who may do what: the header `apikey` holds the global key or an instance's token. Another node may vouch for a request instead.
 //!
 //! Existence is answered before the key is looked at, as Evolution does: an unknown instance is a 404 whatever the key.
 
 use actix_web::web::Path;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use holdfast_core::id::InstanceId;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::api::Api;
 use super::error::ApiError;
+use super::nodes::forward::{Refusal, Vouched};
 use crate::ports::board::Entry;
 
 /// The instance that the path names, after its key was checked.
@@ -60,8 +61,11 @@ pub(super) fn global(api: &Api, request: &HttpRequest) -> Result<(), ApiError> {
     if Key::of(request).is_global(api) { Ok(()) } else { Err(ApiError::unauthorized()) }
 }
 
-/// Finds the instance that the path names, then lets the global key or its token pass.
+/// Finds the instance that the path names, then lets the global key or its token pass, or the node that has checked them.
 pub(super) async fn instance(api: &Api, request: &HttpRequest) -> Result<Known, ApiError> {
+    if let Some(Refusal(refused)) = request.extensions_mut().remove() {
+        return Err(refused);
+    }
     let name = name_in_path(request)?;
     let Some((id, entry)) = api.board.by_name(&name) else {
         // Before the stored instances hang on the board, a 404 would send clients off to create them anew.
@@ -69,7 +73,8 @@ pub(super) async fn instance(api: &Api, request: &HttpRequest) -> Result<Known, 
         return Err(ApiError::unknown_instance(&name));
     };
     let key = Key::of(request);
-    let allowed = key.is_global(api) || key.fits(&entry.borrow().token.0);
+    let vouched = request.extensions().contains::<Vouched>();
+    let allowed = vouched || key.is_global(api) || key.fits(&entry.borrow().token.0);
     if allowed { Ok(Known { id, name, entry }) } else { Err(ApiError::unauthorized()) }
 }
 
@@ -79,7 +84,7 @@ struct Named {
 }
 
 /// Decodes the name; an encoded slash belongs to it, because the router splits the path before that is decoded.
-fn name_in_path(request: &HttpRequest) -> Result<String, ApiError> {
+pub(super) fn name_in_path(request: &HttpRequest) -> Result<String, ApiError> {
     match Path::<Named>::extract(request).into_inner() {
         Ok(named) => Ok(named.into_inner().name),
         Err(_) => Err(ApiError::unknown_route(request.method().as_str(), &request.uri().to_string())),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::web::{self, BytesMut};
+use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
@@ -30,12 +30,17 @@ impl FromRequest for Body {
             let Some(api) = request.app_data::<web::Data<Api>>() else {
                 return Err(ApiError::internal());
             };
-            let limits = &api.settings.limits;
-            match timeout(limits.body_within, read(payload, limits.body_bytes)).await {
-                Ok(bytes) => Ok(Self(parse(request.content_type(), &bytes?)?)),
-                Err(_) => Err(ApiError::too_slow()),
-            }
+            Ok(Self(parse(request.content_type(), &whole(api, payload).await?)?))
         })
+    }
+}
+
+/// Reads a body to its end, within the limits.
+pub(super) async fn whole(api: &Api, payload: Payload) -> Result<Bytes, ApiError> {
+    let limits = &api.settings.limits;
+    match timeout(limits.body_within, read(payload, limits.body_bytes)).await {
+        Ok(bytes) => Ok(bytes?.freeze()),
+        Err(_) => Err(ApiError::too_slow()),
     }
 }
 

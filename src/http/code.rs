@@ -1,5 +1,7 @@
 //! The stable codes of the HTTP layer. Those that explain a connection are in `holdfast_core::connection::down_reason`.
 
+use holdfast_core::elsewhere::Absence;
+
 macro_rules! codes {
     ($($variant:ident $code:literal $action:literal $sentence:literal),+ $(,)?) => {
         /// Why a request was not carried out.
@@ -87,6 +89,30 @@ codes! {
         "The service is stopping and takes no new work.",
     StoreUnavailable "store-unavailable" "check_store"
         "The database does not answer.",
+    InstanceMoving "instance-moving" "retry"
+        "A node is taking the instance over at this moment; nothing was done.",
+    InstanceUnowned "instance-unowned" "wait"
+        "No living node owns the instance at present; nothing was done.",
+    NodeWithoutUrl "node-without-url" "check_settings"
+        "The node that owns the instance has no NODE_URL, so that no other node can hand requests on to it; nothing was done.",
+    NodeUnreachable "node-unreachable" "check_network"
+        "The node that owns the instance does not answer.",
+    NodeRefused "node-refused" "check_settings"
+        "A node's credential was not accepted: the session keys of the nodes differ, or their clocks by more than a minute; nothing was done.",
+    ForwardInterrupted "forward-interrupted" "check_state"
+        "The connection to the node that owns the instance broke after the request was sent: it may have been carried out, or not.",
     Internal "internal-error" "read_log"
         "Something went wrong that should not have; the log says what.",
+}
+
+impl ErrorCode {
+    /// Returns the code of an instance that cannot be reached.
+    pub fn of_absence(absence: Absence) -> Self {
+        match absence {
+            Absence::Unowned => Self::InstanceUnowned,
+            Absence::Moving => Self::InstanceMoving,
+            Absence::WithoutUrl => Self::NodeWithoutUrl,
+            Absence::Unreachable => Self::NodeUnreachable,
+        }
+    }
 }

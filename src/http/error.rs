@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use holdfast_core::connection::{DownReason, Refusal};
+use holdfast_core::elsewhere::Absence;
 use holdfast_core::sending::nack::Nack;
 use serde_json::{Map, Value, json};
 use tracing::{error, warn};
@@ -173,6 +174,27 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, ErrorCode::RestoreUnfit, json!([why]))
     }
 
+    /// The instance is not here, and the request cannot be handed on at present. Nothing was done.
+    pub(super) fn absent(absence: Absence) -> Self {
+        Self::unavailable(ErrorCode::of_absence(absence))
+    }
+
+    /// Another node does not know our credential.
+    pub(super) fn node_refused(status: StatusCode) -> Self {
+        Self::new(status, ErrorCode::NodeRefused, json!(ErrorCode::NodeRefused.sentence()))
+    }
+
+    /// What was handed on may have been carried out.
+    pub(super) fn forward_interrupted() -> Self {
+        let code = ErrorCode::ForwardInterrupted;
+        Self::new(StatusCode::BAD_GATEWAY, code, json!(code.sentence()))
+    }
+
+    /// Tells whether it says that there is no such instance.
+    pub(super) fn is_unknown_instance(&self) -> bool {
+        self.code == ErrorCode::UnknownInstance.code()
+    }
+
     fn unavailable(code: ErrorCode) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!(code.sentence()))
     }
@@ -200,8 +222,9 @@ impl ApiError {
                 warn!(error = &cause as &dyn std::error::Error, "A request found the database not answering");
                 Self::unavailable(ErrorCode::StoreUnavailable)
             }
-            StoreError::LeaseHeld { .. } | StoreError::NodeInUse { .. } => Self::overloaded(),
-            StoreError::Corrupt { .. } | StoreError::FencedOff(_) => {
+            StoreError::NodeInUse { .. } => Self::overloaded(),
+            StoreError::LeaseHeld { .. } | StoreError::FencedOff(_) => Self::absent(Absence::Moving),
+            StoreError::Corrupt { .. } => {
                 error!(error = &cause as &dyn std::error::Error, "A request failed in the store");
                 Self::internal()
             }

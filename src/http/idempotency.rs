@@ -25,7 +25,7 @@ use crate::ports::chance;
 use crate::ports::sends::{KeptAnswer, NewSend, Sends};
 use crate::ports::store::StoreError;
 
-const HEADER: &str = "idempotency-key";
+pub(super) const HEADER: &str = "idempotency-key";
 /// Tells an answer that is given again.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 

@@ -26,7 +26,7 @@ use crate::failpoint::reach;
 use crate::ports::link::{OutgoingText, SendError};
 
 /// The longest that "composing" may be shown first.
-const LONGEST_DELAY: Duration = Duration::from_secs(600);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(600);
 /// How much longer than the sending itself its answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -192,7 +192,7 @@ pub(super) fn not_connected(api: &Api, known: &Known) -> ApiError {
 }
 
 /// The one 4xx that says "timed out": clients take these words as "perhaps it arrived".
-fn unconfirmed(id: Option<&str>) -> ApiError {
+pub(super) fn unconfirmed(id: Option<&str>) -> ApiError {
     let text = "The message was sent, but waiting for WhatsApp's confirmation timed out; it may still arrive";
     let error = ApiError::bad_request(ErrorCode::MessageUnconfirmed, text);
     match id {

@@ -9,16 +9,19 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tracing::warn;
 
 use super::api::Api;
 use super::error::{Answer, ApiError};
+use super::nodes::fleet::Fleet;
 use super::settings::MetricsSettings;
-use crate::ports::meter::{Picture, Portrait, SinkFigures};
+use crate::ports::meter::{Picture, Portrait, SinkFigures, Sketch};
+use crate::ports::store::{InstanceRecord, StoreError};
 
 /// What `METRICS_AUTH_REQUIRED` asks for.
 const CHALLENGE: &str = r#"Basic realm="Evolution API Metrics""#;
 
-/// Answers from the board and the counters; touches neither an instance's actor nor the store.
+/// Answers from the board and the counters; touches no instance's actor, and the store only where other nodes share it.
 pub(super) async fn metrics(api: web::Data<Api>, request: HttpRequest) -> Answer {
     let Some(settings) = &api.settings.metrics else {
         return Err(ApiError::unknown_route(request.method().as_str(), &request.uri().to_string()));
@@ -93,11 +96,33 @@ async fn picture(api: &Api, settings: &MetricsSettings) -> Picture {
         failed: sink.failed,
         given_up: sink.given_up,
     });
+    let (elsewhere, complete) = elsewhere(api).await.unwrap_or_else(|error| {
+        warn!(error = &error as &dyn std::error::Error, "The figures do not cover the instances of other nodes");
+        (Vec::new(), false)
+    });
     Picture {
         version: api.settings.version.clone(),
         client_name: api.settings.client_name.clone(),
         server_url: settings.server_url.clone(),
         instances,
+        elsewhere,
+        complete,
         sink,
     }
+}
+
+/// Returns the instances that are not on the board, and whether every node has told of its own.
+async fn elsewhere(api: &Api) -> Result<(Vec<Sketch>, bool), StoreError> {
+    if api.leases.lease_ttl().is_none() {
+        return Ok((Vec::new(), true));
+    }
+    let fleet = Fleet::ask(api).await?;
+    let rows = api.store.list().await?;
+    let sketch = |row: &InstanceRecord| Sketch {
+        name: row.name.clone(),
+        integration: row.integration.clone().unwrap_or_default(),
+        state: fleet.standing(api, row).state,
+    };
+    let elsewhere = rows.iter().filter(|row| api.board.get(&row.id).is_none()).map(sketch).collect();
+    Ok((elsewhere, fleet.is_complete()))
 }

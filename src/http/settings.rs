@@ -1,11 +1,14 @@
 //! What the HTTP interface needs to be told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::network::Networks;
 use secrecy::SecretString;
 
 use super::qr::Color;
+use crate::config::Report;
+use crate::ports::node_key::NodeKey;
 
 /// The settings of the HTTP interface.
 #[derive(Debug, Clone)]
@@ -28,8 +31,23 @@ pub struct HttpSettings {
     pub metrics: Option<MetricsSettings>,
     /// How long a ping may take (`HEALTH_PING_TIMEOUT_SECONDS`).
     pub ping_timeout: Duration,
+    /// Which node this is.
+    pub node: NodeSettings,
+    /// The settings of the service as they were read, for whoever asks.
+    pub report: Arc<Report>,
     /// Sizes and times.
     pub limits: Limits,
+}
+
+/// Which of the processes that share a database this one is.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Its name (`NODE_ID`).
+    pub name: String,
+    /// Where the other nodes reach it (`NODE_URL`).
+    pub url: Option<String>,
+    /// By which the nodes know each other.
+    pub key: NodeKey,
 }
 
 /// Who may read `/metrics`.
@@ -83,6 +101,8 @@ pub struct Limits {
     pub command_within: Duration,
     /// How long an unlinking may take.
     pub unlink_within: Duration,
+    /// How long another node may take to tell what it knows of its instances.
+    pub board_within: Duration,
     /// How long a kept connection may be idle. Longer than the pools of common clients keep theirs: a request that meets a closing
     /// connection is sent again by some, messages included.
     pub keep_alive: Duration,
@@ -102,9 +122,17 @@ impl Default for Limits {
             ack_within: Duration::from_secs(60),
             command_within: Duration::from_secs(5),
             unlink_within: Duration::from_secs(25),
+            board_within: Duration::from_secs(2),
             keep_alive: Duration::from_secs(75),
             stop_timeout: Duration::from_secs(10),
             workers: None,
         }
+    }
+}
+
+impl Limits {
+    /// Returns a time that no request takes, besides the delay that it asks for itself: what each of its steps may take, and some.
+    pub(super) fn slowest(&self) -> Duration {
+        self.send_wait * 2 + self.ack_within + self.qr_wait + self.unlink_within + self.command_within * 4
     }
 }

@@ -3,6 +3,7 @@
 //! A process is a *node*. An instance belongs to the node that its row names, for as long as that node's own row has not expired by the
 //! database's clock: one renewal holds all of a node's instances.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -104,6 +105,9 @@ pub trait Leases: Send + Sync {
 
     /// Finds the owner of the instance with this name; `None` if there is no such instance.
     async fn whereabouts(&self, name: &str) -> Result<Option<Whereabouts>, StoreError>;
+
+    /// Returns the node that owns each instance, by its name; it may be gone. Instances without an owner are left out.
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError>;
 
     /// Lists the nodes of the fleet, by name. Those that are long gone are forgotten.
     async fn nodes(&self) -> Result<Vec<Node>, StoreError>;

@@ -24,6 +24,8 @@ pub enum Measure {
     Quarantined,
     /// A claim of being open had no proof behind it and was corrected.
     Mismatch,
+    /// A request said that it came from another node, and could not show it.
+    CredentialRefused,
 }
 
 /// What is read of the whole service at one moment.
@@ -35,8 +37,12 @@ pub struct Picture {
     pub client_name: String,
     /// The address of this service, as it is set.
     pub server_url: String,
-    /// Every instance there is; the figures of one that is gone are gone.
+    /// Every instance of this node; the figures of one that is gone are gone.
     pub instances: Vec<Portrait>,
+    /// Those of other nodes, and those that nobody owns.
+    pub elsewhere: Vec<Sketch>,
+    /// Whether those are all of them, each as its owner tells of it.
+    pub complete: bool,
     /// How the sink is doing, if the dispatcher has said so.
     pub sink: Option<SinkFigures>,
 }
@@ -50,6 +56,14 @@ pub struct Portrait {
     pub phase: Phase,
     /// Why it is not open.
     pub code: Option<&'static str>,
+}
+
+/// An instance that this node does not own.
+#[derive(Debug, Clone)]
+pub struct Sketch {
+    pub name: String,
+    pub integration: String,
+    pub state: PublicState,
 }
 
 /// Deliveries since the process began.

@@ -102,9 +102,13 @@ pub struct InstanceLag {
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Queues events for those sinks of the instance that asked for them, and returns how many rows that made.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if another node owns the instance.
     async fn append(&self, id: &InstanceId, events: Vec<EngineEvent>) -> Result<usize, StoreError>;
 
-    /// Returns the oldest waiting row of each instance, due or not, without its payload.
+    /// Returns the oldest waiting row of each instance, due or not, without its payload: of the instances that this node owns, and of those
+    /// that are gone and whose last events it has to deliver.
     async fn heads(&self) -> Result<Vec<Head>, StoreError>;
 
     /// Reads the oldest waiting row of an instance, if it is due at `now_ms`.

@@ -1,7 +1,5 @@
 //! What is stored of a session: the device, its keys, the messages it has accepted, and who owns it.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
@@ -15,8 +13,6 @@ pub struct Claim {
     pub epoch: Epoch,
     /// The session's revision at the claim.
     pub revision: Revision,
-    /// How long the claim holds without a renewal; `None` if no other process can exist (a locked data directory).
-    pub holds_for: Option<Duration>,
 }
 
 /// Identifies an inbound message: a stanza id is unique only within a chat and a sender.
@@ -147,11 +143,12 @@ impl SessionBatch {
 /// Sessions. Reading errs rather than answer "absent" for what could not be read.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Takes ownership for `node`; an earlier claim of the same node is replaced.
+    /// Takes the session for the node that the store acts for; an earlier claim of it is replaced.
     ///
     /// # Errors
-    /// [`StoreError::LeaseHeld`] while another node's claim holds.
-    async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError>;
+    /// [`StoreError::LeaseHeld`] while another node owns the instance; [`StoreError::NodeInUse`] if another process has taken this node's
+    /// place. Also if the leases of this node do not hold.
+    async fn claim(&self, id: &InstanceId) -> Result<Claim, StoreError>;
 
     /// Gives ownership up, if `epoch` still has it.
     async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError>;
@@ -196,7 +193,10 @@ pub trait Sessions: Send + Sync {
     /// Returns the messages whose content has not come, of one instance or of all, the newest first, at most `limit`.
     async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError>;
 
-    /// Moves device and keys to the archive, kept for 30 days, marks the session unpaired and ends its ownership: what a link of
-    /// the ended login still writes is refused. Credentials of another program stay where they are.
+    /// Moves device and keys to the archive, kept for 30 days, marks the session unpaired and ends its epoch: what a link of the ended
+    /// login still writes is refused. Credentials of another program stay where they are.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if another node owns the instance.
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError>;
 }

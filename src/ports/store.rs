@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::copies::Copies;
 use super::dead_letters::DeadLetters;
+use super::leases::Leases;
 use super::outbox::Outbox;
 use super::sends::Sends;
 use super::session::Sessions;
@@ -281,7 +282,7 @@ pub struct WebhookRow {
 /// Rows of instances, webhooks and settings.
 #[async_trait]
 pub trait Instances: Send + Sync {
-    /// Inserts the instance with its settings and webhook, all or nothing, and queues its `instance.create` event.
+    /// Inserts the instance with its settings and webhook, all or nothing, as one of this node's, and queues its `instance.create` event.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`] if the name is in use under any client name.
@@ -294,13 +295,22 @@ pub trait Instances: Send + Sync {
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError>;
 
     /// Changes a row.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if another node owns the instance.
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError>;
 
     /// Stores what the operator wants.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if another node owns the instance.
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError>;
 
     /// Queues `instance.delete` and `remove.instance` and removes the instance with everything that hangs on it, in one transaction.
     /// Queued deliveries stay.
+    ///
+    /// # Errors
+    /// [`StoreError::FencedOff`] if another node that lives owns the instance.
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError>;
 
     /// Reads the webhook, `None` if none was ever set.
@@ -321,7 +331,7 @@ pub trait Instances: Send + Sync {
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.
 #[async_trait]
-pub trait Store: Instances + Sessions + Copies + Outbox + DeadLetters + Sends {
+pub trait Store: Instances + Sessions + Copies + Leases + Outbox + DeadLetters + Sends {
     /// Reads and writes one row, to see whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -11,6 +11,7 @@
 mod address;
 mod dialect;
 mod link;
+pub(in crate::store) mod look;
 mod pool;
 mod shape;
 #[expect(clippy::duplicate_mod, reason = "one text of the queries, compiled for each database")]
@@ -38,6 +39,7 @@ use self::tls::Tls;
 use self::writer::LaneTask;
 use super::cipher::Cipher;
 use super::failure::{Failure, unavailable};
+use super::member::Member;
 use super::{Stats, StoreOptions};
 use crate::failpoint::fails;
 use crate::ports::store::{Store, StoreError};
@@ -49,11 +51,14 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 pub struct PostgresStore {
     lanes: Vec<mpsc::Sender<Box<dyn Job>>>,
     pool: Pool,
+    /// Jobs about leases have a lane and a connection of their own: they wait for nothing else, and share no transaction.
+    leases: mpsc::Sender<Box<dyn Job>>,
+    leases_pool: Pool,
     /// Places for reads that wait.
     readers: Arc<Semaphore>,
     runtime: Handle,
     cipher: Arc<Cipher>,
-    client_name: String,
+    member: Arc<Member>,
     appended: Arc<Notify>,
     counters: Arc<Counters>,
     /// Instances whose foreign credentials were reported.
@@ -74,7 +79,8 @@ impl PostgresStore {
     }
 
     async fn open_here(options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let StoreOptions { url, client_name, key, runtime, clock, retention, pool } = options;
+        let StoreOptions { url, client_name, node, lease_ttl, key, runtime, clock, retention, pool } = options;
+        let member = Arc::new(Member::new(client_name, node, lease_ttl));
         let address = Address::parse(&url)?;
         if address.is_unproven() {
             tracing::warn!(
@@ -87,33 +93,43 @@ impl PostgresStore {
         let tls = Tls::new(&address.trust)?;
         let connector = Connector { address, tls, limits };
         let cipher = Arc::new(Cipher::new(&key));
-        shape::bring(&connector, Arc::clone(&cipher), client_name.clone(), clock, retention).await?;
+        shape::bring(&connector, Arc::clone(&cipher), Arc::clone(&member), clock, retention).await?;
 
+        // One of the connections is for leases, if there are more.
+        let size = size.saturating_sub(1).max(1);
+        let leases_pool = Pool::new(connector.clone(), 1, limits.statement)?;
         let pool = Pool::new(connector, size, limits.statement)?;
+        let (leases, lease_jobs) = mpsc::channel(group::QUEUE);
         let (lanes, receivers): (Vec<_>, Vec<_>) =
             (0..writer::lanes(size)).map(|_lane| mpsc::channel(group::QUEUE)).unzip();
         let store = Self {
             lanes,
             pool,
+            leases,
+            leases_pool,
             readers: Arc::new(Semaphore::new(group::QUEUE)),
             runtime,
             cipher,
-            client_name,
+            member,
             appended: Arc::default(),
             counters: Arc::default(),
             reported: Mutex::default(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        let task = LaneTask {
+            pool: store.pool.clone(),
+            most: group::MOST,
+            clock,
+            retention: None,
+            appended: Arc::clone(&store.appended),
+            counters: Arc::clone(&store.counters),
+            closing: store.closing.clone(),
+        };
+        let of_leases = LaneTask { pool: store.leases_pool.clone(), most: 1, ..task.clone() };
+        store.tasks.spawn_on(of_leases.run(lease_jobs), &store.runtime);
         for (number, jobs) in receivers.into_iter().enumerate() {
-            let task = LaneTask {
-                pool: store.pool.clone(),
-                clock,
-                retention: (number == 0).then_some(retention),
-                appended: Arc::clone(&store.appended),
-                counters: Arc::clone(&store.counters),
-                closing: store.closing.clone(),
-            };
+            let task = LaneTask { retention: (number == 0).then_some(retention), ..task.clone() };
             store.tasks.spawn_on(task.run(jobs), &store.runtime);
         }
         Ok(Arc::new(store))
@@ -132,6 +148,15 @@ impl PostgresStore {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         group::submit(lane.choose(&self.lanes), doing, work).await
+    }
+
+    /// Submits a job about leases to the lane of its own.
+    async fn lease<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        group::submit(Some(&self.leases), doing, work).await
     }
 
     /// Reads, in one read transaction. It is done whether or not anybody still waits, and a caller on another runtime waits for a message
@@ -187,6 +212,7 @@ impl Store for PostgresStore {
         self.tasks.close();
         self.tasks.wait().await;
         self.pool.close();
+        self.leases_pool.close();
         Ok(())
     }
 }

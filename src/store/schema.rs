@@ -172,7 +172,7 @@ diesel::table! {
         revision -> BigInt,
         epoch -> BigInt,
         lease_node -> Nullable<Text>,
-        lease_expires_at -> Nullable<BigInt>,
+        lease_ended_at -> Nullable<BigInt>,
         last_online_at -> Nullable<BigInt>,
     }
 }
@@ -232,6 +232,8 @@ diesel::table! {
         by_events -> Bool,
         tries -> Integer,
         waiting_ms -> BigInt,
+        deleted_by -> Nullable<Text>,
+        client_name -> Nullable<Text>,
     }
 }
 
@@ -257,6 +259,21 @@ diesel::table! {
         status -> Nullable<Integer>,
         answer -> Nullable<Text>,
         created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    holdfast_node (client_name, name) {
+        client_name -> Text,
+        name -> Text,
+        home -> Text,
+        incarnation -> Text,
+        url -> Nullable<Text>,
+        version -> Text,
+        joined_ms -> BigInt,
+        seen_ms -> BigInt,
+        expires_ms -> BigInt,
+        draining -> Bool,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connection;
 mod dialect;
+pub(in crate::store) mod look;
 #[cfg(test)]
 mod plans;
 mod readers;
@@ -29,6 +30,7 @@ use self::sql::group::{self, Counters, Job, Lane, Tx};
 use self::writer::WriterTask;
 use super::cipher::Cipher;
 use super::failure::{Failure, driver, unavailable};
+use super::member::Member;
 use super::{Stats, StoreOptions};
 use crate::failpoint::reach;
 use crate::ports::store::{Store, StoreError};
@@ -39,7 +41,7 @@ pub struct SqliteStore {
     lanes: [mpsc::Sender<Box<dyn Job>>; 1],
     readers: Readers,
     cipher: Arc<Cipher>,
-    client_name: String,
+    member: Arc<Member>,
     appended: Arc<Notify>,
     counters: Arc<Counters>,
     /// Instances whose foreign credentials were reported.
@@ -60,19 +62,20 @@ impl SqliteStore {
     }
 
     async fn open_here(options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let StoreOptions { url, client_name, key, runtime, clock, retention, .. } = options;
+        let StoreOptions { url, client_name, node, lease_ttl, key, runtime, clock, retention, .. } = options;
+        let member = Arc::new(Member::new(client_name, node, lease_ttl));
         let path = connection::path_of(&url)?;
         let cipher = Arc::new(Cipher::new(&key));
         connection::create(&path)?;
         reach!("open.created");
         let mut write_connection = connection::connect(&path, Role::Writer).await?;
         let prepared = {
-            let (cipher, client_name) = (Arc::clone(&cipher), client_name.clone());
+            let (cipher, member) = (Arc::clone(&cipher), Arc::clone(&member));
             let prepare = move |conn: &mut SqliteConnection| {
                 reach!("open.connected");
                 sql::migrations::migrate(conn)?;
                 reach!("open.migrated");
-                sql::prepare(conn, &cipher, &client_name, clock, &retention)
+                sql::prepare(conn, &cipher, &member, clock, &retention)
             };
             write_connection.spawn_blocking(move |conn| Ok(prepare(conn)))
         };
@@ -85,7 +88,7 @@ impl SqliteStore {
             lanes: [writer],
             readers,
             cipher,
-            client_name,
+            member,
             appended: Arc::default(),
             counters: Arc::default(),
             reported: Mutex::default(),
@@ -127,6 +130,15 @@ impl SqliteStore {
         group::submit(lane.choose(&self.lanes), doing, work).await
     }
 
+    /// Submits a job about leases.
+    async fn lease<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write(doing, Lane::ANY, work).await
+    }
+
     /// Reads, in one read transaction.
     async fn read<T: Send + 'static>(
         &self,
@@ -166,6 +178,8 @@ mod tests {
         let options = StoreOptions {
             url: folder.path().join("test.db").display().to_string(),
             client_name: "test".to_owned(),
+            node: "node".to_owned(),
+            lease_ttl: std::time::Duration::from_secs(60),
             key: EncryptionKey::new([1; 32]),
             runtime: tokio::runtime::Handle::current(),
             clock: Clock::start(),

@@ -49,6 +49,7 @@ pub struct Figures {
     restarts: IntCounter,
     quarantines: IntCounter,
     mismatches: IntCounter,
+    credentials_refused: IntCounter,
 }
 
 impl Figures {
@@ -94,8 +95,12 @@ impl Figures {
                 "holdfast_state_mismatches_corrected_total",
                 "Claims of being open that had no proof behind them and were corrected.",
             )?,
+            credentials_refused: IntCounter::new(
+                "holdfast_node_credentials_refused_total",
+                "Requests that said that they came from another node, and could not show it.",
+            )?,
         };
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(figures.dials.clone()),
             Box::new(figures.detection.clone()),
             Box::new(figures.recovery.clone()),
@@ -104,6 +109,7 @@ impl Figures {
             Box::new(figures.restarts.clone()),
             Box::new(figures.quarantines.clone()),
             Box::new(figures.mismatches.clone()),
+            Box::new(figures.credentials_refused.clone()),
         ];
         for one in all {
             figures.registry.register(one)?;
@@ -134,7 +140,9 @@ fn evolution(registry: &Registry, picture: &Picture) -> Result<()> {
     registry.register(Box::new(environment))?;
 
     let total = IntGauge::new("evolution_instances_total", "Total number of instances")?;
-    total.set(picture.instances.len() as i64);
+    let here = picture.instances.iter().map(|one| (&one.name, &one.integration, one.state));
+    let elsewhere = picture.elsewhere.iter().map(|one| (&one.name, &one.integration, one.state));
+    total.set((picture.instances.len() + picture.elsewhere.len()) as i64);
     registry.register(Box::new(total))?;
 
     let up = IntGaugeVec::new(
@@ -145,10 +153,10 @@ fn evolution(registry: &Registry, picture: &Picture) -> Result<()> {
         Opts::new("evolution_instance_state", "Instance state as a labelled gauge"),
         &["instance", "integration", "state"],
     )?;
-    for one in &picture.instances {
-        let word = one.state.as_str();
-        up.with_label_values(&[&one.name, &one.integration]).set(i64::from(word == "open"));
-        state.with_label_values(&[one.name.as_str(), one.integration.as_str(), word]).set(1);
+    for (name, integration, known) in here.chain(elsewhere) {
+        let word = known.as_str();
+        up.with_label_values(&[name, integration]).set(i64::from(word == "open"));
+        state.with_label_values(&[name.as_str(), integration.as_str(), word]).set(1);
     }
     registry.register(Box::new(up))?;
     registry.register(Box::new(state))?;
@@ -170,6 +178,12 @@ fn ours(registry: &Registry, picture: &Picture) -> Result<()> {
             troubled.with_label_values(&[code]).inc();
         }
     }
+    let complete = IntGauge::new(
+        "holdfast_fleet_complete",
+        "1 if every living node has told of its instances, so that Evolution's gauges cover all of them, else 0.",
+    )?;
+    complete.set(i64::from(picture.complete));
+    registry.register(Box::new(complete))?;
     registry.register(Box::new(phases))?;
     registry.register(Box::new(troubled))?;
     Ok(())
@@ -202,6 +216,7 @@ impl Meter for Figures {
             Measure::Restarted => self.restarts.inc(),
             Measure::Quarantined => self.quarantines.inc(),
             Measure::Mismatch => self.mismatches.inc(),
+            Measure::CredentialRefused => self.credentials_refused.inc(),
         }
     }
 
@@ -223,7 +238,7 @@ mod tests {
     use holdfast_core::connection::state::PublicState;
 
     use super::*;
-    use crate::ports::meter::Portrait;
+    use crate::ports::meter::{Portrait, Sketch};
 
     fn shop(name: &str) -> Portrait {
         Portrait {
@@ -245,12 +260,21 @@ mod tests {
             client_name: "evo".to_owned(),
             server_url: "http://host".to_owned(),
             instances: vec![shop("demo")],
+            elsewhere: vec![Sketch {
+                name: "far".to_owned(),
+                integration: "WHATSAPP-BAILEYS".to_owned(),
+                state: PublicState::Open,
+            }],
+            complete: true,
             sink: Some(SinkFigures { delivered: 3, ..SinkFigures::default() }),
         };
         let text = figures.write(&picture);
         for line in [
             r#"evolution_environment_info{clientName="evo",serverUrl="http://host",version="2.3.6"} 1"#,
-            "evolution_instances_total 1",
+            "evolution_instances_total 2",
+            r#"evolution_instance_up{instance="far",integration="WHATSAPP-BAILEYS"} 1"#,
+            r#"holdfast_instances{phase="online"} 0"#,
+            "holdfast_fleet_complete 1",
             r#"evolution_instance_up{instance="demo",integration="WHATSAPP-BAILEYS"} 0"#,
             r#"evolution_instance_state{instance="demo",integration="WHATSAPP-BAILEYS",state="close"} 1"#,
             r#"holdfast_instances{phase="parked"} 1"#,

@@ -155,15 +155,14 @@ impl Backend {
         let _ = self.backlog.set(backlog);
     }
 
-    /// Takes the session for `node`, for the next dial.
-    pub(super) async fn claim(&self, node: &str) -> Result<Claimed, Unusable> {
+    /// Takes the session for the next dial, if the process may act at all.
+    pub(super) async fn claim(&self) -> Result<Claimed, Unusable> {
         let mut epoch = self.epoch.write().await;
-        let asked_at = self.clock.now();
+        self.seal.check_frame().map_err(|_sealed| Unusable)?;
         reach!("claim.before");
-        let claim = self.attempt("claim", || self.store.claim(&self.instance, node)).await?;
+        let claim = self.attempt("claim", || self.store.claim(&self.instance)).await?;
         reach!("claim.after");
         let first = epoch.replace(claim.epoch).is_none();
-        self.seal.lease(asked_at, claim.holds_for);
         let seen = self.revision.swap(claim.revision.0, Ordering::AcqRel);
         Ok(if first || seen == claim.revision.0 { Claimed::Continues } else { Claimed::Changed })
     }

@@ -95,11 +95,12 @@ impl Runtime for GuardedRuntime {
 mod tests {
     use super::*;
     use crate::ports::clock::Clock;
+    use crate::ports::tenure::Tenure;
 
     #[tokio::test]
     async fn a_panic_in_a_task_seals_the_link() {
         for blocking in [false, true] {
-            let seal = Arc::new(Seal::new(Clock::start()));
+            let seal = Arc::new(Seal::new(Clock::start(), Arc::new(Tenure::forever())));
             let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal), CancellationToken::new());
             if blocking {
                 runtime.spawn_blocking(Box::new(|| panic!("planned"))).await;
@@ -112,7 +113,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_still_runs_of_a_client_ends_with_it() {
-        let (seal, retired) = (Arc::new(Seal::new(Clock::start())), CancellationToken::new());
+        let (seal, retired) =
+            (Arc::new(Seal::new(Clock::start(), Arc::new(Tenure::forever()))), CancellationToken::new());
         let runtime = GuardedRuntime::new(Handle::current(), Arc::clone(&seal), retired.clone());
         let client = Arc::new(());
         let sleeper = |client: Arc<()>| {

@@ -4,16 +4,15 @@
 //! lease or a task has failed sets it *before* the failure is returned to the library, whose answer to an error would otherwise be a
 //! nack, an acknowledgement of an unsaved message, or a key that was used without being reserved.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
 
 use holdfast_core::connection::DownReason;
-use holdfast_core::time::Timestamp;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::ports::clock::Clock;
 use crate::ports::link::SealReason;
+use crate::ports::tenure::Tenure;
 
 /// The error of everything that is tried on a sealed link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,14 +23,13 @@ pub(super) struct Sealed(pub(super) SealReason);
 #[derive(Debug)]
 pub(super) struct Seal {
     reason: watch::Sender<Option<SealReason>>,
-    /// The millisecond of the clock after which the lease does not hold; the largest number if it always does.
-    lease_until: AtomicU64,
+    tenure: Arc<Tenure>,
     clock: Clock,
 }
 
 impl Seal {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { reason: watch::Sender::new(None), lease_until: AtomicU64::new(u64::MAX), clock }
+    pub(super) fn new(clock: Clock, tenure: Arc<Tenure>) -> Self {
+        Self { reason: watch::Sender::new(None), tenure, clock }
     }
 
     /// Sets the seal; the first reason stays. Returns whether this call has set it.
@@ -64,18 +62,12 @@ impl Seal {
         self.reason().map_or(Ok(()), |why| Err(Sealed(why)))
     }
 
-    /// Checks what has to hold for a frame to leave, the lease included. This is the fence that holds after the process was suspended.
+    /// Checks what has to hold for a frame to leave, the tenure of the process included. This is the fence that holds after the process was suspended.
     pub(super) fn check_frame(&self) -> Result<(), Sealed> {
-        if self.clock.now().as_millis() >= self.lease_until.load(Ordering::Acquire) {
+        if !self.tenure.holds_at(self.clock.now()) {
             self.set(SealReason::LeaseEnded);
         }
         self.check()
-    }
-
-    /// Notes how long the lease holds, counted from when it was asked for; `None` is for ever.
-    pub(super) fn lease(&self, asked_at: Timestamp, holds_for: Option<Duration>) {
-        let until = holds_for.map_or(u64::MAX, |holds| asked_at.after(holds).as_millis());
-        self.lease_until.store(until, Ordering::Release);
     }
 
     /// Waits until the seal is set.
@@ -101,11 +93,13 @@ pub(super) fn down_reason(why: SealReason) -> DownReason {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn the_first_reason_stays() {
-        let seal = Seal::new(Clock::start());
+        let seal = Seal::new(Clock::start(), Arc::new(Tenure::forever()));
         assert_eq!(seal.check(), Ok(()));
         assert!(seal.set(SealReason::StoreUnavailable));
         assert!(!seal.set(SealReason::Panicked));
@@ -115,20 +109,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_frame_after_the_lease_seals_the_link() {
         let clock = Clock::start();
-        let seal = Seal::new(clock);
-        seal.lease(clock.now(), Some(Duration::from_secs(60)));
+        let tenure = Arc::new(Tenure::none());
+        tenure.hold_until(clock.now().after(Duration::from_secs(60)));
+        let seal = Seal::new(clock, Arc::clone(&tenure));
         assert_eq!(seal.check_frame(), Ok(()));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(seal.check_frame(), Err(Sealed(SealReason::LeaseEnded)));
-        seal.lease(clock.now(), None);
+        tenure.hold_until(clock.now().after(Duration::from_secs(60)));
         assert_eq!(seal.check_frame(), Err(Sealed(SealReason::LeaseEnded)), "a renewal does not open a seal");
     }
 
     #[tokio::test]
     async fn waiting_returns_when_it_is_set_before_or_after() {
-        let seal = std::sync::Arc::new(Seal::new(Clock::start()));
+        let seal = Arc::new(Seal::new(Clock::start(), Arc::new(Tenure::forever())));
         let waiting = tokio::spawn({
-            let seal = std::sync::Arc::clone(&seal);
+            let seal = Arc::clone(&seal);
             async move { seal.sealed().await }
         });
         seal.set(SealReason::FencedOff);

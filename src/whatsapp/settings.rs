@@ -1,8 +1,11 @@
 //! What a link needs to be told, the same for every instance.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::proxy::Proxy;
+
+use crate::ports::tenure::Tenure;
 
 /// The settings of the driver.
 #[derive(Debug, Clone)]
@@ -25,8 +28,8 @@ pub struct LinkSettings {
     pub ack_within: Duration,
     /// How long a store operation may fail or hang before the link is sealed.
     pub store_grace: Duration,
-    /// Who claims the sessions.
-    pub node: String,
+    /// Until when the process may act for its instances.
+    pub tenure: Arc<Tenure>,
 }
 
 impl Default for LinkSettings {
@@ -41,7 +44,7 @@ impl Default for LinkSettings {
             connect_timeout: Duration::from_secs(20),
             ack_within: Duration::from_secs(30),
             store_grace: Duration::from_secs(5),
-            node: "local".to_owned(),
+            tenure: Arc::new(Tenure::forever()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod harness;
 mod http;
 mod layers;
 mod link;
+mod nodes;
 mod service;
 mod store;
 mod storm;

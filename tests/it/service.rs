@@ -3,12 +3,15 @@
 mod backup;
 mod bad_input;
 mod command_line;
+mod configuration;
 mod crashes;
 mod demo;
 mod faults;
 mod first_light;
+mod forwarding;
 mod kept;
 mod kill_points;
+mod nodes;
 mod notify;
 mod outbox;
 mod pairing_code;

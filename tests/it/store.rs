@@ -5,8 +5,10 @@ mod copies;
 mod dead_letters;
 mod deliveries;
 mod faults;
+mod fleet;
 mod foreign;
 mod instances;
+mod leases;
 mod load;
 mod postgres;
 mod secrets;
@@ -73,6 +75,15 @@ macro_rules! conformance {
                 a_paired_session_without_a_device_is_corrupt,
                 old_ids_of_messages_are_forgotten,
                 younger_ids_of_messages_are_kept,
+            }
+            leases {
+                a_new_instance_belongs_to_the_node_that_made_it,
+                what_was_let_go_is_written_by_nobody_until_it_is_adopted,
+                what_has_waited_longest_is_adopted_first,
+                an_archived_session_stays_with_its_node,
+                instances_of_another_program_are_adopted_and_those_of_another_installation_are_not,
+                what_nobody_owns_can_be_written_by_hand,
+                a_node_is_listed_until_it_leaves,
             }
             secrets {
                 nothing_secret_is_readable_in_the_files,

@@ -9,6 +9,8 @@ use crate::ci::workshop::Workshop;
 
 const RECONNECTS: &str = "service::resources::s49_reconnects_leave_nothing_behind";
 const CRASHES: &str = "service::crashes::s27_while_instances_crash_in_a_loop_the_commands_of_another_are_answered";
+const NODES: &str =
+    "nodes::three_nodes_on_one_database_lose_no_message_use_no_key_twice_and_never_hold_an_instance_twice";
 const SHUTDOWN: &str = "service::shutdown::s37_many_instances_of_which_one_is_black_holed_end_cleanly_in_their_time";
 
 /// How often each command is asked of the instance that does not crash, once with and once without those that do.
@@ -34,7 +36,10 @@ fn read(arguments: &[&str]) -> anyhow::Result<(&'static str, &'static str, u32)>
         Some(&"reconnects") => (RECONNECTS, "HOLDFAST_RECONNECTS", 1000, "--rounds"),
         Some(&"shutdown") => (SHUTDOWN, "HOLDFAST_INSTANCES", 100, "--instances"),
         Some(&"crashes") => (CRASHES, "HOLDFAST_INSTANCES", 50, "--instances"),
-        _ => bail!("drill takes reconnects [--rounds N], shutdown [--instances N] or crashes [--instances N]"),
+        Some(&"nodes") => (NODES, "HOLDFAST_NODE_ROUNDS", 10, "--rounds"),
+        _ => bail!(
+            "drill takes reconnects [--rounds N], nodes [--rounds N], shutdown [--instances N] or crashes [--instances N]"
+        ),
     };
     let number = match &arguments[1..] {
         [] => usual,
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(read(&["reconnects"]).unwrap().2, 1000);
         assert_eq!(read(&["shutdown", "--instances", "30"]).unwrap(), (SHUTDOWN, "HOLDFAST_INSTANCES", 30));
         assert_eq!(read(&["crashes"]).unwrap(), (CRASHES, "HOLDFAST_INSTANCES", 50));
+        assert_eq!(read(&["nodes", "--rounds", "2"]).unwrap(), (NODES, "HOLDFAST_NODE_ROUNDS", 2));
         for wrong in [&[][..], &["reconnects", "--instances", "3"], &["shutdown", "--instances"], &["other"]] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

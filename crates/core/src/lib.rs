@@ -13,18 +13,23 @@
 //! 7. [`conduct`]: how a connection behaves by the settings of its instance;
 //! 8. [`restored`]: what of a login goes on after it came back from a backup; [`restoration`]: which copy of a session goes on at the start;
 //! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
-//! 10. [`expiry`]: which instances are deleted because nobody paired them.
+//! 10. [`expiry`]: which instances are deleted because nobody paired them;
+//! 11. [`tenancy`]: which instances a node owns where several share a database, and until when it may act for them;
+//! 12. [`elsewhere`]: instances that another node owns;
+//! 13. [`logging`]: which lines are logged.
 
 pub mod backoff;
 pub mod conduct;
 pub mod connection;
 pub mod delivery;
+pub mod elsewhere;
 pub mod event;
 pub mod expiry;
 pub mod explanation;
 pub mod fleet;
 pub mod health;
 pub mod id;
+pub mod logging;
 pub mod network;
 pub mod proxy;
 pub mod restoration;

@@ -99,6 +99,8 @@ pub enum Event {
     PhaseDone { phase: Phase, forced: Vec<String> },
     /// The deadline of the phase has come.
     Elapsed,
+    /// The service cannot go on; it stops as after a signal, and says why.
+    Fail { why: String },
     /// A second signal: no more waiting.
     Force,
 }
@@ -148,6 +150,13 @@ impl Shutdown {
             (Event::Begin, Phase::Boot | Phase::Running) => {
                 self.began = Some(now);
                 self.enter(Phase::Quiescing, now, &mut effects);
+            }
+            (Event::Fail { why }, phase) => {
+                self.forced.push(why);
+                if phase <= Phase::Running {
+                    self.began = Some(now);
+                    self.enter(Phase::Quiescing, now, &mut effects);
+                }
             }
             (Event::PhaseDone { phase, forced }, present) if phase == present => {
                 self.forced.extend(forced);

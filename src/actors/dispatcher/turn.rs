@@ -70,6 +70,7 @@ impl DispatcherActor {
         let (settlement, goes_on) = match next {
             Next::Done => {
                 self.counters.delivered += 1;
+                debug!(instance.id = %instance, sink = self.parts.sink.name(), event, attempt = number, "A delivery has arrived");
                 (Settlement::Delivered, true)
             }
             Next::Retry { after, counts, why } => {

@@ -31,10 +31,17 @@ impl Leash {
     }
 
     /// Ends what the incarnation can do: nothing leaves its link from here on, and it ends itself should it turn again.
-    pub fn cut(&self) {
+    pub fn cut(&self, why: SealReason) {
         self.held.cut.store(true, Ordering::Release);
+        self.seal(why);
+        // Nothing is dialled any more either.
+        self.seal(SealReason::ActorGone);
+    }
+
+    /// Ends the present connection: nothing leaves it from here on. The incarnation lives on and hears of it.
+    pub fn seal(&self, why: SealReason) {
         if let Some(link) = self.held.link.get() {
-            link.seal(SealReason::ActorGone);
+            link.seal(why);
         }
     }
 }

@@ -53,6 +53,8 @@ struct Desk {
 #[derive(Default)]
 struct Pages {
     closed: bool,
+    /// The rows are another node's: nothing is written any more.
+    given_up: bool,
     submitted: u64,
     archive: Option<&'static str>,
     archive_submitted: u64,
@@ -133,6 +135,14 @@ impl Scribe {
         });
     }
 
+    /// Forgets what is not written yet, and whatever comes: the rows are another node's.
+    pub(in crate::actors) fn give_up(&self) {
+        let mut pages = self.0.desk.pages();
+        *pages = Pages { closed: true, given_up: true, submitted: pages.submitted, ..Pages::default() };
+        drop(pages);
+        self.0.desk.changed.notify_one();
+    }
+
     /// Tells whether no archiving is under way.
     pub(super) fn is_archived(&self) -> bool {
         self.0.progress.borrow().written >= self.0.desk.pages().archive_submitted
@@ -152,6 +162,9 @@ impl Scribe {
 
     fn submit(&self, write: impl FnOnce(&mut Pages)) {
         let mut pages = self.0.desk.pages();
+        if pages.given_up {
+            return;
+        }
         pages.submitted += 1;
         write(&mut pages);
         drop(pages);
@@ -205,10 +218,13 @@ async fn reached(mut progress: watch::Receiver<Progress>, upto: u64, within: Dur
 }
 
 async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
-    let mut failures = 0;
+    let (mut failures, mut fenced_off) = (0, false);
     loop {
         let mut taken = {
             let mut pages = desk.pages();
+            if pages.given_up {
+                return;
+            }
             let next = Pages {
                 closed: pages.closed,
                 submitted: pages.submitted,
@@ -225,6 +241,16 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
             desk.crashed.notify_waiters();
             Err(StoreError::Unavailable { doing: "writing the rows of an instance", cause: "the call panicked".into() })
         });
+        let written = match written {
+            // What a former owner knows of the instance is not true any more; its new owner writes what is.
+            Err(StoreError::FencedOff(_)) => {
+                if !std::mem::replace(&mut fenced_off, true) {
+                    warn!(instance.id = %desk.instance, "Another node owns instance {}: what was to be written here is dropped", desk.instance);
+                }
+                Ok(())
+            }
+            written => written,
+        };
         match written {
             Ok(()) => {
                 failures = 0;
@@ -259,6 +285,9 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
 
 /// Lays what was not written under what came meanwhile.
 fn put_back(pages: &mut Pages, mut unwritten: Pages) {
+    if pages.given_up {
+        return;
+    }
     pages.archive = pages.archive.or(unwritten.archive);
     pages.desired = pages.desired.or(unwritten.desired);
     if let Some(mut older) = unwritten.patch.take() {
@@ -287,4 +316,24 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
     }
     older.disconnection = newer.disconnection.or(older.disconnection.take());
     older.online_now |= newer.online_now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::testing::store::MemoryStore;
+
+    #[tokio::test]
+    async fn what_a_former_owner_was_to_write_is_dropped_and_not_tried_again() {
+        let (store, id) = (Arc::new(MemoryStore::default()), InstanceId::new("i"));
+        let scribe = Scribe::start(id, PublicState::Close, Arc::clone(&store) as _, &Runtime::current());
+        store.fence_off(true);
+        scribe.archive("logged-out");
+        scribe.patch(InstancePatch { connection_status: Some(PublicState::Open), ..InstancePatch::default() });
+        assert!(scribe.written(Duration::from_secs(5)).await);
+        store.fence_off(false);
+        scribe.desire(Desired::Connected);
+        assert!(scribe.written(Duration::from_secs(5)).await);
+        assert_eq!(store.written(), ["i wanted Connected"]);
+    }
 }

@@ -137,8 +137,8 @@ fn pick<'a>(arbiters: &'a [actix::ArbiterHandle], id: &InstanceId, moves: usize)
     hash.wrapping_add(moves).checked_rem(arbiters.len()).and_then(|at| arbiters.get(at))
 }
 
-#[expect(clippy::disallowed_methods, reason = "two notices in a child's life; a lost one would leave it unwatched")]
-fn notify<M: Message<Result = ()> + Send + 'static>(watchdog: &Recipient<M>, notice: M) {
+#[expect(clippy::disallowed_methods, reason = "few notices in a child's life; a lost one would leave it unwatched")]
+pub(super) fn notify<M: Message<Result = ()> + Send + 'static>(watchdog: &Recipient<M>, notice: M) {
     watchdog.do_send(notice);
 }
 

@@ -6,7 +6,7 @@ use actix::prelude::{AsyncContext, Context, Handler, MailboxError, Recipient, Re
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Event, Phase, Refusal};
 use holdfast_core::event::Owner;
-use holdfast_core::id::{Generation, InstanceId, LinkId};
+use holdfast_core::id::InstanceId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use super::protocol::{
 use super::roster::{Child, Farewell, Known, Line};
 use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
+use crate::actors::leases::protocol::Closed;
 use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
 use crate::ports::store::InstanceRecord;
@@ -42,6 +43,8 @@ impl Handler<StartInstance> for SupervisorActor {
             return if line.departures == 0 { Ok(()) } else { Err(CommandError::Overloaded) };
         }
         let id = record.id.clone();
+        // Whoever puts it on knows better than what was seen before.
+        self.left.remove(&id);
         self.enlist(record);
         // It dials in its turn.
         self.start_child(&id, ctx);
@@ -50,14 +53,15 @@ impl Handler<StartInstance> for SupervisorActor {
 }
 
 impl SupervisorActor {
-    fn enlist(&mut self, record: InstanceRecord) {
+    pub(super) fn enlist(&mut self, record: InstanceRecord) {
         let known = self.instance.as_ref().map(|instance| Known::of(&record, instance.clock));
+        let former = self.former.remove(&record.id).unwrap_or_default();
         let line = Line {
             name: record.name.clone(),
-            generation: Generation(0),
+            generation: former.generation,
             child: Child::Ended,
             crashes: CrashRecord::default(),
-            last_link: LinkId(0),
+            last_link: former.last_link,
             desired: record.desired,
             known,
             unread: None,
@@ -69,6 +73,8 @@ impl SupervisorActor {
             moves: 0,
             farewells: Vec::new(),
             departures: 0,
+            clings: false,
+            since: self.instance.as_ref().map(|instance| instance.clock.now()).unwrap_or_default(),
         };
         if let Some(instance) = &self.instance {
             let phase = match (record.paired, record.desired) {
@@ -225,10 +231,10 @@ impl Handler<ApplySettings> for SupervisorActor {
 impl Handler<DrainAll> for SupervisorActor {
     type Result = ResponseFuture<Vec<String>>;
 
-    fn handle(&mut self, DrainAll { within }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, DrainAll { within, closed }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
         reach!("drain.asked");
         self.draining = true;
-        let mut pending = Vec::new();
+        let (mut pending, mut idle) = (Vec::new(), Vec::new());
         for (id, line) in self.roster.iter_mut() {
             match &line.child {
                 Child::Running { addr, .. } => {
@@ -240,20 +246,41 @@ impl Handler<DrainAll> for SupervisorActor {
                     ctx.cancel_future(*waits);
                     line.answer(&Err(CommandError::Stopping));
                 }
-                Child::Quarantined | Child::Ended => {}
+                Child::Quarantined | Child::Ended => idle.push(id.clone()),
             }
         }
         // The instances bound themselves; the margin lets the last of them say so, and who says nothing is named before the phase is over.
         let margin = within / 10;
         Box::pin(async move {
-            let drains = pending.into_iter().map(|(id, command, ended)| async move {
-                let shutdown = Event::Shutdown { within: within.saturating_sub(margin) };
-                let draining = drain(&id, command, shutdown, ended);
-                let overdue = || Some(format!("instance {id} did not end in its time"));
-                timeout(within.saturating_sub(margin / 4), draining).await.unwrap_or_else(|_| overdue())
+            let drains = pending.into_iter().map(|(id, command, ended)| {
+                let closed = closed.clone();
+                async move {
+                    let shutdown = Event::Shutdown { within: within.saturating_sub(margin) };
+                    let draining = drain(&id, command, shutdown, ended);
+                    let overdue = || Some(format!("instance {id} did not end in its time"));
+                    let forced =
+                        timeout(within.saturating_sub(margin / 4), draining).await.unwrap_or_else(|_| overdue());
+                    if forced.is_none() {
+                        // Another node may have it while the others still drain.
+                        tell(closed.as_ref(), vec![id]);
+                    }
+                    forced
+                }
             });
-            futures_util::future::join_all(drains).await.into_iter().flatten().collect()
+            let forced = futures_util::future::join_all(drains).await.into_iter().flatten().collect();
+            tell(closed.as_ref(), idle);
+            forced
         })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one notice for each instance at the end; a lost one would keep it from the other nodes"
+)]
+fn tell(closed: Option<&Recipient<Closed>>, ids: Vec<InstanceId>) {
+    if let Some(closed) = closed {
+        closed.do_send(Closed { ids });
     }
 }
 

@@ -22,8 +22,8 @@ use crate::actors::instance::protocol::Command;
 use crate::ports::store::{Store, StoreError};
 
 /// The end of a child that was asked for; `None` if it does not run.
-type Ending = Option<(Asked, oneshot::Receiver<Farewell>)>;
-type Asked = std::pin::Pin<Box<dyn Future<Output = Result<(), CommandError>>>>;
+pub(super) type Ending = Option<(Asked, oneshot::Receiver<Farewell>)>;
+pub(super) type Asked = std::pin::Pin<Box<dyn Future<Output = Result<(), CommandError>>>>;
 
 impl Handler<DeleteInstance> for SupervisorActor {
     type Result = ResponseActFuture<Self, Result<OffTheRoster, CommandError>>;
@@ -84,7 +84,7 @@ impl Handler<ExpireInstance> for SupervisorActor {
 }
 
 /// Waits until a child has ended.
-async fn farewell(ended: oneshot::Receiver<Farewell>) -> Result<Option<Farewell>, CommandError> {
+pub(super) async fn farewell(ended: oneshot::Receiver<Farewell>) -> Result<Option<Farewell>, CommandError> {
     match timeout(GONE + ANSWER, ended).await {
         Ok(last) => Ok(last.ok()),
         Err(_) => Err(CommandError::Overloaded),
@@ -129,7 +129,7 @@ impl SupervisorActor {
     }
 
     /// Begins a departure and asks the child to end, if it runs.
-    fn depart(&mut self, id: &InstanceId, event: Event) -> Result<Ending, CommandError> {
+    pub(super) fn depart(&mut self, id: &InstanceId, event: Event) -> Result<Ending, CommandError> {
         let line = self.roster.get_mut(id).ok_or(CommandError::Unknown)?;
         if self.draining {
             return Err(CommandError::Stopping);
@@ -141,7 +141,7 @@ impl SupervisorActor {
     }
 
     /// Takes an instance off the roster and the board.
-    fn strike(
+    pub(super) fn strike(
         &mut self,
         id: &InstanceId,
         last: Option<Farewell>,
@@ -158,6 +158,7 @@ impl SupervisorActor {
         if let Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } = line.child {
             ctx.cancel_future(waits);
         }
+        self.remember_leaving(id);
         self.gate(fleet::Event::Gone { id: id.clone() }, ctx);
         let paired = self.paired(id);
         if let Some(instance) = &self.instance {
@@ -168,7 +169,7 @@ impl SupervisorActor {
     }
 
     /// A departure did not come to its end: the instance goes on from what is stored.
-    fn stay(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
+    pub(super) fn stay(&mut self, id: &InstanceId, ctx: &mut Context<Self>) {
         let Some(line) = self.roster.get_mut(id) else { return };
         line.departures = line.departures.saturating_sub(1);
         if line.departures == 0 && !self.draining && !matches!(line.child, Child::Quarantined) {

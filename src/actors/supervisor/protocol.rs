@@ -6,8 +6,10 @@ use holdfast_core::connection::{Desired, Method, Refusal};
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::{Generation, InstanceId, LinkId};
 use holdfast_core::supervision::ExitReason;
+use holdfast_core::time::Timestamp;
 
 use crate::actors::instance::protocol::{SendText, SetPresence, Verify};
+use crate::actors::leases::protocol::Closed;
 use crate::ports::store::InstanceRecord;
 
 /// Why a command for an instance was not carried out.
@@ -172,4 +174,47 @@ pub struct Upward {
 #[rtype(result = "Vec<String>")]
 pub struct DrainAll {
     pub within: std::time::Duration,
+    /// Hears of each instance whose connection is closed for good, as soon as it is.
+    pub closed: Option<Recipient<Closed>>,
+}
+
+/// Seals the links of all instances: the leases have ended. Answers when nothing leaves them any more. Sent by LeaseActor. Safe to
+/// repeat.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SealAll;
+
+/// Tells what this node owned when it was asked at `asked_at`. What else is on the roster ends; answers with what is missing there.
+///
+/// Sent by LeaseActor after each renewal. Safe to repeat.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<InstanceId>")]
+pub struct Own {
+    pub asked_at: Timestamp,
+    pub ids: Vec<InstanceId>,
+}
+
+/// Puts an instance on the roster that this node owned when it was asked at `asked_at`, unless it has left since. Sent by LeaseActor.
+/// Safe to repeat.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TakeIn {
+    pub record: InstanceRecord,
+    pub asked_at: Timestamp,
+}
+
+/// Ends up to so many instances, as in a shutdown, for another node; answers with those that are closed and off the roster. They are not
+/// put on again before [`LetGone`]. Sent by LeaseActor.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<InstanceId>")]
+pub struct HandOver {
+    pub most: u32,
+}
+
+/// Tells that instances which were ended for another node are let go, or could not be: what the leases say from now on counts. Sent by
+/// LeaseActor.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct LetGone {
+    pub ids: Vec<InstanceId>,
 }

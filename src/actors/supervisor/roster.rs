@@ -96,6 +96,17 @@ pub(super) struct Line {
     pub farewells: Vec<oneshot::Sender<Farewell>>,
     /// How many deletions of it are under way: nobody starts or connects it meanwhile.
     pub departures: u32,
+    /// Whether it could not be closed for another node; it is not tried again.
+    pub clings: bool,
+    /// When it was put on the roster: an older answer does not know that it is ours.
+    pub since: Timestamp,
+}
+
+/// How far an instance was that has gone to another node: should it come back, nothing that is left of it is taken for its successor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Former {
+    pub generation: Generation,
+    pub last_link: LinkId,
 }
 
 /// How a child has ended.
@@ -124,6 +135,10 @@ pub(super) struct Roster {
 impl Roster {
     pub(super) fn insert(&mut self, id: InstanceId, line: Line) {
         self.lines.insert(id, line);
+    }
+
+    pub(super) fn has(&self, id: &InstanceId) -> bool {
+        self.lines.contains_key(id)
     }
 
     pub(super) fn get_mut(&mut self, id: &InstanceId) -> Option<&mut Line> {

@@ -11,6 +11,7 @@ use super::SupervisorActor;
 use super::protocol::StillHere;
 use super::roster::{Child, Farewell};
 use crate::actors::instance::protocol::AreYouThere;
+use crate::ports::link::SealReason;
 
 /// How often a child is asked whether it turns.
 const LOOK: Duration = Duration::from_secs(15);
@@ -52,7 +53,7 @@ impl SupervisorActor {
         let listed = self.paired(id);
         let Some(line) = self.roster.get_mut(id) else { return };
         let generation = line.generation;
-        line.leash.cut();
+        line.leash.cut(SealReason::ActorGone);
         line.moves = line.moves.wrapping_add(1);
         error!(instance.id = %id, generation = generation.0, "Instance {id} has not turned for {} s; it is replaced", LOOK.as_secs() * u64::from(UNANSWERED));
         let last = Farewell { clean: false, listed };

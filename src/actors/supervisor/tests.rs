@@ -163,7 +163,7 @@ async fn draining_saves_then_closes_every_instance() {
     }
     world.pass(Duration::from_secs(1)).await;
     world.links.story();
-    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
+    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16), closed: None }).await.unwrap();
     assert_eq!(forced, Vec::<String>::new());
     let story = world.links.story();
     for name in ["a", "b", "c"] {

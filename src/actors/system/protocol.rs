@@ -14,6 +14,14 @@ pub struct Booted;
 #[rtype(result = "()")]
 pub struct BeginShutdown;
 
+/// Tells that the service cannot go on and why: it stops in an orderly way, and says that it did not want to. Sent by the composition
+/// root. Safe to repeat.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct GiveUp {
+    pub why: &'static str,
+}
+
 /// Asks where the service is in its life. Sent by the HTTP API.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "SystemStatus")]

@@ -6,9 +6,10 @@ use holdfast_core::shutdown::{Budgets, Phase, ShutdownReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::protocol::{BeginShutdown, Booted, GetSystemStatus};
-use super::{SystemActor, SystemParts};
+use super::protocol::{BeginShutdown, Booted, GetSystemStatus, GiveUp};
+use super::{LeaseWays, SystemActor, SystemParts};
 use crate::actors::dispatcher::protocol::Flush;
+use crate::actors::leases::protocol::{Closed, Leave, Retire};
 use crate::actors::supervisor::protocol::DrainAll;
 use crate::actors::testing::store::MemoryStore;
 use crate::ports::clock::Clock;
@@ -21,7 +22,7 @@ async fn the_phases_are_entered_in_order_and_end_with_the_store() {
     stage.system.send(BeginShutdown).await.unwrap();
     let report = report.await.unwrap();
     assert!(report.clean);
-    assert_eq!(*stage.calls.lock().unwrap(), ["drain", "flush"]);
+    assert_eq!(*stage.calls.lock().unwrap(), ["retire", "drain", "flush", "leave"]);
     assert_eq!(stage.store.written(), ["store closed"]);
     assert_eq!(stage.status().await.phase, Phase::Stopped);
 }
@@ -49,6 +50,16 @@ async fn a_second_signal_does_not_wait() {
     assert!(!report.clean && report.took_ms < 1_000, "{report:?}");
 }
 
+#[actix::test]
+async fn a_service_that_cannot_go_on_stops_in_an_orderly_way_and_says_why() {
+    let (stage, report) = Stage::start(Cast { drain: Some(vec![]), flush: Some(vec![]) });
+    stage.system.send(Booted).await.unwrap();
+    stage.system.send(GiveUp { why: "its name is taken" }).await.unwrap();
+    let report = report.await.unwrap();
+    assert_eq!((report.clean, report.forced), (false, vec!["its name is taken".to_owned()]));
+    assert_eq!(*stage.calls.lock().unwrap(), ["retire", "drain", "flush", "leave"]);
+}
+
 /// What the other actors answer; `None` never answers.
 #[derive(Clone)]
 struct Cast {
@@ -73,7 +84,12 @@ impl Stage {
             clock: Clock::start(),
             budgets: Budgets::within(Duration::from_secs(30)),
             drain: extra.clone().recipient(),
-            flush: extra.recipient(),
+            flush: extra.clone().recipient(),
+            leases: LeaseWays {
+                retire: extra.clone().recipient(),
+                closed: extra.clone().recipient(),
+                leave: extra.recipient(),
+            },
             store: store.clone(),
             runtime: Handle::current(),
             report,
@@ -111,6 +127,28 @@ impl Handler<Flush> for Extra {
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
         self.calls.lock().unwrap().push("flush");
         answer(self.cast.flush.clone())
+    }
+}
+
+impl Handler<Retire> for Extra {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, _: &mut Self::Context) {
+        self.calls.lock().unwrap().push("retire");
+    }
+}
+
+impl Handler<Closed> for Extra {
+    type Result = ();
+
+    fn handle(&mut self, _: Closed, _: &mut Self::Context) {}
+}
+
+impl Handler<Leave> for Extra {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, _: &mut Self::Context) {
+        self.calls.lock().unwrap().push("leave");
     }
 }
 

@@ -144,6 +144,7 @@ impl Links for ScriptedLinks {
             instance: spec.instance,
             generation: spec.generation,
             reports,
+            current: Mutex::default(),
         })
     }
 }
@@ -154,6 +155,8 @@ struct ScriptedLink {
     instance: InstanceId,
     generation: Generation,
     reports: mpsc::Sender<Report>,
+    /// The link that is online, if one is.
+    current: Mutex<Option<LinkId>>,
 }
 
 impl ScriptedLink {
@@ -184,7 +187,10 @@ impl Link for ScriptedLink {
     fn dial(&self, link: LinkId, _: Option<Method>, rebuild: bool, _: bool) {
         self.note(&format!("dial {link}{}", if rebuild { " rebuilt" } else { "" }));
         match self.read(|script| script.dials.pop_front().unwrap_or_else(|| script.usual.clone())) {
-            Dial::Online => self.tell(vec![Event::Authenticated { link }, Event::Ready { link }]),
+            Dial::Online => {
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+                self.tell(vec![Event::Authenticated { link }, Event::Ready { link }]);
+            }
             Dial::Qr => self.tell(vec![Event::QrShown { link, text: "qr".into(), valid: Duration::from_secs(20) }]),
             Dial::Hang => {}
             Dial::Down(why) => self.tell(vec![Event::LinkDown { link, why }]),
@@ -237,6 +243,10 @@ impl Link for ScriptedLink {
 
     fn seal(&self, why: SealReason) {
         self.note(&format!("seal {why:?}"));
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (SealReason::LeaseEnded, Some(link)) = (why, current) {
+            self.tell(vec![Event::LinkDown { link, why: DownReason::LeaseLost }]);
+        }
     }
 
     async fn settings_changed(&self) {

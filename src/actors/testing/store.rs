@@ -1,5 +1,7 @@
 //! A store in memory that keeps what actors write, fails when told to, and knows nothing of sessions: links are scripted here.
 
+mod leases;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +28,7 @@ use crate::ports::store::{
 #[derive(Default)]
 pub(crate) struct MemoryStore {
     down: AtomicBool,
+    fenced_off: AtomicBool,
     panics: AtomicU32,
     slow_looks: AtomicBool,
     /// How many deletions are still to fail, and how many have.
@@ -109,6 +112,11 @@ impl MemoryStore {
     /// Lets every call fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Lets another node own every instance, or no other again.
+    pub(crate) fn fence_off(&self, fenced_off: bool) {
+        self.fenced_off.store(fenced_off, Ordering::Relaxed);
     }
 
     /// Lets the next that many writes panic.
@@ -213,6 +221,9 @@ impl MemoryStore {
         let planned = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(planned.is_err(), "planned");
         self.answers()?;
+        if self.fenced_off.load(Ordering::Relaxed) {
+            return Err(StoreError::FencedOff(InstanceId::new("planned")));
+        }
         self.inner().written.push(what);
         Ok(())
     }
@@ -232,7 +243,8 @@ impl Instances for MemoryStore {
     }
 
     async fn list(&self) -> Result<Vec<InstanceRecord>, StoreError> {
-        Ok(Vec::new())
+        self.answers()?;
+        Ok(self.inner().rows.clone())
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
@@ -292,8 +304,8 @@ impl Instances for MemoryStore {
 
 #[async_trait]
 impl Sessions for MemoryStore {
-    async fn claim(&self, _: &InstanceId, _: &str) -> Result<Claim, StoreError> {
-        Ok(Claim { epoch: Epoch(1), revision: Revision(0), holds_for: None })
+    async fn claim(&self, _: &InstanceId) -> Result<Claim, StoreError> {
+        Ok(Claim { epoch: Epoch(1), revision: Revision(0) })
     }
 
     async fn release(&self, _: &InstanceId, _: Epoch) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, web};
+use holdfast_core::elsewhere::Absence;
 use serde_json::json;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -13,6 +14,7 @@ use crate::http::api::{Api, ask, to_the_end};
 use crate::http::auth::{self, Known};
 use crate::http::error::{Answer, ApiError};
 use crate::http::reply;
+use crate::ports::leases::{Owner, Whereabouts};
 use crate::ports::store::{InstanceRecord, StoreError};
 
 /// How long a change of the roster that was refused is left alone before it is tried again.
@@ -40,7 +42,10 @@ async fn remove(api: &Api, known: Known) -> Result<bool, ApiError> {
     let listed = match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
         Ok(OffTheRoster { listed }) => listed,
         // Off the roster already: what is left of an earlier try goes now.
-        Err(CommandError::Unknown) => record.as_ref().is_some_and(|record| record.paired),
+        Err(CommandError::Unknown) => {
+            require_nobody_else(api, &name).await?;
+            record.as_ref().is_some_and(|record| record.paired)
+        }
         Err(error) => return Err(ApiError::of_command(error, &name)),
     };
     reach!("delete.ended");
@@ -55,6 +60,19 @@ async fn remove(api: &Api, known: Known) -> Result<bool, ApiError> {
         put_back(api, record).await;
     }
     Err(ApiError::of_store(error, &name))
+}
+
+/// Fails if another node may run the instance, or may take it at any moment: rows are not removed from under an actor.
+async fn require_nobody_else(api: &Api, name: &str) -> Result<(), ApiError> {
+    if api.leases.lease_ttl().is_none() {
+        return Ok(());
+    }
+    let found = api.leases.whereabouts(name).await.map_err(|error| ApiError::of_store(error, name))?;
+    let ours = |owner: &Owner| owner.alive && owner.node == api.settings.node.name;
+    match found {
+        Some(Whereabouts { owner, .. }) if !owner.as_ref().is_some_and(ours) => Err(ApiError::absent(Absence::Moving)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Puts an instance back on the roster; the answer does not wait beyond the first try.

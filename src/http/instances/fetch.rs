@@ -1,14 +1,13 @@
-//! `GET /instance/fetchInstances`: the rows, with the state that the board knows.
+//! `GET /instance/fetchInstances`: the rows, with the state that the board knows, or the one of the node that owns the instance.
 
 use actix_web::{HttpRequest, web};
-use holdfast_core::connection::state::PublicState;
 use serde_json::{Value, json};
 
 use crate::http::api::Api;
 use crate::http::auth::Key;
 use crate::http::error::{Answer, ApiError};
+use crate::http::nodes::fleet::{Fleet, Standing};
 use crate::http::{instance_settings, proxies, query, reply};
-use crate::ports::board::Entry;
 use crate::ports::store::InstanceRecord;
 
 /// The global key sees all instances, a token only those that carry it.
@@ -17,7 +16,9 @@ pub(in crate::http) async fn fetch_instances(api: web::Data<Api>, request: HttpR
     let (id, number) = (query::parameter(&request, "instanceId"), query::parameter(&request, "number"));
     let name = query::parameter(&request, "instanceName");
     let global = key.is_global(&api);
-    if !global && !api.board.all().iter().any(|(_, entry)| key.fits(&entry.token.0)) {
+    // Where there are other nodes, a token may be of an instance of theirs.
+    let all_here = api.leases.lease_ttl().is_none();
+    if !global && all_here && !api.board.all().iter().any(|(_, entry)| key.fits(&entry.token.0)) {
         return Err(ApiError::unauthorized());
     }
     api.require_running().await?;
@@ -47,7 +48,8 @@ pub(in crate::http) async fn fetch_instances(api: web::Data<Api>, request: HttpR
     if let (Some(wanted), true) = (&wanted, chosen.is_empty()) {
         return Err(ApiError::instance_not_found(wanted));
     }
-    Ok(reply::ok(&chosen.iter().map(|record| row(&api, record)).collect()))
+    let fleet = Fleet::ask(&api).await.map_err(|error| ApiError::of_store(error, ""))?;
+    Ok(reply::ok(&chosen.iter().map(|record| row(&fleet.standing(&api, record), record)).collect()))
 }
 
 fn has_number(record: &InstanceRecord, number: &str) -> bool {
@@ -55,20 +57,17 @@ fn has_number(record: &InstanceRecord, number: &str) -> bool {
     record.number.as_deref() == Some(number) || owner == Some(number)
 }
 
-/// Writes one row. What the board knows is newer than what was written.
-fn row(api: &Api, record: &InstanceRecord) -> Value {
-    let entry = api.board.get(&record.id);
-    let state = entry.as_ref().map_or(PublicState::Close, |entry| entry.status.state_at(api.clock.now()));
-    let owner = |known: fn(&Entry) -> &Option<String>, stored: &Option<String>| {
-        entry.as_ref().and_then(|entry| known(entry).clone()).or_else(|| stored.clone())
-    };
-    json!({
+/// Writes one row. What the owner knows is newer than what was written.
+fn row(known: &Standing, record: &InstanceRecord) -> Value {
+    let Standing { state, code, account } = known;
+    let either = |known: &Option<String>, stored: &Option<String>| known.clone().or_else(|| stored.clone());
+    let mut row = json!({
         "id": record.id,
         "name": record.name,
         "connectionStatus": state,
-        "ownerJid": owner(|entry| &entry.owner.jid, &record.owner_jid),
-        "profileName": owner(|entry| &entry.owner.name, &record.profile_name),
-        "profilePicUrl": owner(|entry| &entry.owner.picture, &record.profile_picture),
+        "ownerJid": either(&account.jid, &record.owner_jid),
+        "profileName": either(&account.name, &record.profile_name),
+        "profilePicUrl": either(&account.picture, &record.profile_picture),
         "integration": record.integration,
         "number": record.number,
         "businessId": record.business_id,
@@ -87,5 +86,9 @@ fn row(api: &Api, record: &InstanceRecord) -> Value {
         "Websocket": null,
         "Setting": record.setting.as_ref().map(instance_settings::row),
         "_count": { "Message": 0, "Contact": 0, "Chat": 0 },
-    })
+    });
+    if let Some(code) = code {
+        row["code"] = json!(code);
+    }
+    row
 }

@@ -22,8 +22,35 @@ pub(super) type Backend = diesel::pg::Pg;
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Begins a transaction that writes.
-pub(super) const BEGIN: &str = "BEGIN";
+/// Begins a transaction that writes. Each statement sees what others have finished before it.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Whether several processes may share it.
+pub(super) const SHARED: bool = true;
+
+/// The time by its clock, in Unix milliseconds: that of the statement, whenever its transaction began.
+pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Lets nobody change what a statement has found.
+pub(super) const FOR_SHARE: &str = " FOR SHARE";
+
+/// Holds what a statement finds, and passes over what others hold.
+pub(super) const PASSING_OVER: &str = "FOR UPDATE SKIP LOCKED";
+/// The same for sessions, called "s".
+pub(super) const PASSING_OVER_SESSIONS: &str = "FOR UPDATE OF s SKIP LOCKED";
+/// Finds only instances, called "i", that nobody is about to delete.
+pub(super) const STANDING_INSTANCES: &str = "FOR KEY SHARE OF i SKIP LOCKED";
+
+/// Leaves only what this node ($1, of the installation $2) has to deliver: the rows of its instances. Those of an instance that is gone go to
+/// the node that has deleted it, or, when that is gone too, to the first one that lives.
+pub(super) const OURS: &str = r#"
+    LEFT JOIN "Instance" present ON present."id" = waits.instance_id
+    LEFT JOIN holdfast_session held ON held.instance_id = waits.instance_id
+    WHERE CASE WHEN present."id" IS NOT NULL THEN held.lease_node = $1 AND present."clientName" = $2
+      ELSE coalesce((SELECT last.client_name FROM holdfast_outbox last WHERE last.seq = waits.seq), $2) = $2 AND coalesce(
+        (SELECT n.name FROM holdfast_outbox last JOIN holdfast_node n ON n.client_name = $2 AND n.name = last.deleted_by
+          WHERE last.seq = waits.seq AND n.expires_ms > NOW_MS),
+        (SELECT min(n.name) FROM holdfast_node n WHERE n.client_name = $2 AND n.expires_ms > NOW_MS)) = $1 END"#;
 
 /// Joins each lane with the oldest row that waits in it. Written so, it is a look into the index for each, also before anything is known of
 /// the table.
@@ -42,6 +69,17 @@ pub(super) fn exclusively<T>(
 /// Returns the statement that reads the numbers in a parameter, a JSON list.
 pub(super) fn numbers(parameter: &str) -> String {
     format!("SELECT value::bigint FROM jsonb_array_elements_text({parameter}::jsonb)")
+}
+
+/// Returns the statement that reads the texts in a parameter, a JSON list.
+pub(super) fn texts(parameter: &str) -> String {
+    format!("SELECT value FROM jsonb_array_elements_text({parameter}::jsonb)")
+}
+
+/// Tells whether no other process cleans up at the moment; none will, before this transaction has ended.
+pub(super) fn cleans_alone(conn: &mut Conn) -> QueryResult<bool> {
+    let alone = "pg_try_advisory_xact_lock(hashtextextended('holdfast cleans ' || current_schema(), 0))";
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(alone)).get_result(conn)
 }
 
 /// Values in one statement.

@@ -155,7 +155,7 @@ impl Watch {
 }
 
 /// Returns an error of the driver with its causes: it tells them apart from itself.
-fn whole(error: &tokio_postgres::Error) -> String {
+pub(super) fn whole(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -18,6 +18,7 @@ use crate::store::failure::{driver, unavailable};
 pub(super) type Taken = Object<Connector>;
 
 /// Makes connections.
+#[derive(Clone)]
 pub(super) struct Connector {
     pub(super) address: Address,
     pub(super) tls: Tls,

@@ -14,6 +14,7 @@ use crate::ports::store::StoreError;
 use crate::store::Retention;
 use crate::store::cipher::Cipher;
 use crate::store::failure::{driver, unavailable};
+use crate::store::member::Member;
 
 const DOING: &str = "preparing the database";
 
@@ -29,7 +30,7 @@ const PATIENCE: &str =
 pub(super) async fn bring(
     connector: &Connector,
     cipher: Arc<Cipher>,
-    client_name: String,
+    member: Arc<Member>,
     clock: Clock,
     retention: Retention,
 ) -> Result<(), StoreError> {
@@ -44,7 +45,7 @@ pub(super) async fn bring(
         sql::migrations::migrate(conn)?;
         reach!("open.migrated");
         // The lock ends with the connection.
-        sql::prepare(conn, &cipher, &client_name, clock, &retention)
+        sql::prepare(conn, &cipher, &member, clock, &retention)
     });
     bringing.await.map_err(|error| unavailable(DOING, error))?
 }

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Pool;
-use super::sql::group::{self, Counters, Job, MOST};
+use super::sql::group::{self, Counters, Job};
 use super::sql::housekeeping;
 use crate::ports::clock::Clock;
 use crate::store::Retention;
@@ -25,6 +25,8 @@ pub(super) fn lanes(pool: usize) -> usize {
 #[derive(Clone)]
 pub(super) struct LaneTask {
     pub(super) pool: Pool,
+    /// Jobs in one transaction.
+    pub(super) most: usize,
     pub(super) clock: Clock,
     /// For the lane that also cleans up.
     pub(super) retention: Option<Retention>,
@@ -50,7 +52,7 @@ impl LaneTask {
                     Some(retention) => jobs.push(group::housekeeping(retention)),
                     None => continue,
                 },
-                taken = receiver.recv_many(&mut jobs, MOST) => if taken == 0 { break },
+                taken = receiver.recv_many(&mut jobs, self.most) => if taken == 0 { break },
             }
             self.serve(std::mem::take(&mut jobs)).await;
         }

@@ -15,7 +15,7 @@ use crate::store::schema::{holdfast_archive, holdfast_session, holdfast_session_
 /// The category of a text of `Session.creds`; no value has it.
 const CREDS: &str = "creds";
 
-/// Moves the device and all values to the archive, as they are, marks the session unpaired and ends its ownership.
+/// Moves the device and all values to the archive, as they are, marks the session unpaired and ends its epoch.
 pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<(), Failure> {
     ensure_session(tx, id)?;
     // Another program's credentials are not this session's: they stay.
@@ -34,11 +34,11 @@ pub(super) fn session(tx: &mut Tx<'_>, id: &InstanceId, reason: &str) -> Result<
     let values = holdfast_session_value::table.filter(holdfast_session_value::instance_id.eq(id.as_str()));
     diesel::delete(values).execute(tx.conn)?;
     reach!("archive.moved");
-    // Nobody owns it any more: what the link of the ended login still writes must not bring anything back.
+    // Its node goes on owning it, in an epoch that nobody has: what the link of the ended login still writes must not bring anything back.
     let ended = (
         holdfast_session::paired.eq(false),
         holdfast_session::revision.eq(holdfast_session::revision + 1),
-        holdfast_session::lease_node.eq(None::<String>),
+        holdfast_session::epoch.eq(holdfast_session::epoch + 1),
     );
     diesel::update(holdfast_session::table.find(id.as_str())).set(ended).execute(tx.conn)?;
     Ok(())

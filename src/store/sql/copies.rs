@@ -13,7 +13,7 @@ use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_send
 
 use super::instances::{ensure_session, get};
 use super::sessions::{creds, put_creds};
-use super::{Conn, Database, Lane, Tx, archive, departed, dialect, proxies, settings, values, webhooks};
+use super::{Conn, Database, Lane, Tx, archive, departed, dialect, leases, proxies, settings, values, webhooks};
 use crate::ports::copies::{Adopted, Adoption, Copies, Particulars};
 use crate::ports::layer::{CopyHeader, SealedValue, SessionCopy};
 use crate::ports::restore::Renewal;
@@ -32,7 +32,7 @@ const REPLACED: &str = "replaced by a copy";
 #[async_trait]
 impl Copies for Database {
     async fn states(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
-        let (cipher, client_name) = (self.cipher.clone(), self.client_name.clone());
+        let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
         self.read("reading the states of all sessions", move |conn| states(conn, &cipher, &client_name)).await
     }
 
@@ -69,7 +69,7 @@ impl Copies for Database {
         adoption: Adoption,
         renewal: Arc<dyn Renewal>,
     ) -> Result<Adopted, StoreError> {
-        let (cipher, client_name) = (self.cipher.clone(), self.client_name.clone());
+        let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
         self.write("taking a copy of a session in", Lane::of(&copy.header.id.clone()), move |tx| {
             adopt(tx, &cipher, &client_name, renewal.as_ref(), &copy, &adoption)
         })
@@ -391,7 +391,7 @@ fn finish(tx: &mut Tx<'_>, id: &InstanceId, latest: Mark, by: u64) -> Result<Mar
         holdfast_session::revision.eq(revision),
         holdfast_session::paired.eq(true),
         holdfast_session::lease_node.eq(None::<String>),
-        holdfast_session::lease_expires_at.eq(None::<i64>),
+        holdfast_session::lease_ended_at.eq(leases::now()),
     );
     diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
     Ok(mark(epoch, revision))

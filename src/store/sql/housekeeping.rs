@@ -5,8 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 
-use super::Tx;
-use super::queue;
+use super::{Tx, dialect, queue};
 use crate::store::Retention;
 use crate::store::failure::Failure;
 use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox, holdfast_send, holdfast_unrecovered};
@@ -14,8 +13,11 @@ use crate::store::schema::{holdfast_accepted, holdfast_archive, holdfast_outbox,
 /// How often it is done; it is done at the start, too.
 pub(in crate::store) const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Removes what is older than its retention.
+/// Removes what is older than its retention, unless somebody else is at it.
 pub(super) fn prune(tx: &mut Tx<'_>, retention: &Retention) -> Result<(), Failure> {
+    if !dialect::cleans_alone(tx.conn)? {
+        return Ok(());
+    }
     let now = tx.now;
     let before = |kept: Duration| {
         let start = TimeDelta::from_std(kept).ok().and_then(|kept| now.checked_sub_signed(kept));

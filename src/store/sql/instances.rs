@@ -1,6 +1,7 @@
 //! Rows of instances.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -9,26 +10,27 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
-use super::{Backend, Conn, Database, Lane, Tx, departed, proxies, queue, settings, webhooks};
+use super::{Backend, Conn, Database, Lane, Tx, departed, proxies, queue, settings, standing, webhooks};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
 };
 use crate::store::columns::{self, JsonText, Status, clip, column_time};
 use crate::store::failure::Failure;
+use crate::store::member::Member;
 use crate::store::rows::{self, Joined, desired_word};
 use crate::store::schema::{chatwoot, holdfast_session, instance, proxy, setting};
 
 #[async_trait]
 impl Instances for Database {
     async fn insert(&self, new: NewInstance) -> Result<InstanceRecord, StoreError> {
-        let client_name = self.client_name.clone();
-        self.write("inserting an instance", Lane::of(&new.id), move |tx| insert(tx, &client_name, new)).await
+        let member = Arc::clone(&self.member);
+        self.write("inserting an instance", Lane::of(&new.id), move |tx| insert(tx, &member, new)).await
     }
 
     async fn list(&self) -> Result<Vec<InstanceRecord>, StoreError> {
-        let client_name = self.client_name.clone();
-        self.read("listing instances", move |conn| list(conn, &client_name)).await
+        let member = Arc::clone(&self.member);
+        self.read("listing instances", move |conn| list(conn, &member.client_name)).await
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
@@ -37,18 +39,26 @@ impl Instances for Database {
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.write("changing an instance", Lane::of(&id), move |tx| change(tx, &id, patch)).await
+        let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
+        let change = move |tx: &mut Tx<'_>| {
+            standing::fence(tx, &member, &id)?;
+            change(tx, &id, patch)
+        };
+        self.write("changing an instance", lane, change).await
     }
 
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.write("storing what the operator wants", Lane::of(&id), move |tx| set_desired(tx, &id, desired)).await
+        let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
+        let set = move |tx: &mut Tx<'_>| {
+            standing::fence(tx, &member, &id)?;
+            set_desired(tx, &id, desired)
+        };
+        self.write("storing what the operator wants", lane, set).await
     }
 
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.write("deleting an instance", Lane::of(&id), move |tx| delete(tx, &id)).await
+        let (id, member) = (id.clone(), Arc::clone(&self.member));
+        self.write("deleting an instance", Lane::of(&id), move |tx| delete(tx, &member, &id)).await
     }
 
     async fn webhook(&self, id: &InstanceId) -> Result<Option<WebhookRow>, StoreError> {
@@ -91,7 +101,7 @@ pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Fai
     Ok(())
 }
 
-fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<InstanceRecord, Failure> {
+fn insert(tx: &mut Tx<'_>, member: &Member, new: NewInstance) -> Result<InstanceRecord, Failure> {
     let NewInstance { id, name, token, integration, number, settings: wanted, webhook, proxy } = new;
     let time = column_time(tx.now);
     let row = (
@@ -101,7 +111,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
         instance::integration.eq(clip(&integration, columns::SHORT)),
         instance::number.eq(number.as_deref().map(|number| clip(number, columns::SHORT))),
         instance::token.eq(token),
-        instance::client_name.eq(client_name),
+        instance::client_name.eq(&member.client_name),
         instance::created_at.eq(time),
         instance::updated_at.eq(time),
     );
@@ -113,6 +123,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, new: NewInstance) -> Result<Instan
     }
     settings::insert(tx, &id, &wanted)?;
     ensure_session(tx, &id)?;
+    standing::own(tx, member, &id)?;
     if let Some(spec) = webhook {
         webhooks::set(tx, &id, &spec)?;
     }
@@ -220,7 +231,8 @@ fn set_desired(tx: &mut Tx<'_>, id: &InstanceId, desired: Desired) -> Result<(),
     Ok(())
 }
 
-fn delete(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
+fn delete(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    standing::fence_living(tx, member, id)?;
     let name: Option<String> = instance::table.find(id.as_str()).select(instance::name).first(tx.conn).optional()?;
     let Some(name) = name else {
         return Err(StoreError::NoSuchInstance(id.clone()).into());
@@ -231,6 +243,7 @@ fn delete(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
     ];
     queue::add(tx, id, &last)?;
     departed::note(tx, id)?;
+    queue::leave_behind(tx, member, id)?;
     // Everything else refers to this row and goes with it; the outbox does not.
     diesel::delete(instance::table.find(id.as_str())).execute(tx.conn)?;
     Ok(())

@@ -15,8 +15,7 @@ const DOING: &str = "migrating the database";
 /// # Errors
 /// [`StoreError::Corrupt`] if a newer version has shaped it already: this one does not know what its columns mean.
 pub(in crate::store) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
-    let known: Vec<Box<dyn Migration<Backend>>> = MIGRATIONS.migrations().map_err(|error| unavailable(DOING, error))?;
-    let known: Vec<String> = known.iter().map(|one| one.name().version().to_string()).collect();
+    let known = known()?;
     let applied = conn.applied_migrations().map_err(|error| unavailable(DOING, error))?;
     if let Some(newer) = applied.iter().map(ToString::to_string).filter(|version| !known.contains(version)).max() {
         let said = format!(
@@ -25,4 +24,10 @@ pub(in crate::store) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
         return Err(unreadable("the shape of the database", said));
     }
     conn.run_pending_migrations(MIGRATIONS).map(drop).map_err(|error| unavailable(DOING, error))
+}
+
+/// Returns the migrations that this build knows.
+pub(in crate::store) fn known() -> Result<Vec<String>, StoreError> {
+    let known: Vec<Box<dyn Migration<Backend>>> = MIGRATIONS.migrations().map_err(|error| unavailable(DOING, error))?;
+    Ok(known.iter().map(|one| one.name().version().to_string()).collect())
 }

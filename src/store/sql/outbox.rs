@@ -11,12 +11,13 @@ use holdfast_core::id::InstanceId;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Conn, Database, Lane, Tx, dialect, queue};
+use super::{Conn, Database, Lane, Tx, dialect, queue, standing};
 use crate::ports::address;
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::store::StoreError;
 use crate::store::columns;
 use crate::store::failure::Failure;
+use crate::store::member::Member;
 use crate::store::schema::holdfast_outbox;
 
 /// Finds the oldest waiting row of each instance. It leaps from instance to instance through the index, whose columns are all it needs:
@@ -33,10 +34,10 @@ const HEADS: &str = r#"
     SELECT waits.seq, waits.instance_id, waits.due_ms, waits.tries, CASE WHEN live."id" IS NULL
       THEN (SELECT o.url FROM holdfast_outbox o WHERE o.seq = waits.seq) ELSE live."url" END AS target_url
     FROM lane OLDEST
-    LEFT JOIN "Webhook" live ON live."instanceId" = waits.instance_id"#;
+    LEFT JOIN "Webhook" live ON live."instanceId" = waits.instance_id OURS"#;
 
 pub(in crate::store) fn heads_query() -> String {
-    HEADS.replace("OLDEST", dialect::OLDEST)
+    HEADS.replace("OLDEST", dialect::OLDEST).replace("OURS", dialect::OURS).replace("NOW_MS", dialect::NOW_MS)
 }
 
 /// Reads the oldest waiting row of one instance.
@@ -148,12 +149,18 @@ struct InstanceLagRow {
 #[async_trait]
 impl Outbox for Database {
     async fn append(&self, id: &InstanceId, events: Vec<EngineEvent>) -> Result<usize, StoreError> {
-        let id = id.clone();
-        self.write("queuing events", Lane::of(&id), move |tx| queue::add(tx, &id, &events)).await
+        let (id, lane) = (id.clone(), Lane::of(id));
+        let member = Arc::clone(&self.member);
+        let append = move |tx: &mut Tx<'_>| {
+            standing::fence(tx, &member, &id)?;
+            queue::add(tx, &id, &events)
+        };
+        self.write("queuing events", lane, append).await
     }
 
     async fn heads(&self) -> Result<Vec<Head>, StoreError> {
-        self.read("reading what waits", heads).await
+        let member = Arc::clone(&self.member);
+        self.read("reading what waits", move |conn| heads(conn, &member)).await
     }
 
     async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError> {
@@ -186,8 +193,13 @@ impl Outbox for Database {
     }
 }
 
-fn heads(conn: &mut Conn) -> Result<Vec<Head>, Failure> {
-    let rows: Vec<HeadRow> = diesel::sql_query(heads_query()).load(conn)?;
+fn heads(conn: &mut Conn, member: &Member) -> Result<Vec<Head>, Failure> {
+    let query = diesel::sql_query(heads_query());
+    let rows: Vec<HeadRow> = if dialect::SHARED {
+        query.bind::<Text, _>(&member.node).bind::<Text, _>(&member.client_name).load(conn)?
+    } else {
+        query.load(conn)?
+    };
     let mut heads: Vec<Head> = Vec::with_capacity(rows.len());
     let mut last_url = String::new();
     for row in rows {

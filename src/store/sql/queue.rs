@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Tx;
 use crate::store::columns::JsonText;
 use crate::store::failure::Failure;
+use crate::store::member::Member;
 use crate::store::rows::event_keys;
 use crate::store::schema::{holdfast_outbox, instance, webhook};
 
@@ -91,6 +92,17 @@ pub(super) fn add<'e>(
     }
     tx.queued += added;
     Ok(added)
+}
+
+/// Notes on what waits for the instance's webhook that the instance is gone, and which node is to deliver it.
+pub(super) fn leave_behind(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    let waiting = holdfast_outbox::table
+        .filter(pending())
+        .filter(holdfast_outbox::sink.eq(WEBHOOK))
+        .filter(holdfast_outbox::instance_id.eq(id.as_str()));
+    let stamp = (holdfast_outbox::deleted_by.eq(&member.node), holdfast_outbox::client_name.eq(&member.client_name));
+    diesel::update(waiting).set(stamp).execute(tx.conn)?;
+    Ok(())
 }
 
 /// Forgets what waits for the instance's webhook.

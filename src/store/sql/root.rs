@@ -2,7 +2,7 @@
 //! one kind of connection: what a database is, they see through their parent's `dialect` (its connection, its backend, its store, and the
 //! few words in which it differs).
 //!
-//! A store that has them as a part gives them `read` and `write`, and its `cipher`, `client_name`, `appended` and `reported`.
+//! A store that has them as a part gives them `read`, `write` and `lease`, and its `cipher`, `member`, `appended` and `reported`.
 //!
 //! All of it blocks: a whole job runs on one blocking thread, never one statement.
 
@@ -13,6 +13,7 @@ mod departed;
 pub(super) mod group;
 pub(super) mod housekeeping;
 mod instances;
+mod leases;
 mod losses;
 pub(super) mod migrations;
 pub(super) mod outbox;
@@ -21,10 +22,12 @@ mod queue;
 mod sends;
 mod sessions;
 mod settings;
+mod standing;
 mod values;
 mod webhooks;
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
 use self::group::{Lane, Tx};
@@ -34,18 +37,24 @@ use crate::ports::clock::Clock;
 use crate::ports::store::StoreError;
 use crate::store::Retention;
 use crate::store::cipher::{Cipher, Place};
-use crate::store::columns::Status;
 use crate::store::failure::{Failure, corrupt};
-use crate::store::schema::{holdfast_meta, instance};
+use crate::store::member::Member;
+use crate::store::schema::holdfast_meta;
 
 pub(super) const CHECK_KEY: &str = "key_check";
 pub(super) const CHECK_TEXT: &[u8] = b"holdfast";
+
+/// What no other node that lives is connected for is closed.
+const CLOSE: &str = r#"
+    UPDATE "Instance" SET "connectionStatus" = 'close' WHERE "clientName" = $1 AND "connectionStatus" <> 'close'
+      AND NOT EXISTS (SELECT 1 FROM holdfast_session s JOIN holdfast_node n ON n.client_name = $1 AND n.name = s.lease_node
+        WHERE s.instance_id = "Instance"."id" AND n.name <> $2 AND n.expires_ms > NOW_MS)"#;
 
 /// Makes the rows of a database in shape true, before anybody reads them.
 pub(super) fn prepare(
     conn: &mut Conn,
     cipher: &Cipher,
-    client_name: &str,
+    member: &Member,
     clock: Clock,
     retention: &Retention,
 ) -> Result<(), StoreError> {
@@ -53,11 +62,12 @@ pub(super) fn prepare(
         let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
         check_key(&mut tx, cipher)?;
         reach!("open.key-checked");
+        leases::begin(tx.conn)?;
         // Only a living process knows that a connection is open, and this one has none yet.
-        let ours = instance::table
-            .filter(instance::client_name.eq(client_name))
-            .filter(instance::connection_status.ne(Status::CLOSE));
-        diesel::update(ours).set(instance::connection_status.eq(Status::CLOSE)).execute(tx.conn)?;
+        diesel::sql_query(CLOSE.replace("NOW_MS", dialect::NOW_MS))
+            .bind::<Text, _>(&member.client_name)
+            .bind::<Text, _>(&member.node)
+            .execute(tx.conn)?;
         housekeeping::prune(&mut tx, retention)
     });
     prepared.map_err(|failure: Failure| failure.doing("preparing the database"))

@@ -1,6 +1,6 @@
 //! Sessions: who owns them, their device, and batches of changes.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -8,7 +8,7 @@ use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
 use super::losses::Missing;
-use super::{Conn, Database, Lane, Tx, archive, dialect, losses, queue, values};
+use super::{Conn, Database, Lane, Tx, archive, dialect, leases, losses, queue, standing, values};
 use crate::failpoint::reach;
 use crate::ports::session::{Accepted, Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use crate::ports::store::StoreError;
@@ -17,18 +17,20 @@ use crate::store::columns::column_time;
 use crate::store::cuid::cuid;
 use crate::store::envelope::{self, Creds};
 use crate::store::failure::{Failure, unreadable};
+use crate::store::member::Member;
 use crate::store::schema::{holdfast_accepted, holdfast_session, session};
 
 #[async_trait]
 impl Sessions for Database {
-    async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError> {
-        let (id, node) = (id.clone(), node.to_owned());
-        self.write("claiming a session", Lane::of(&id), move |tx| claim(tx, &id, &node)).await
+    async fn claim(&self, id: &InstanceId) -> Result<Claim, StoreError> {
+        let (id, member) = (id.clone(), Arc::clone(&self.member));
+        self.write("claiming a session", Lane::of(&id), move |tx| claim(tx, &member, &id)).await
     }
 
     async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError> {
         let id = id.clone();
-        self.write("releasing a session", Lane::of(&id), move |tx| release(tx, &id, epoch)).await
+        let member = Arc::clone(&self.member);
+        self.write("releasing a session", Lane::of(&id), move |tx| release(tx, &member, &id, epoch)).await
     }
 
     async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -80,8 +82,14 @@ impl Sessions for Database {
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
-        let (id, cipher) = (id.clone(), self.cipher.clone());
-        self.write("writing a session", Lane::of(&id), move |tx| commit(tx, &cipher, &id, epoch, batch)).await
+        let lane = Lane::of(id);
+        let (id, cipher, member) = (id.clone(), self.cipher.clone(), Arc::clone(&self.member));
+        let commit = move |tx: &mut Tx<'_>| {
+            let revision = next_revision(tx, &member, &id, epoch)?;
+            commit(tx, &cipher, &id, batch)?;
+            Ok(revision)
+        };
+        self.write("writing a session", lane, commit).await
     }
 
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
@@ -100,27 +108,33 @@ impl Sessions for Database {
     }
 
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
-        let (id, reason) = (id.clone(), reason.to_owned());
-        self.write("archiving a session", Lane::of(&id), move |tx| archive::session(tx, &id, &reason)).await
+        let (id, lane, reason) = (id.clone(), Lane::of(id), reason.to_owned());
+        let member = Arc::clone(&self.member);
+        let archive = move |tx: &mut Tx<'_>| {
+            standing::fence(tx, &member, &id)?;
+            archive::session(tx, &id, &reason)
+        };
+        self.write("archiving a session", lane, archive).await
     }
 }
 
-fn claim(tx: &mut Tx<'_>, id: &InstanceId, node: &str) -> Result<Claim, Failure> {
-    use holdfast_session::{epoch, lease_expires_at, lease_node, revision};
+fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Failure> {
+    use holdfast_session::{epoch, lease_ended_at, lease_node, revision};
     ensure_session(tx, id)?;
+    standing::admit(tx, member, id)?;
     let row = holdfast_session::table.find(id.as_str());
-    let claimed = (epoch.eq(epoch + 1), lease_node.eq(node), lease_expires_at.eq(None::<i64>));
+    let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
     let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
     reach!("claim.raised");
-    // Nobody else is expected: the data directory is locked, and a database that is shared has one engine for each client name. So the
-    // claim holds until the next one, which fences this one off. A lease would say here how long it holds.
-    Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64), holds_for: None })
+    Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64) })
 }
 
-fn release(tx: &mut Tx<'_>, id: &InstanceId, held: Epoch) -> Result<(), Failure> {
-    use holdfast_session::{epoch, lease_node};
+fn release(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, held: Epoch) -> Result<(), Failure> {
+    use holdfast_session::{epoch, lease_ended_at, lease_node};
     let row = holdfast_session::table.find(id.as_str()).filter(epoch.eq(held.0 as i64));
-    diesel::update(row).set(lease_node.eq(None::<String>)).execute(tx.conn)?;
+    diesel::update(row.filter(lease_node.eq(&member.node)))
+        .set((lease_node.eq(None::<String>), lease_ended_at.eq(leases::now())))
+        .execute(tx.conn)?;
     Ok(())
 }
 
@@ -147,15 +161,8 @@ pub(super) fn creds(conn: &mut Conn, id: &InstanceId) -> Result<Option<String>, 
     Ok(found.flatten())
 }
 
-fn commit(
-    tx: &mut Tx<'_>,
-    cipher: &Cipher,
-    id: &InstanceId,
-    claimed: Epoch,
-    batch: SessionBatch,
-) -> Result<Revision, Failure> {
+fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, batch: SessionBatch) -> Result<(), Failure> {
     let SessionBatch { device, paired, clears, writes, accepted, losses, events } = batch;
-    let revision = next_revision(tx, id, claimed)?;
     for clear in &clears {
         values::clear(tx, id, clear)?;
     }
@@ -180,15 +187,19 @@ fn commit(
         let row = holdfast_session::table.find(id.as_str());
         diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
     }
-    Ok(revision)
+    Ok(())
 }
 
-/// Raises the revision, if the session is owned under this epoch. That is the fence: it holds the row until the transaction ends, so that
+/// Raises the revision, if this node owns the session under this epoch. That is the fence: it holds the row until the transaction ends, so that
 /// nobody claims the session in between.
-fn next_revision(tx: &mut Tx<'_>, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
+fn next_revision(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
     use holdfast_session::{epoch, lease_node, revision};
-    let owned =
-        holdfast_session::table.find(id.as_str()).filter(epoch.eq(claimed.0 as i64)).filter(lease_node.is_not_null());
+    // A node owns what it has made, and has not claimed it yet: no claim has the epoch 0.
+    let owned = holdfast_session::table
+        .find(id.as_str())
+        .filter(epoch.eq(claimed.0 as i64))
+        .filter(epoch.gt(0))
+        .filter(lease_node.eq(&member.node));
     let raised = diesel::update(owned).set(revision.eq(revision + 1)).returning(revision);
     let found: Option<i64> = raised.get_result(tx.conn).optional()?;
     if let Some(at) = found {

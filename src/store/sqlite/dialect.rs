@@ -21,6 +21,21 @@ pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/
 /// Begins a transaction that writes.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
+/// Whether several processes may share it: the data directory is locked.
+pub(super) const SHARED: bool = false;
+
+/// The time in Unix milliseconds.
+pub(super) const NOW_MS: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
+
+/// What others hold: there is one writer.
+pub(super) const FOR_SHARE: &str = "";
+pub(super) const PASSING_OVER: &str = "";
+pub(super) const PASSING_OVER_SESSIONS: &str = "";
+pub(super) const STANDING_INSTANCES: &str = "";
+
+/// Leaves only what this node has to deliver: everything.
+pub(super) const OURS: &str = "";
+
 /// Joins each lane with the oldest row that waits in it: in the order in which it is written, and over the index.
 pub(super) const OLDEST: &str = "\
     CROSS JOIN holdfast_outbox waits INDEXED BY holdfast_outbox_pending \
@@ -39,6 +54,17 @@ pub(super) fn exclusively<T>(
 /// Returns the statement that reads the numbers in a parameter, a JSON list.
 pub(super) fn numbers(parameter: &str) -> String {
     format!("SELECT value FROM json_each({parameter})")
+}
+
+/// Returns the statement that reads the texts in a parameter, a JSON list.
+pub(super) fn texts(parameter: &str) -> String {
+    numbers(parameter)
+}
+
+/// Tells whether no other process cleans up at the moment.
+#[expect(clippy::unnecessary_wraps, reason = "as for the other kinds of database")]
+pub(super) fn cleans_alone(_: &mut Conn) -> QueryResult<bool> {
+    Ok(true)
 }
 
 /// Returns a message's key as the columns can hold it.

@@ -65,3 +65,17 @@ fn deliveries_that_waited_before_an_update_keep_their_tries_and_their_age() {
     let told = diesel::dsl::sql::<Text>("SELECT tries || ' ' || attempts || ' ' || waiting_ms FROM holdfast_outbox");
     assert_eq!(told.load::<String>(&mut conn).unwrap(), ["3 3 17"]);
 }
+
+#[test]
+fn what_a_session_was_claimed_by_before_leases_owns_it_still() {
+    let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    for _ in 0..5 {
+        conn.run_next_migration(MIGRATIONS).unwrap();
+    }
+    let rows = r#"INSERT INTO "Instance" ("id", "name") VALUES ('i', 'shop');
+        INSERT INTO holdfast_session (instance_id, epoch, lease_node, lease_expires_at) VALUES ('i', 3, 'node', NULL)"#;
+    diesel::connection::SimpleConnection::batch_execute(&mut conn, rows).unwrap();
+    migrate(&mut conn).unwrap();
+    let told = "SELECT lease_node || ' ' || epoch || ' ' || (lease_ended_at IS NULL) FROM holdfast_session";
+    assert_eq!(diesel::dsl::sql::<Text>(told).load::<String>(&mut conn).unwrap(), ["node 3 1"]);
+}

@@ -21,6 +21,7 @@ use crate::ports::session::{
     Accepted, Claim, Clear, Loss, LossReason, MessageKey, SessionBatch, Sessions, Unrecovered,
 };
 use crate::ports::store::StoreError;
+use crate::ports::tenure::Tenure;
 use crate::whatsapp::seal::Seal;
 
 #[derive(Clone, Copy)]
@@ -67,9 +68,9 @@ impl Fake {
 
 #[async_trait]
 impl Sessions for Fake {
-    async fn claim(&self, _: &InstanceId, _: &str) -> Result<Claim, StoreError> {
+    async fn claim(&self, _: &InstanceId) -> Result<Claim, StoreError> {
         self.call().await?;
-        Ok(Claim { epoch: Epoch(1), revision: Revision(*self.revision.lock().unwrap()), holds_for: None })
+        Ok(Claim { epoch: Epoch(1), revision: Revision(*self.revision.lock().unwrap()) })
     }
 
     async fn release(&self, _: &InstanceId, _: Epoch) -> Result<(), StoreError> {
@@ -167,10 +168,10 @@ impl Sessions for Fake {
 
 async fn backend() -> (Arc<Backend>, Arc<Fake>, Arc<Seal>) {
     let (fake, clock) = (Arc::new(Fake::default()), Clock::start());
-    let seal = Arc::new(Seal::new(clock));
+    let seal = Arc::new(Seal::new(clock, Arc::new(Tenure::forever())));
     let store = Arc::clone(&fake) as Arc<dyn Sessions>;
     let backend = Arc::new(Backend::new(store, InstanceId::new("i"), Arc::clone(&seal), clock, Duration::from_secs(5)));
-    assert_eq!(backend.claim("node").await.unwrap(), Claimed::Continues);
+    assert_eq!(backend.claim().await.unwrap(), Claimed::Continues);
     (backend, fake, seal)
 }
 
@@ -331,10 +332,10 @@ async fn a_device_is_written_only_once_it_belongs_to_an_account_and_never_over_a
 
     let (other, seal) = {
         let (clock, store) = (Clock::start(), Arc::clone(&fake) as Arc<dyn Sessions>);
-        let seal = Arc::new(Seal::new(clock));
+        let seal = Arc::new(Seal::new(clock, Arc::new(Tenure::forever())));
         (Backend::new(store, InstanceId::new("i"), Arc::clone(&seal), clock, Duration::from_secs(5)), seal)
     };
-    other.claim("node").await.unwrap();
+    other.claim().await.unwrap();
     let found = other.load().await.unwrap().unwrap();
     assert_eq!(found.pn, device.pn);
     other.save(&found).await.unwrap();
@@ -344,12 +345,22 @@ async fn a_device_is_written_only_once_it_belongs_to_an_account_and_never_over_a
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_once_the_tenure_of_the_process_has_ended() {
+    let (fake, clock, tenure) = (Arc::new(Fake::default()), Clock::start(), Arc::new(Tenure::none()));
+    let seal = Arc::new(Seal::new(clock, Arc::clone(&tenure)));
+    let store = Arc::clone(&fake) as Arc<dyn Sessions>;
+    let backend = Backend::new(store, InstanceId::new("i"), Arc::clone(&seal), clock, Duration::from_secs(5));
+    assert!(backend.claim().await.is_err());
+    assert_eq!((seal.reason(), fake.calls.load(Ordering::SeqCst)), (Some(SealReason::LeaseEnded), 0));
+}
+
+#[tokio::test]
 async fn a_session_that_somebody_else_changed_is_noticed_at_the_next_claim() {
     let (backend, fake, _) = backend().await;
     backend.put_session("a", b"x").await.unwrap();
-    assert_eq!(backend.claim("node").await.unwrap(), Claimed::Continues);
+    assert_eq!(backend.claim().await.unwrap(), Claimed::Continues);
     *fake.revision.lock().unwrap() += 1;
-    assert_eq!(backend.claim("node").await.unwrap(), Claimed::Changed);
+    assert_eq!(backend.claim().await.unwrap(), Claimed::Changed);
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ impl Driver {
             holder
         } else {
             let manners = &self.manners;
-            let seal = Arc::new(Seal::new(self.shared.clock));
+            let seal = Arc::new(Seal::new(self.shared.clock, Arc::clone(&self.shared.settings.tenure)));
             if !self.seal_with(&seal) {
                 return DownReason::Requested;
             }
@@ -297,7 +297,7 @@ impl Driver {
     async fn usable(&self, holder: Holder, order: &Order, version: Version, way: &Arc<Way>) -> Option<Holder> {
         let same = holder.version == version && Arc::ptr_eq(&holder.way, way);
         let fit = same && !order.rebuild && holder.seal.reason().is_none();
-        let claimed = if fit { holder.backend.claim(&self.shared.settings.node).await.ok() } else { None };
+        let claimed = if fit { holder.backend.claim().await.ok() } else { None };
         if claimed == Some(Claimed::Continues) {
             return Some(holder);
         }

@@ -75,7 +75,7 @@ impl Holder {
         let backend = Arc::new(Backend::new(store, spec.instance.clone(), Arc::clone(&seal), shared.clock, grace));
         let unusable = || seal.reason().map_or(DownReason::StoreUnavailable, seal::down_reason);
 
-        backend.claim(&shared.settings.node).await.map_err(|_told_by_the_seal| unusable())?;
+        backend.claim().await.map_err(|_told_by_the_seal| unusable())?;
         let saved = PersistenceManager::new(Arc::clone(&backend) as _).await.map_err(|_told_by_the_seal| unusable())?;
         reach!("dial.device-read");
         if !pairing && !backend.found_device() {

@@ -92,6 +92,11 @@ impl Home {
         self.directory.path().join("data")
     }
 
+    /// Where its engine is reached.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -204,7 +209,7 @@ pub(crate) struct Engine<'a> {
 
 impl Engine<'_> {
     pub(crate) fn api(&self) -> Api {
-        Api::new(format!("http://127.0.0.1:{}", self.home.port), KEY)
+        Api::new(self.home.url(), KEY)
     }
 
     /// The process, for those who look at what it uses.

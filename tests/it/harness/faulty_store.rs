@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use holdfast::ports::copies::{Adopted, Adoption, Copies};
 use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use holdfast::ports::layer::SessionCopy;
+use holdfast::ports::leases::{Leases, Node, Profile, Whereabouts};
 use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
 use holdfast::ports::restore::Renewal;
 use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
@@ -25,6 +26,7 @@ use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{Database, Member};
 use holdfast_core::sending::key::Key;
+use holdfast_core::tenancy::Survey;
 use tokio::sync::{Notify, watch};
 
 use self::plan::Call;
@@ -45,8 +47,6 @@ struct State {
     struck: u32,
     /// The kinds of value that commits have written, in their order.
     written: Vec<&'static str>,
-    /// How long a claim is said to hold, where the store says for ever.
-    lease: Option<Duration>,
 }
 
 impl FaultyStore {
@@ -68,11 +68,6 @@ impl FaultyStore {
     pub(crate) fn heal(&self) {
         self.lock().faults = Faults::none();
         self.healed.send_modify(|times| *times += 1);
-    }
-
-    /// Lets claims hold no longer than this.
-    pub(crate) fn lease_for(&self, time: Option<Duration>) {
-        self.lock().lease = time;
     }
 
     /// Returns how often a method was called since the faults were planned.
@@ -181,9 +176,8 @@ impl Instances for FaultyStore {
 
 #[async_trait]
 impl Sessions for FaultyStore {
-    async fn claim(&self, id: &InstanceId, node: &str) -> Result<Claim, StoreError> {
-        let claim = self.pass(Op::Claim, Some(id), self.inner.claim(id, node)).await?;
-        Ok(Claim { holds_for: claim.holds_for.or(self.lock().lease), ..claim })
+    async fn claim(&self, id: &InstanceId) -> Result<Claim, StoreError> {
+        self.pass(Op::Claim, Some(id), self.inner.claim(id)).await
     }
 
     async fn release(&self, id: &InstanceId, epoch: Epoch) -> Result<(), StoreError> {
@@ -334,6 +328,53 @@ impl Copies for FaultyStore {
     ) -> Result<Adopted, StoreError> {
         let id = copy.header.id.clone();
         self.pass(Op::AdoptCopy, Some(&id), self.inner.adopt_copy(copy, adoption, renewal)).await
+    }
+}
+
+#[async_trait]
+impl Leases for FaultyStore {
+    fn lease_ttl(&self) -> Option<Duration> {
+        self.inner.lease_ttl()
+    }
+
+    async fn join(&self, profile: Profile) -> Result<(), StoreError> {
+        self.pass(Op::Join, None, self.inner.join(profile)).await
+    }
+
+    async fn renew(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.pass(Op::Renew, None, self.inner.renew()).await
+    }
+
+    async fn survey(&self) -> Result<Survey, StoreError> {
+        self.pass(Op::Survey, None, self.inner.survey()).await
+    }
+
+    async fn adopt(&self, most: u32, abandoned: bool) -> Result<Vec<InstanceId>, StoreError> {
+        self.pass(Op::Adopt, None, self.inner.adopt(most, abandoned)).await
+    }
+
+    async fn let_go(&self, ids: Vec<InstanceId>) -> Result<(), StoreError> {
+        self.pass(Op::LetGo, None, self.inner.let_go(ids)).await
+    }
+
+    async fn retire(&self) -> Result<(), StoreError> {
+        self.pass(Op::Retire, None, self.inner.retire()).await
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        self.pass(Op::Leave, None, self.inner.leave()).await
+    }
+
+    async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
+        self.pass(Op::Owners, None, self.inner.owners()).await
+    }
+
+    async fn whereabouts(&self, name: &str) -> Result<Option<Whereabouts>, StoreError> {
+        self.pass(Op::Whereabouts, None, self.inner.whereabouts(name)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.pass(Op::Nodes, None, self.inner.nodes()).await
     }
 }
 

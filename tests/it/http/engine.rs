@@ -240,7 +240,7 @@ async fn messages_without_their_content_are_told_by_their_ids() {
     let (shop, _) = service.instance("shop").await;
     let (bar, _) = service.instance("bar").await;
     for (id, message) in [(&shop, "A1"), (&shop, "A1"), (&bar, "B1")] {
-        let epoch = service.store.claim(id, "node").await.unwrap().epoch;
+        let epoch = service.store.claim(id).await.unwrap().epoch;
         let key = MessageKey { chat: "c@lid".to_owned(), sender: "s@lid".to_owned(), id: message.to_owned() };
         let loss = Loss { key, why: LossReason::Undecryptable, given_up: id == &bar };
         let batch = SessionBatch { losses: vec![loss], ..SessionBatch::default() };

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use actix::prelude::Actor;
 use actix_web::dev::ServerHandle;
-use holdfast::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings};
-use holdfast::http::{Api, serve};
+use holdfast::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings, NodeSettings};
+use holdfast::http::{Api, Neighbours, serve};
 use holdfast::ports::board::{Board, Entry};
 use holdfast::ports::clock::Clock;
+use holdfast::ports::leases::Leases;
+use holdfast::ports::node_key::NodeKey;
 use holdfast::ports::restore::{Restore, RestoreError, Restored};
 use holdfast::ports::store::{Instances as _, Store};
 use holdfast::store::{EncryptionKey, PoolOptions, Retention, StoreOptions, open};
@@ -26,10 +28,36 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::actors::{Scripted, Supervisor};
+use super::register::Register;
 use crate::harness::faulty_store::{Faults, FaultyStore};
 
 /// The global key.
 pub(super) const KEY: &str = "a-global-key";
+
+/// What a service is made of.
+pub(super) struct Plan {
+    pub(super) cors: CorsSettings,
+    pub(super) metrics: Option<MetricsSettings>,
+    /// The global key.
+    pub(super) key: String,
+    pub(super) node: NodeSettings,
+    pub(super) leases: Arc<dyn Leases>,
+    /// The store of another service, or one of its own.
+    pub(super) store: Option<Arc<FaultyStore>>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            cors: CorsSettings::default(),
+            metrics: None,
+            key: KEY.to_owned(),
+            node: NodeSettings { name: "it".to_owned(), url: None, key: NodeKey::derived_from(&[7; 32]) },
+            leases: Arc::new(Register::alone()),
+            store: None,
+        }
+    }
+}
 
 /// A restore that nobody has prepared.
 struct NothingPrepared;
@@ -48,8 +76,12 @@ pub(super) struct Service {
     pub(super) clock: Clock,
     pub(super) store: Arc<FaultyStore>,
     pub(super) script: Scripted,
+    /// Its global key.
+    pub(super) key: String,
     server: ServerHandle,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
+    /// The one whose store it works on.
+    first: Option<Box<Self>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -59,20 +91,25 @@ impl Service {
     }
 
     pub(super) async fn with(cors: CorsSettings) -> Self {
-        Self::made(cors, None).await
+        Self::built(Plan { cors, ..Plan::default() }).await
     }
 
     /// A service whose figures can be read.
     pub(super) async fn measured(metrics: MetricsSettings) -> Self {
-        Self::made(CorsSettings::default(), Some(metrics)).await
+        Self::built(Plan { metrics: Some(metrics), ..Plan::default() }).await
     }
 
-    async fn made(cors: CorsSettings, metrics: Option<MetricsSettings>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    pub(super) async fn built(plan: Plan) -> Self {
+        let Plan { cors, metrics, key, node, leases, store } = plan;
         let clock = Clock::start();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let store = open_store(&dir, runtime.handle().clone(), clock).await;
-        let store = FaultyStore::new(store, Faults::none());
+        let (store, dir) = if let Some(store) = store {
+            (store, None)
+        } else {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open_store(&dir, runtime.handle().clone(), clock).await;
+            (FaultyStore::new(store, Faults::none()), Some(dir))
+        };
         let board = Arc::new(Board::default());
         let script = Scripted::new();
         let supervisor = Supervisor { board: Arc::clone(&board), clock, script: script.clone(), dials: 0 }.start();
@@ -81,12 +118,13 @@ impl Service {
             send_wait: Duration::from_millis(100),
             ack_within: Duration::from_millis(300),
             command_within: Duration::from_secs(2),
+            board_within: Duration::from_millis(500),
             workers: Some(1),
             stop_timeout: Duration::from_secs(0),
             ..Limits::default()
         };
         let settings = HttpSettings {
-            api_key: SecretString::from(KEY),
+            api_key: SecretString::from(key.as_str()),
             client_name: "it".to_owned(),
             version: "2.3.6".to_owned(),
             whatsapp_web_version: None,
@@ -95,6 +133,8 @@ impl Service {
             webhook_networks: Networks::parse(["10.1.0.0/16"]).unwrap(),
             metrics,
             ping_timeout: Duration::from_millis(300),
+            node,
+            report: Arc::default(),
             limits,
         };
         let api = Api {
@@ -109,6 +149,8 @@ impl Service {
             system: supervisor.clone().recipient(),
             sink: supervisor.recipient(),
             store: Arc::clone(&store) as Arc<dyn Store>,
+            leases,
+            neighbours: Neighbours::new(Duration::from_secs(2), runtime.handle().clone()).unwrap(),
             restore: Arc::new(NothingPrepared),
             proxies: Arc::new(script.clone()),
             board: Arc::clone(&board),
@@ -123,12 +165,13 @@ impl Service {
         let server = serve(api, listener).unwrap();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        Self { url, client: client(), board, clock, store, script, server: handle, _dir: dir, runtime: Some(runtime) }
+        let (client, runtime) = (client(), Some(runtime));
+        Self { url, client, board, clock, store, script, key, server: handle, _dir: dir, first: None, runtime }
     }
 
     /// A request with the global key.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.anonymous(method, path).header("apikey", KEY)
+        self.anonymous(method, path).header("apikey", &self.key)
     }
 
     pub(super) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
@@ -181,6 +224,17 @@ impl Service {
         std::mem::take(&mut self.script.lock().asked)
     }
 
+    /// Keeps the service alive whose store this one works on.
+    pub(super) fn instead_of(mut self, first: Self) -> Self {
+        self.first = Some(Box::new(first));
+        self
+    }
+
+    /// Stops answering, as a process does that is gone.
+    pub(super) async fn stop(&self) {
+        self.server.stop(false).await;
+    }
+
     pub(super) async fn names(&self) -> Vec<String> {
         self.store.list().await.unwrap().into_iter().map(|row| row.name).collect()
     }
@@ -189,6 +243,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         drop(self.server.stop(false));
+        drop(self.first.take());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -214,6 +269,8 @@ async fn open_store(dir: &TempDir, runtime: Handle, clock: Clock) -> Arc<dyn Sto
     open(StoreOptions {
         url,
         client_name: "it".to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key,
         runtime,
         clock,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::link::{Link, LinkSpec, Links, OutgoingText, Report};
+use holdfast::ports::tenure::Tenure;
 use holdfast::whatsapp::{LinkSettings, WhatsApp};
 use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::event::{EngineEvent, EventName};
@@ -32,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) store: Stored,
     pub(crate) links: WhatsApp,
     pub(crate) link: Arc<dyn Link>,
+    clock: Clock,
+    tenure: Arc<Tenure>,
     reports: mpsc::Receiver<Report>,
     /// What was reported so far.
     pub(crate) story: Vec<Report>,
@@ -58,10 +61,27 @@ impl Bench {
         let _ = tracing_log::LogTracer::init();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let store = Stored::open().await?;
-        let links = WhatsApp::new(settings, Arc::clone(&store.faulty) as _, Handle::current(), Clock::start())?;
+        let (clock, tenure) = (Clock::start(), Arc::clone(&settings.tenure));
+        let links = WhatsApp::new(settings, Arc::clone(&store.faulty) as _, Handle::current(), clock)?;
         let (reports, heard) = mpsc::channel(8);
         let link = links.make(spec(), reports);
-        Ok(Self { sim, store, links, link, reports: heard, story: Vec::new(), next: 0, jid: String::new() })
+        Ok(Self {
+            sim,
+            store,
+            links,
+            link,
+            clock,
+            tenure,
+            reports: heard,
+            story: Vec::new(),
+            next: 0,
+            jid: String::new(),
+        })
+    }
+
+    /// Lets the process act for this long.
+    pub(crate) fn tenure_for(&self, time: Duration) {
+        self.tenure.hold_until(self.clock.now().after(time));
     }
 
     /// A bench whose instance is paired, logged in and ready.

@@ -167,7 +167,7 @@ async fn no_frame_leaves_after_the_lease_has_ended() -> Result<()> {
     let (mut bench, link) = Bench::impatient().await?;
     bench.link.close(link);
     bench.down(link).await?;
-    bench.store.lease_for(Duration::from_secs(2));
+    bench.tenure_for(Duration::from_secs(2));
     let link = bench.dial(None, false);
     bench.ready(link).await?;
     // As after a SIGSTOP: nobody has renewed it, and nobody was told.
@@ -177,7 +177,7 @@ async fn no_frame_leaves_after_the_lease_has_ended() -> Result<()> {
     let counters = bench.counters();
     assert_eq!((counters.queued, counters.tally.nacked, counters.tally.stale_frames), (1, 0, 0), "nothing was said");
 
-    bench.store.lease_for(Duration::from_secs(600));
+    bench.tenure_for(Duration::from_secs(600));
     let link = bench.dial(None, true);
     bench.ready(link).await?;
     bench.eventually("its acknowledgement", |bench| bench.counters().queued == 0).await?;

@@ -1,7 +1,6 @@
 //! The store under a link: a real database that fails as planned, and can be looked into and damaged past the ports.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use holdfast::ports::session::{Sessions as _, Unrecovered};
@@ -36,15 +35,10 @@ impl Stored {
         self.faulty.heal();
     }
 
-    /// Lets every later claim hold for this long.
-    pub(crate) fn lease_for(&self, time: Duration) {
-        self.faulty.lease_for(Some(time));
-    }
-
     /// Takes the session over and writes it, as another node would.
     pub(crate) async fn steal(&self) -> Result<()> {
         let instance = spec().instance;
-        let epoch = self.faulty.claim(&instance, "another-node").await?.epoch;
+        let epoch = self.faulty.claim(&instance).await?.epoch;
         self.faulty.commit(&instance, epoch, writes(vec![put("stolen", "mark", "1")])).await?;
         Ok(())
     }

@@ -25,6 +25,8 @@ async fn open(home: &Home, key: EncryptionKey) -> Result<Arc<dyn Store>, StoreEr
     let options = StoreOptions {
         url: home.data_dir().join("holdfast.db").display().to_string(),
         client_name: "evolution".to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key,
         runtime: Handle::current(),
         clock: Clock::start(),
@@ -66,7 +68,7 @@ async fn fill(home: &Home) -> anyhow::Result<()> {
             proxy: None,
         };
         let id = store.insert(new).await?.id;
-        let epoch = store.claim(&id, "node").await?.epoch;
+        let epoch = store.claim(&id).await?.epoch;
         let device = SessionBatch { device: Some(b"device".to_vec()), paired: Some(true), ..SessionBatch::default() };
         store.commit(&id, epoch, device).await?;
         for numbers in (0..VALUES).collect::<Vec<_>>().chunks(500) {

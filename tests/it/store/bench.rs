@@ -10,6 +10,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use holdfast::ports::clock::Clock;
+use holdfast::ports::leases::Profile;
 use holdfast::ports::outbox::{Delivery, Loaded};
 use holdfast::ports::session::{SessionBatch, Write};
 use holdfast::ports::store::{InstanceRecord, NewInstance, Settings, Store, StoreError, WebhookSpec};
@@ -94,7 +95,7 @@ impl Bench {
     /// Inserts an instance and claims its session.
     pub(crate) async fn session(&self, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
         let id = self.instance(name).await?;
-        let epoch = self.store.claim(&id, "node").await?.epoch;
+        let epoch = self.store.claim(&id).await?.epoch;
         Ok((id, epoch))
     }
 
@@ -202,6 +203,17 @@ pub(crate) async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     tokio::time::timeout(Duration::from_secs(20), wait).await.with_context(|| format!("never happened: {what}"))?
 }
 
+/// What a node of this name says of itself; its next process says the same but for the incarnation.
+pub(crate) fn profile(node: &str) -> Profile {
+    Profile {
+        node: node.to_owned(),
+        home: format!("the home of {node}"),
+        incarnation: uuid::Uuid::new_v4().to_string(),
+        url: Some(format!("http://{node}.test:8080")),
+        version: "0.1.0".to_owned(),
+    }
+}
+
 /// A SQLite file in a folder of its own.
 pub(crate) struct SqliteFile {
     folder: tempfile::TempDir,
@@ -220,6 +232,8 @@ impl SqliteFile {
         StoreOptions {
             url: format!("sqlite://{}", self.path().display()),
             client_name: CLIENT.to_owned(),
+            node: "node".to_owned(),
+            lease_ttl: Duration::from_secs(60),
             key: EncryptionKey::new(opening.key),
             runtime: Handle::current(),
             clock: Clock::start(),

@@ -180,7 +180,7 @@ pub(super) async fn a_copy_is_adopted_by_an_emptied_database_without_its_session
     let webhook = bench.store.webhook(&id).await?.ok_or_else(|| anyhow::anyhow!("no webhook"))?;
     assert_eq!(webhook.events, ["MESSAGES_UPSERT"]);
     // Whoever dials claims first, and no copy of the former history passes for this one.
-    let claim = bench.store.claim(&id, "node").await?;
+    let claim = bench.store.claim(&id).await?;
     assert!(claim.epoch > expected.epoch && claim.revision == expected.revision);
     assert_eq!(copy.mark().against(expected), Standing::Older);
     assert!(matches!(adopt(&bench, &copy, Some(expected)).await, Err(StoreError::FencedOff(_))));
@@ -217,7 +217,7 @@ pub(super) async fn s28_a_copy_of_the_same_state_repairs_damage_exactly(bench: B
     assert_eq!(aside, [r#"{"format":"holdfast/1","#], "what was damaged is kept");
     let refused = bench.store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await;
     assert!(matches!(refused, Err(StoreError::FencedOff(_))), "a former owner writes nothing more");
-    let again = bench.store.claim(&id, "node").await?.epoch;
+    let again = bench.store.claim(&id).await?.epoch;
     bench.store.commit(&id, again, writes(vec![put("session", "a", "1")])).await?;
     Ok(())
 }
@@ -271,10 +271,10 @@ pub(super) async fn what_another_node_owns_or_another_instance_is_called_is_left
     let (id, _) = login(&bench, "shop").await?;
     let copy = export(&bench, &id).await?;
     bench.database.execute(r#"DELETE FROM "Session""#)?;
-    let theirs = bench.store.claim(&id, "another").await?;
+    bench.database.execute("UPDATE holdfast_session SET lease_node = 'another'")?;
     let refused = adopt(&bench, &copy, Some(copy.mark())).await;
     assert!(matches!(&refused, Err(StoreError::LeaseHeld { by, .. }) if by == "another"), "{refused:?}");
-    bench.store.release(&id, theirs.epoch).await?;
+    bench.database.execute("UPDATE holdfast_session SET lease_node = NULL")?;
     assert!(matches!(adopt(&bench, &copy, Some(copy.mark())).await?, Adopted::Repaired(_)));
 
     bench.database.execute(r#"DELETE FROM "Instance""#)?;
@@ -322,6 +322,8 @@ pub(super) async fn a_copy_from_before_a_change_of_the_key_is_put_under_the_new_
     let key = || EncryptionKey::new([9; 32]);
     let folder = tempfile::tempdir()?;
     let options = |key| holdfast::store::StoreOptions {
+        node: "node".to_owned(),
+        lease_ttl: std::time::Duration::from_secs(60),
         url: folder.path().join("new.db").display().to_string(),
         client_name: super::bench::CLIENT.to_owned(),
         key,
@@ -355,7 +357,7 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
     let copy = export(&bench, &shop).await?;
     assert_eq!(copy.header.last_online_ms, survey[0].1.last_online_ms);
     // A batch without a change of the login raises the revision all the same.
-    let epoch = bench.store.claim(&shop, "node").await?.epoch;
+    let epoch = bench.store.claim(&shop).await?.epoch;
     bench.store.commit(&shop, epoch, SessionBatch { paired: Some(true), ..SessionBatch::default() }).await?;
     assert_eq!(says(&bench, &shop).await?, Some(Database::Holds(mark(epoch.0, 3))));
     Ok(())

@@ -16,7 +16,7 @@ pub(super) async fn a_database_of_evolution_is_usable_as_it_is(bench: Bench) -> 
     assert_eq!((record.token.as_str(), record.setting.is_none()), ("", true));
     assert_eq!(bench.store.list().await?.len(), 1);
     bench.store.set_desired(&id, Desired::Connected).await?;
-    let epoch = bench.store.claim(&id, "node").await?.epoch;
+    let epoch = bench.store.claim(&id).await?.epoch;
     bench.store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
     assert_eq!(bench.record(&id).await?.desired, Desired::Connected);
     Ok(())
@@ -24,7 +24,7 @@ pub(super) async fn a_database_of_evolution_is_usable_as_it_is(bench: Bench) -> 
 
 pub(super) async fn foreign_credentials_are_left_alone(mut bench: Bench) -> Outcome {
     let id = evolution_instance(&bench)?;
-    let epoch = bench.store.claim(&id, "node").await?.epoch;
+    let epoch = bench.store.claim(&id).await?.epoch;
     for _ in 0..2 {
         assert_eq!(bench.store.device(&id).await?, None, "they are not ours");
     }
@@ -38,7 +38,7 @@ pub(super) async fn foreign_credentials_are_left_alone(mut bench: Bench) -> Outc
 
 pub(super) async fn foreign_credentials_are_kept_when_a_new_device_is_paired(bench: Bench) -> Outcome {
     let id = evolution_instance(&bench)?;
-    let epoch = bench.store.claim(&id, "node").await?.epoch;
+    let epoch = bench.store.claim(&id).await?.epoch;
     for text in ["a device", "the same device, later"] {
         bench.store.commit(&id, epoch, device(text)).await?;
         assert_eq!(bench.store.device(&id).await?.as_deref(), Some(text.as_bytes()));

@@ -173,10 +173,10 @@ pub(super) async fn deleting_removes_everything_but_what_is_queued(bench: Bench)
     let id = bench.subscriber("shop", &wanted).await?;
     let other = bench.subscriber("other", &wanted).await?;
     for id in [&id, &other] {
-        let epoch = bench.store.claim(id, "node").await?.epoch;
+        let epoch = bench.store.claim(id).await?.epoch;
         bench.store.commit(id, epoch, device("device")).await?;
         bench.store.archive(id, "logged-out").await?;
-        let epoch = bench.store.claim(id, "node").await?.epoch;
+        let epoch = bench.store.claim(id).await?.epoch;
         bench.store.commit(id, epoch, device("device")).await?;
         bench.store.commit(id, epoch, writes(vec![put("session", "a", "1")])).await?;
     }
@@ -286,7 +286,7 @@ pub(super) async fn an_unknown_instance_is_named_as_such(bench: Bench) -> Outcom
         store.delete(&id).await.err(),
         store.set_webhook(&id, webhook(&[])).await.err(),
         store.set_proxy(&id, ProxySpec::off()).await.err(),
-        store.claim(&id, "node").await.err(),
+        store.claim(&id).await.err(),
         store.device(&id).await.err(),
         store.read(&id, "session", "a").await.err(),
         store.scan(&id, "session", "").await.err(),

@@ -16,7 +16,7 @@ pub(super) async fn twenty_instances_write_and_read_at_once(bench: Bench) -> Out
     let mut sessions = Vec::new();
     for number in 0..20 {
         let id = bench.subscriber(&format!("i{number}"), &[EventName::Call]).await?;
-        sessions.push((id.clone(), bench.store.claim(&id, "node").await?.epoch));
+        sessions.push((id.clone(), bench.store.claim(&id).await?.epoch));
     }
     let one = async |store: Arc<dyn Store>, id: InstanceId, epoch: Epoch| -> Outcome {
         for round in 1..=ROUNDS {
@@ -41,7 +41,7 @@ pub(super) async fn twenty_instances_write_and_read_at_once(bench: Bench) -> Out
 pub(super) async fn a_refused_batch_takes_no_other_with_it(bench: Bench) -> Outcome {
     let (good, epoch) = bench.session("good").await?;
     let (bad, stale) = bench.session("bad").await?;
-    bench.store.claim(&bad, "node").await?;
+    bench.store.claim(&bad).await?;
     let calls = (0..200).map(|number| {
         let (store, id) = (Arc::clone(&bench.store), if number % 2 == 0 { &good } else { &bad }.clone());
         async move {
@@ -74,7 +74,7 @@ pub(super) async fn dropping_the_callers_cancels_nothing(bench: Bench) -> Outcom
         Ok(bench.store.scan(&id, "session", "").await?.len() == 200)
     })
     .await?;
-    assert_eq!(bench.store.claim(&id, "node").await?.revision, Revision(200));
+    assert_eq!(bench.store.claim(&id).await?.revision, Revision(200));
     Ok(())
 }
 

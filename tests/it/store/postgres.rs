@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use holdfast::ports::clock::Clock;
+use holdfast::ports::leases::Leases as _;
 use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
 use holdfast::ports::session::Sessions as _;
 use holdfast::ports::store::{Instances as _, Store, StoreError};
@@ -15,7 +16,9 @@ use holdfast_core::event::EventName;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::time::Timestamp;
 
-use super::bench::{LATE, Opening, Outcome, chain, device, event, eventually, new_instance, put, webhook, writes};
+use super::bench::{
+    LATE, Opening, Outcome, chain, device, event, eventually, new_instance, profile, put, webhook, writes,
+};
 use super::server::options;
 use crate::harness::cable::{Cable, State};
 use crate::harness::postgres::Server;
@@ -97,7 +100,7 @@ async fn a_server_that_falls_silent_is_given_up_and_asked_anew() -> Outcome {
     assert_away(&*store, &id, epoch).await;
     cable.be(State::Carries);
     eventually("the store to be back", || async { Ok(store.ping().await.is_ok()) }).await?;
-    assert_eq!(store.claim(&id, "node").await?.revision, Revision(1));
+    assert_eq!(store.claim(&id).await?.revision, Revision(1));
     Ok(())
 }
 
@@ -140,7 +143,7 @@ async fn many_processes_may_bring_one_database_into_shape_at_once() -> Outcome {
         assert!(store.get(&id).await?.is_some());
     }
     let applied = "SELECT count(*) || ' ' || count(DISTINCT version) FROM evolution_api.__diesel_schema_migrations";
-    assert_eq!(server.ask("postgres", applied).await?, ["5 5"]);
+    assert_eq!(server.ask("postgres", applied).await?, ["6 6"]);
     let elsewhere = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
     assert!(server.ask("postgres", elsewhere).await?.is_empty(), "everything is in the schema of the address");
     let public = open(server.url("postgres")).await?;
@@ -173,7 +176,7 @@ async fn a_database_of_evolution_opens_with_its_rows_and_stays_usable() -> Outco
 
     // Its login is none of ours, and is left alone.
     assert_eq!(store.device(&id).await?, None);
-    let epoch = store.claim(&id, "node").await?.epoch;
+    let epoch = store.claim(&id).await?.epoch;
     store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?;
     let theirs = r#"SELECT creds FROM evolution_api."Session""#;
     assert!(server.ask("postgres", theirs).await?[0].contains("noiseKey"));
@@ -361,7 +364,9 @@ async fn open(url: String) -> Result<Arc<PostgresStore>, StoreError> {
         statement_timeout: Duration::from_secs(5),
         ..PoolOptions::default()
     };
-    PostgresStore::open(options).await
+    let store = PostgresStore::open(options).await?;
+    store.join(profile("node")).await?;
+    Ok(store)
 }
 
 async fn behind_a_cable() -> anyhow::Result<(Server, Cable, Arc<PostgresStore>)> {
@@ -372,12 +377,13 @@ async fn behind_a_cable() -> anyhow::Result<(Server, Cable, Arc<PostgresStore>)>
     options.pool.connect_timeout = Duration::from_secs(1);
     options.pool.statement_timeout = Duration::from_secs(1);
     let store = PostgresStore::open(options).await?;
+    store.join(profile("node")).await?;
     Ok((server, cable, store))
 }
 
 async fn session(store: &dyn Store, name: &str) -> anyhow::Result<(InstanceId, Epoch)> {
     let id = store.insert(new_instance(name)).await?.id;
-    let epoch = store.claim(&id, "node").await?.epoch;
+    let epoch = store.claim(&id).await?.epoch;
     Ok((id, epoch))
 }
 
@@ -389,7 +395,7 @@ async fn assert_away(store: &dyn Store, id: &InstanceId, epoch: Epoch) {
         store.get(id).await.err(),
         store.list().await.err(),
         store.commit(id, epoch, writes(vec![put("session", "lost", "1")])).await.err(),
-        store.claim(id, "node").await.err(),
+        store.claim(id).await.err(),
         store.ping().await.err(),
     ];
     for answer in answers {

@@ -10,7 +10,7 @@ pub(super) async fn nothing_secret_is_readable_in_the_files(mut bench: Bench) ->
     bench.store.commit(&id, epoch, device("SECRET-DEVICE-BYTES")).await?;
     bench.store.commit(&id, epoch, writes(vec![put("session", "public-key-name", "SECRET-VALUE-BYTES")])).await?;
     bench.store.archive(&id, "logged-out").await?;
-    let epoch = bench.store.claim(&id, "node").await?.epoch;
+    let epoch = bench.store.claim(&id).await?.epoch;
     bench.store.commit(&id, epoch, writes(vec![put("session", "public-key-name", "SECRET-VALUE-BYTES")])).await?;
     for reopened in [false, true] {
         if reopened {

@@ -1,16 +1,18 @@
 //! The conformance suite's PostgreSQL: a server of the test's own, reached like any other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast::ports::clock::Clock;
+use holdfast::ports::leases::Leases as _;
 use holdfast::ports::store::{Store, StoreError};
 use holdfast::store::postgres::PostgresStore;
 use holdfast::store::{EncryptionKey, PoolOptions, StoreOptions};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use super::bench::{CLIENT, Database, Opening};
+use super::bench::{CLIENT, Database, Opening, profile};
 use crate::harness::postgres::{Server, ask};
 
 /// A database on a server that is started when it is first opened.
@@ -38,6 +40,8 @@ pub(crate) fn options(url: String, opening: Opening) -> StoreOptions {
     StoreOptions {
         url,
         client_name: CLIENT.to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key: EncryptionKey::new(opening.key),
         runtime: Handle::current(),
         clock: Clock::start(),
@@ -51,7 +55,9 @@ impl Database for OnServer {
     async fn open(&self, opening: Opening) -> Result<Arc<dyn Store>, StoreError> {
         let failed = |error: anyhow::Error| StoreError::Unavailable { doing: "starting a server", cause: error.into() };
         let url = self.server().await.map_err(failed)?.url("postgres");
-        Ok(PostgresStore::open(options(url, opening)).await?)
+        let store = PostgresStore::open(options(url, opening)).await?;
+        store.join(profile("node")).await?;
+        Ok(store)
     }
 
     fn execute(&self, sql: &str) -> anyhow::Result<()> {

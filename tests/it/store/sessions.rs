@@ -14,7 +14,7 @@ use super::bench::{Bench, LATE, Opening, Outcome, device, event, label, put, web
 pub(super) async fn each_claim_fences_the_earlier_one_off(bench: Bench) -> Outcome {
     let (id, first) = bench.session("shop").await?;
     assert_eq!(bench.store.commit(&id, first, writes(vec![put("session", "a", "1")])).await?, Revision(1));
-    let claim = bench.store.claim(&id, "node").await?;
+    let claim = bench.store.claim(&id).await?;
     assert_eq!((claim.epoch, claim.revision), (first.next(), Revision(1)));
 
     let late = SessionBatch {
@@ -28,7 +28,7 @@ pub(super) async fn each_claim_fences_the_earlier_one_off(bench: Bench) -> Outco
     assert_eq!(text(&bench, &id, "b").await?, None);
     assert_eq!(bench.store.device(&id).await?, None);
     assert!(!bench.store.is_accepted(&id, &key("ana", "1")).await?);
-    assert_eq!(bench.store.claim(&id, "other node").await?.revision, Revision(1), "a refused batch raises nothing");
+    assert_eq!(bench.store.claim(&id).await?.revision, Revision(1), "a refused batch raises nothing");
     Ok(())
 }
 
@@ -38,13 +38,13 @@ pub(super) async fn only_an_owner_writes(bench: Bench) -> Outcome {
     for never_claimed in [Epoch(0), Epoch(1)] {
         assert!(matches!(refused(never_claimed).await, Err(StoreError::FencedOff(_))), "{never_claimed}");
     }
-    let first = bench.store.claim(&id, "node").await?.epoch;
-    let second = bench.store.claim(&id, "node").await?.epoch;
+    let first = bench.store.claim(&id).await?.epoch;
+    let second = bench.store.claim(&id).await?.epoch;
     bench.store.release(&id, first).await?;
     refused(second).await?;
     bench.store.release(&id, second).await?;
     assert!(matches!(refused(second).await, Err(StoreError::FencedOff(_))), "nobody owns it any more");
-    assert_eq!(bench.store.claim(&id, "node").await?.epoch, second.next());
+    assert_eq!(bench.store.claim(&id).await?.epoch, second.next());
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn a_batch_is_written_whole_or_not_at_all(bench: Bench) -> Outc
     assert!(matches!(bench.store.commit(&id, epoch, batch).await, Err(StoreError::Corrupt { .. })));
     assert_eq!(text(&bench, &id, "a").await?, None);
     assert!(!bench.store.is_accepted(&id, &key("ana", "1")).await?);
-    assert_eq!(bench.store.claim(&id, "node").await?.revision, Revision(1));
+    assert_eq!(bench.store.claim(&id).await?.revision, Revision(1));
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn values_survive_a_restart(mut bench: Bench) -> Outcome {
     assert_eq!(bench.store.device(&id).await?.as_deref(), Some(&b"the device"[..]));
     assert!(bench.store.is_accepted(&id, &key("ana", "1")).await?);
     assert!(bench.record(&id).await?.paired);
-    let claim = bench.store.claim(&id, "node").await?;
+    let claim = bench.store.claim(&id).await?;
     assert_eq!((claim.epoch, claim.revision), (epoch.next(), Revision(1)));
     Ok(())
 }
@@ -161,7 +161,7 @@ pub(super) async fn clearing_deletes_what_it_counts(bench: Bench) -> Outcome {
 
 pub(super) async fn a_message_is_accepted_once_and_its_event_queued_once(bench: Bench) -> Outcome {
     let id = bench.subscriber("shop", &[EventName::MessagesUpsert, EventName::ConnectionUpdate]).await?;
-    let epoch = bench.store.claim(&id, "node").await?.epoch;
+    let epoch = bench.store.claim(&id).await?.epoch;
     let batch = |messages: Vec<Accepted>, other: &str| SessionBatch {
         accepted: messages,
         events: vec![event(EventName::ConnectionUpdate, other)],
@@ -246,7 +246,7 @@ pub(super) async fn an_archived_session_is_unpaired_and_kept_for_a_while(mut ben
 
     let late = bench.store.commit(&id, epoch, device("the device")).await;
     assert!(matches!(late, Err(StoreError::FencedOff(_))), "a late save of the ended login: {late:?}");
-    let claim = bench.store.claim(&id, "node").await?;
+    let claim = bench.store.claim(&id).await?;
     assert_eq!(claim.revision, Revision(3));
     assert_eq!(bench.store.commit(&id, claim.epoch, device("another device")).await?, Revision(4));
     assert_eq!(bench.store.device(&id).await?.as_deref(), Some(&b"another device"[..]));

@@ -49,7 +49,7 @@ async fn what_was_answered_is_there_after_a_kill() -> Outcome {
     let again = left.open(Opening::default()).await?;
     assert_eq!(again.read(&id, "session", "a").await?.as_deref(), Some(&b"1"[..]));
     assert_eq!(again.device(&id).await?.as_deref(), Some(&b"the device"[..]));
-    assert_eq!(again.claim(&id, "node").await?.revision, Revision(2));
+    assert_eq!(again.claim(&id).await?.revision, Revision(2));
     Ok(())
 }
 
@@ -165,6 +165,6 @@ fn queue(bench: &Bench, rows: u32, instances: u32) -> Outcome {
 
 async fn session(store: &dyn Store) -> anyhow::Result<(InstanceId, Epoch)> {
     let id = store.insert(new_instance("shop")).await?.id;
-    let epoch = store.claim(&id, "node").await?.epoch;
+    let epoch = store.claim(&id).await?.epoch;
     Ok((id, epoch))
 }

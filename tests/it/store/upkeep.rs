@@ -71,7 +71,7 @@ fn accepted(id: &str) -> SessionBatch {
 async fn lived_in(store: &dyn Store, name: &str) -> anyhow::Result<InstanceId> {
     let id = store.insert(new_instance(name)).await?.id;
     store.set_webhook(&id, webhook(&[EventName::MessagesUpsert])).await?;
-    let epoch = store.claim(&id, "node").await?.epoch;
+    let epoch = store.claim(&id).await?.epoch;
     store.commit(&id, epoch, device("the device")).await?;
     let values = [
         ("session", "ana"),
@@ -156,7 +156,7 @@ async fn a_restored_login_keeps_its_identity_and_gives_up_its_ratchets() -> Outc
     );
     assert!(restored.is_accepted(&id, &message("before")).await?);
     assert_eq!(event_ids(&to)?, sent, "a delivery keeps its id");
-    let claim = restored.claim(&id, "another").await?;
+    let claim = restored.claim(&id).await?;
     assert!(claim.revision > Revision(1 << 32), "no copy of the other history can have this revision");
     assert!(restored.get(&id).await?.context("the instance")?.paired);
     // Nothing is left under the key that it was under.
@@ -178,7 +178,7 @@ async fn what_was_accepted_stays_accepted_and_what_waits_is_not_doubled() -> Out
     let work = WorkFolder::make(&to.path())?;
     adopt(&to.path(), stage(&staging(&shelf.file(), &passphrase, &Mark), &work)?, "now")?;
     let present = to.open(ours()).await?;
-    let epoch = present.claim(&id, "node").await?.epoch;
+    let epoch = present.claim(&id).await?.epoch;
     present.commit(&id, epoch, accepted("after")).await?;
     let before = event_ids(&to)?;
     present.close().await?;

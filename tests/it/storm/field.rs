@@ -23,7 +23,7 @@ use crate::harness::eventually::eventually;
 use crate::harness::receiver::Receiver;
 use crate::torture::books::Books;
 use crate::torture::plan::Dice;
-use crate::torture::talk::{Sender, pair, people_write, phone};
+use crate::torture::talk::{Sender, entrance, pair, people_write, phone};
 
 /// Each pairing brings hundreds of keys to the database.
 const PAIRED_AT_ONCE: usize = 4;
@@ -74,7 +74,7 @@ impl<'a> Field<'a> {
         books.begin(sim);
         let talkers = talkers(instances);
         people_write(sim, seed, Some((0..talkers).map(phone).collect()));
-        let sender = Sender::start(sim, api.clone(), Arc::clone(books), Dice::new(seed), talkers);
+        let sender = Sender::start(sim, entrance(&api), Arc::clone(books), Dice::new(seed), talkers);
         let (operator, mail, kept) = (sim.operator(), receiver.mail(), Arc::clone(books));
         // The simulator remembers its newest events only.
         let writing_up = tokio::spawn(async move {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::books::Books;
 use super::plan::{Blow, Dice, Moment, Round};
-use super::talk::{Sender, pair, people_write, phone};
+use super::talk::{Sender, entrance, pair, people_write, phone};
 use crate::harness::client::{Answer, Api};
 use crate::harness::engine::{Engine, Home};
 use crate::harness::eventually::eventually;
@@ -52,7 +52,7 @@ impl<'a> Fleet<'a> {
         books.begin(sim);
         people_write(sim, seed, None);
         let api = engine.api();
-        let sender = Sender::start(sim, api.clone(), Arc::clone(books), Dice::new(seed), INSTANCES);
+        let sender = Sender::start(sim, entrance(&api), Arc::clone(books), Dice::new(seed), INSTANCES);
         let fleet = Self { sim, home, receiver, api, clock: Clock::start(), engine: Some(engine), sender };
         fleet.all_open().await;
         fleet

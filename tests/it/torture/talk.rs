@@ -62,8 +62,14 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Lets the first `instances` send.
-    pub(crate) fn start(sim: &Simulator, api: Api, books: Arc<Books>, mut dice: Dice, instances: usize) -> Self {
+    /// Lets the first `instances` send, each text through the engine that `entrance` chooses.
+    pub(crate) fn start(
+        sim: &Simulator,
+        entrance: impl Fn(&mut Dice) -> Api + Send + 'static,
+        books: Arc<Books>,
+        mut dice: Dice,
+        instances: usize,
+    ) -> Self {
         let groups = sim.groups();
         let group = |number| {
             let of = |group: &&holdfast_sim::GroupView| {
@@ -84,7 +90,7 @@ impl Sender {
                 } else {
                     ((FIRST_CONTACT + dice.below(CONTACTS.into())).to_string(), 1)
                 };
-                let (api, books) = (api.clone(), Arc::clone(&books));
+                let (api, books) = (entrance(&mut dice), Arc::clone(&books));
                 tokio::spawn(async move {
                     let text = format!("text {number} of {}", phone(instance));
                     let body = json!({ "number": to, "text": text }).to_string();
@@ -103,6 +109,12 @@ impl Sender {
         self.task.abort();
         let _all = self.under_way.acquire_many(UNDER_WAY).await.expect("the last answers");
     }
+}
+
+/// The way of those who know one engine alone.
+pub(crate) fn entrance(api: &Api) -> impl Fn(&mut Dice) -> Api + Send + 'static {
+    let api = api.clone();
+    move |_dice| api.clone()
 }
 
 /// Reads an answer as a client does.

@@ -56,7 +56,7 @@ pub enum DownReason {
     QrExhausted,
     /// A store operation failed or hung beyond the grace.
     StoreUnavailable,
-    /// Another node owns this instance.
+    /// This process may not act for the instance: its lease has ended, or another node owns it.
     LeaseLost,
     /// A task of the link panicked.
     Panicked,
@@ -225,7 +225,9 @@ impl DownReason {
             Self::Refused { .. } => "WhatsApp has refused the login.",
             Self::QrExhausted => "No QR code was scanned in time.",
             Self::StoreUnavailable => "The database does not answer; WhatsApp keeps the messages until it does.",
-            Self::LeaseLost => "Another node owns this instance.",
+            Self::LeaseLost => {
+                "This process may not act for the instance: its lease has ended, or another node owns it."
+            }
             Self::Panicked => "An internal error ended the connection; it is started again.",
         }
     }

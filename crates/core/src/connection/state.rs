@@ -1,6 +1,6 @@
 //! Where an instance is in its life.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::down_reason::DownReason;
 use super::event::{Desired, Method};
@@ -93,7 +93,7 @@ pub enum Phase {
 }
 
 /// The state as Evolution's clients know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublicState {
     Open,

@@ -15,7 +15,7 @@ async fn s38_draining_ends_in_its_time_even_if_nothing_is_saved_or_closed() {
     world.links.answer_saves(Answer::Never);
     world.links.answer_closes(Answer::Never);
     let began = world.clock.now();
-    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16) }).await.unwrap();
+    let forced = world.supervisor.send(DrainAll { within: Duration::from_secs(16), closed: None }).await.unwrap();
     assert!(world.clock.now().since(began) <= Duration::from_secs(17));
     assert_eq!(forced, [format!("instance {id} was cut before it was saved and closed")]);
 }
@@ -29,7 +29,7 @@ async fn s38_an_instance_that_does_not_take_the_word_is_named_before_the_phase_i
     world.supervisor.send(Freeze { id: stuck.clone() }).await.unwrap();
     let began = world.clock.now();
     let within = Duration::from_secs(16);
-    let forced = world.supervisor.send(DrainAll { within }).await.unwrap();
+    let forced = world.supervisor.send(DrainAll { within, closed: None }).await.unwrap();
     assert!(world.clock.now().since(began) < within, "the phase would be named in its place");
     assert_eq!(forced, [format!("instance {stuck} did not end in its time")]);
     assert!(world.links.story().iter().any(|line| line.starts_with("quiet g1 save")));

@@ -183,7 +183,7 @@ async fn what_waits_for_its_row_is_drained_and_deleted_without_it() {
     world.supervisor.send(DeleteInstance { id: shop.clone() }).await.unwrap().unwrap();
     assert!(world.board.get(&shop).is_none());
     let restart = world.supervisor.send(RestartInstance { id: other.clone() });
-    let drain = world.supervisor.send(DrainAll { within: Duration::from_secs(16) });
+    let drain = world.supervisor.send(DrainAll { within: Duration::from_secs(16), closed: None });
     let (restarted, forced) = tokio::join!(restart, drain);
     assert_eq!(restarted.unwrap(), Err(CommandError::Stopping));
     assert_eq!(forced.unwrap(), Vec::<String>::new());

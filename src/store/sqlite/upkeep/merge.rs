@@ -274,8 +274,8 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    /// They say something about the database, and nothing about an instance.
-    const APART: [&str; 2] = ["holdfast_meta", "__diesel_schema_migrations"];
+    /// They say something about the database or about processes, and nothing about an instance.
+    const APART: [&str; 3] = ["holdfast_meta", "holdfast_node", "__diesel_schema_migrations"];
 
     #[test]
     fn every_table_is_taken_along_or_known_to_stand_apart() {

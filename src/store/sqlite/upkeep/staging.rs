@@ -229,7 +229,7 @@ fn make_ours(
     diesel::sql_query(r#"UPDATE "Instance" SET "connectionStatus" = 'close'"#).execute(conn)?;
     diesel::sql_query(
         "UPDATE holdfast_session \
-         SET revision = revision + ?1, epoch = epoch + ?1, lease_node = NULL, lease_expires_at = NULL",
+         SET revision = revision + ?1, epoch = epoch + ?1, lease_node = NULL, lease_ended_at = NULL",
     )
     .bind::<BigInt, _>(REVISIONS_PASSED_OVER)
     .execute(conn)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast::config::SessionKey;
 use holdfast::ports::clock::Clock;
@@ -69,6 +70,8 @@ async fn open(home: &Home) -> Arc<dyn Store> {
     let options = StoreOptions {
         url: home.data_dir().join("holdfast.db").display().to_string(),
         client_name: "evolution".to_owned(),
+        node: "node".to_owned(),
+        lease_ttl: Duration::from_secs(60),
         key: EncryptionKey::new(SessionKey::parse(key.trim()).expect("a session key").0),
         runtime: tokio::runtime::Handle::current(),
         clock: Clock::start(),
@@ -87,7 +90,7 @@ async fn eight_days_pass(store: &dyn Store) {
     let mut device: Value = serde_json::from_slice(&device).expect("a device in JSON");
     let last = device[LAST].as_i64().expect("when the key was made");
     device[LAST] = json!(last - 8 * 24 * 60 * 60 * 1000);
-    let claim = store.claim(id, "test").await.expect("the session");
+    let claim = store.claim(id).await.expect("the session");
     let batch = SessionBatch { device: Some(device.to_string().into_bytes()), ..SessionBatch::default() };
     store.commit(id, claim.epoch, batch).await.expect("the device is written");
 }

@@ -1,0 +1,149 @@
+//! Who may do what: whether this process is its node, whether another one lives, and what is refused to whom.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use holdfast_core::id::InstanceId;
+
+use super::{Conn, Tx, dialect};
+use crate::ports::store::StoreError;
+use crate::store::failure::{Failure, unavailable};
+use crate::store::member::Member;
+use crate::store::schema::holdfast_session;
+
+const NOTE_UNKNOWN: &str = r#"
+    INSERT INTO holdfast_node (client_name, name, home, incarnation, version, joined_ms, seen_ms, expires_ms, draining)
+    SELECT DISTINCT $1, s.lease_node, '', '', '', 0, 0, 0, FALSE FROM holdfast_session s JOIN "Instance" i ON i."id" = s.instance_id
+    WHERE i."clientName" = $1 AND s.lease_node IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM holdfast_node n WHERE n.client_name = $1 AND n.name = s.lease_node)
+    ORDER BY s.lease_node ON CONFLICT DO NOTHING"#;
+
+/// Returns a statement in the words of this database.
+pub(super) fn words(statement: &str, member: &Member) -> String {
+    let ttl = i64::try_from(member.ttl.as_millis()).unwrap_or(i64::MAX);
+    // Where the data directory is locked, nobody else counts how long that is.
+    let expiry = if dialect::SHARED { format!("{} + {ttl}", dialect::NOW_MS) } else { i64::MAX.to_string() };
+    statement.replace("EXPIRY", &expiry).replace("NOW_MS", dialect::NOW_MS)
+}
+
+#[derive(QueryableByName)]
+pub(super) struct Standing {
+    #[diesel(sql_type = Text)]
+    incarnation: String,
+    #[diesel(sql_type = BigInt)]
+    expires_ms: i64,
+    #[diesel(sql_type = BigInt)]
+    now_ms: i64,
+}
+
+#[derive(QueryableByName)]
+struct HeldBy {
+    #[diesel(sql_type = Nullable<Text>)]
+    lease_node: Option<String>,
+}
+
+/// Lets nobody take the session until this transaction has ended, and errs unless this node may.
+pub(super) fn admit(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    if !dialect::SHARED {
+        return Ok(());
+    }
+    stand(tx.conn, member, "")?;
+    match held_by_another(tx.conn, member, id, " FOR UPDATE")? {
+        Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::LeaseHeld { instance: id.clone(), by }.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Errs if another node owns the instance, and lets nobody take it until this transaction has ended: what a former owner still writes is not
+/// kept. What nobody owns can be written.
+pub(super) fn fence(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    // First without waiting for a new owner who holds the row, who may wait for what this transaction has written before.
+    let locks: &[&str] = if dialect::SHARED { &["", dialect::FOR_SHARE] } else { &[] };
+    for lock in locks {
+        if held_by_another(tx.conn, member, id, lock)?.is_some() {
+            return Err(StoreError::FencedOff(id.clone()).into());
+        }
+    }
+    Ok(())
+}
+
+/// The same, if the other node lives.
+pub(super) fn fence_living(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    if !dialect::SHARED {
+        return Ok(());
+    }
+    match held_by_another(tx.conn, member, id, " FOR UPDATE")? {
+        Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::FencedOff(id.clone()).into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn held_by_another(conn: &mut Conn, member: &Member, id: &InstanceId, lock: &str) -> Result<Option<String>, Failure> {
+    let read = format!("SELECT lease_node FROM holdfast_session WHERE instance_id = $1{lock}");
+    let held: Option<HeldBy> = diesel::sql_query(read).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
+    Ok(held.and_then(|held| held.lease_node).filter(|node| *node != member.node))
+}
+
+/// Makes the instance this node's, which has just created it.
+pub(super) fn own(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+    let owned = holdfast_session::lease_node.eq(&member.node);
+    diesel::update(holdfast_session::table.find(id.as_str())).set(owned).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Tells whether a node's leases have ended; if so, it cannot revive them before this transaction has ended.
+fn is_dead(conn: &mut Conn, member: &Member, node: &str) -> Result<bool, Failure> {
+    // First without holding its row: one that lives has to renew it.
+    match standing(conn, member, node, "")? {
+        Some(row) if row.expires_ms > row.now_ms => return Ok(false),
+        Some(_) => {}
+        None => note_unknown(conn, member)?,
+    }
+    Ok(standing(conn, member, node, dialect::FOR_SHARE)?.is_some_and(|row| row.expires_ms <= row.now_ms))
+}
+
+/// Notes nodes that own something and were never heard of, so that there is a row to hold.
+pub(super) fn note_unknown(conn: &mut Conn, member: &Member) -> Result<(), Failure> {
+    diesel::sql_query(NOTE_UNKNOWN).bind::<Text, _>(&member.client_name).execute(conn)?;
+    Ok(())
+}
+
+/// Errs unless this process is its node, and alive.
+pub(super) fn stand(conn: &mut Conn, member: &Member, lock: &str) -> Result<(), Failure> {
+    const DOING: &str = "taking instances";
+    let Some(profile) = member.joined() else {
+        return if dialect::SHARED { Err(has_not_joined(DOING)) } else { Ok(()) };
+    };
+    match standing(conn, member, &member.node, lock)? {
+        Some(row) if row.incarnation == profile.incarnation && row.expires_ms > row.now_ms => Ok(()),
+        Some(row) if row.incarnation == profile.incarnation => {
+            Err(unavailable(DOING, "the leases of this node have ended, and were not renewed yet").into())
+        }
+        Some(_) => Err(in_use(member)),
+        None => Err(unavailable(DOING, "the others have forgotten this node, and it has not come back yet").into()),
+    }
+}
+
+pub(super) fn standing(conn: &mut Conn, member: &Member, node: &str, lock: &str) -> Result<Option<Standing>, Failure> {
+    let read =
+        "SELECT incarnation, expires_ms, NOW_MS AS now_ms FROM holdfast_node WHERE client_name = $1 AND name = $2";
+    let row = diesel::sql_query(words(read, member) + lock)
+        .bind::<Text, _>(&member.client_name)
+        .bind::<Text, _>(node)
+        .get_result(conn)
+        .optional()?;
+    Ok(row)
+}
+
+/// Tells whether this process is its node still, alive or not.
+pub(super) fn is_present(conn: &mut Conn, member: &Member) -> Result<bool, Failure> {
+    let Some(profile) = member.joined() else { return Ok(false) };
+    Ok(standing(conn, member, &member.node, "")?.is_some_and(|row| row.incarnation == profile.incarnation))
+}
+
+pub(super) fn in_use(member: &Member) -> Failure {
+    StoreError::NodeInUse { node: member.node.clone() }.into()
+}
+
+pub(super) fn has_not_joined(doing: &'static str) -> Failure {
+    unavailable(doing, "this node has not joined the fleet").into()
+}
