@@ -15,7 +15,6 @@ pub(super) struct InProvider {
     layer: HttpProvider,
 }
 
-#[expect(clippy::unused_async, reason = "as for the other layers")]
 pub(super) async fn in_a_provider() -> anyhow::Result<InProvider> {
     let server = Provider::start()?;
     let layer = open(&server, API_KEY)?;

@@ -61,7 +61,7 @@ async fn login(bench: &Bench, name: &str) -> anyhow::Result<(InstanceId, Epoch)>
 }
 
 async fn export(bench: &Bench, id: &InstanceId) -> anyhow::Result<SessionCopy> {
-    Ok(bench.store.export(id, now()).await?.ok_or_else(|| anyhow::anyhow!("there is a login"))?)
+    bench.store.export(id, now()).await?.ok_or_else(|| anyhow::anyhow!("there is a login"))
 }
 
 async fn adopt(bench: &Bench, copy: &SessionCopy, seen: Option<Mark>) -> Result<Adopted, StoreError> {
@@ -301,7 +301,7 @@ pub(super) async fn a_copy_that_was_tampered_with_is_not_adopted(bench: Bench) -
     let mut fewer = whole.clone();
     fewer.values.pop();
     let mut foreign = whole.clone();
-    foreign.device = r#""{\"noiseKey\":{}}""#.to_owned();
+    r#""{\"noiseKey\":{}}""#.clone_into(&mut foreign.device);
     let mut renamed = whole.clone();
     renamed.header.id = InstanceId::new("cafe");
     for copy in [forged, mixed, fewer, foreign, renamed] {
