@@ -12,6 +12,7 @@
 //! | `schema`, `rows`, `columns` | tables, rows, and what columns hold |
 //! | `look` | what a database is like, seen from outside |
 //! | `member` | the node that a store acts for |
+//! | `particulars` | what of a copy of a session only the key opens |
 //! | `failure` | driver errors in the port's words |
 
 mod cipher;
@@ -21,6 +22,7 @@ mod envelope;
 mod failure;
 mod look;
 mod member;
+mod particulars;
 pub mod postgres;
 mod rows;
 mod schema;
@@ -33,6 +35,7 @@ use tokio::runtime::Handle;
 
 pub use self::cipher::EncryptionKey;
 pub use self::look::{Look, Server, look};
+pub use self::particulars::open_copy;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};
 

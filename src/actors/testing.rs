@@ -1,5 +1,6 @@
 //! A small world for actor tests: scripted links, a store in memory, and time that passes only when told to.
 
+mod copies;
 pub(super) mod leases;
 pub(super) mod links;
 pub(super) mod store;

@@ -11,9 +11,10 @@ use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
 use holdfast_core::id::InstanceId;
 use holdfast_core::proxy::Fields;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::copies::Copies;
 use super::dead_letters::DeadLetters;
 use super::leases::Leases;
 use super::outbox::Outbox;
@@ -151,7 +152,7 @@ pub struct InstancePatch {
 }
 
 /// The settings of one instance, in the API's shape.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "the row and the API have these switches")]
 pub struct Settings {
@@ -330,7 +331,7 @@ pub trait Instances: Send + Sync {
 
 /// Everything durable, behind one handle. Each database is one implementation, and all pass one conformance suite.
 #[async_trait]
-pub trait Store: Instances + Sessions + Leases + Outbox + DeadLetters + Sends {
+pub trait Store: Instances + Sessions + Copies + Leases + Outbox + DeadLetters + Sends {
     /// Reads and writes one row, to see whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -46,6 +46,8 @@ pub(super) enum Place<'a> {
     Device { instance: &'a InstanceId },
     /// A row of the key-value table, or its copy in the archive.
     Value { instance: &'a InstanceId, category: &'a str, key: &'a str },
+    /// What a copy of a session says of its instance.
+    Copy { instance: &'a InstanceId },
     /// The constant by which a wrong key is recognised before it does harm.
     Check,
 }
@@ -55,6 +57,7 @@ impl Place<'_> {
         let parts: &[&str] = match self {
             Place::Device { instance } => &["device", instance.as_str()],
             Place::Value { instance, category, key } => &["value", instance.as_str(), category, key],
+            Place::Copy { instance } => &["copy", instance.as_str()],
             Place::Check => &["check"],
         };
         // Each part is preceded by its length: ("ab", "c") must not look like ("a", "bc").
@@ -73,6 +76,7 @@ impl Place<'_> {
             Place::Value { instance, category, key } => {
                 format!("value {category}/#{} of instance {instance}", hex(&Sha256::digest(key.as_bytes())[..4]))
             }
+            Place::Copy { instance } => format!("the copy of instance {instance}"),
             Place::Check => "the check value of the encryption key".to_owned(),
         }
     }

@@ -8,6 +8,8 @@ pub(crate) mod eventually;
 pub(crate) mod faulty_store;
 pub(crate) mod misbehaving;
 pub(crate) mod postgres;
+pub(crate) mod provider;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod redis;
 pub(crate) mod watch;

@@ -3,6 +3,7 @@
 mod bare;
 mod harness;
 mod http;
+mod layers;
 mod link;
 mod nodes;
 mod service;

@@ -1,6 +1,7 @@
 //! The conformance suite of the store: every case runs against every kind of database.
 
 pub(crate) mod bench;
+mod copies;
 mod dead_letters;
 mod deliveries;
 mod faults;
@@ -131,6 +132,20 @@ macro_rules! conformance {
                 an_answer_that_cannot_be_read_is_an_error,
                 deleting_an_instance_forgets_its_keys,
                 old_keys_are_forgotten,
+            }
+            copies {
+                a_copy_holds_the_whole_session_and_nothing_readable,
+                what_has_no_login_has_no_copy,
+                what_is_damaged_is_not_copied,
+                a_copy_is_adopted_by_an_emptied_database_without_its_sessions,
+                a_copy_of_the_databases_state_changes_nothing,
+                s28_a_copy_of_the_same_state_repairs_damage_exactly,
+                a_newer_or_an_older_copy_gives_its_sessions_up,
+                a_login_that_ended_or_was_deleted_does_not_come_back,
+                what_another_node_owns_or_another_instance_is_called_is_left_alone,
+                a_copy_that_was_tampered_with_is_not_adopted,
+                a_copy_from_before_a_change_of_the_key_is_put_under_the_new_one,
+                the_survey_is_of_this_installation_and_tells_times,
             }
             load {
                 twenty_instances_write_and_read_at_once,

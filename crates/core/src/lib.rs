@@ -11,7 +11,7 @@
 //! 5. [`delivery`] and [`event`]: what webhooks see, and the life of one delivery; [`network`]: which addresses they may reach;
 //! 6. [`sending`]: how many messages, which id again, and what a refusal means;
 //! 7. [`conduct`]: how a connection behaves by the settings of its instance;
-//! 8. [`restored`]: what of a login goes on after it came back from a backup;
+//! 8. [`restored`]: what of a login goes on after it came back from a backup; [`restoration`]: which copy of a session goes on at the start;
 //! 9. [`proxy`]: which proxy an instance dials through, and that what cannot be used is never gone around;
 //! 10. [`expiry`]: which instances are deleted because nobody paired them;
 //! 11. [`tenancy`]: which instances a node owns where several share a database, and until when it may act for them;
@@ -32,6 +32,7 @@ pub mod id;
 pub mod logging;
 pub mod network;
 pub mod proxy;
+pub mod restoration;
 pub mod restored;
 pub mod sending;
 pub mod shutdown;

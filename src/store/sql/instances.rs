@@ -10,7 +10,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
-use super::{Backend, Conn, Database, Lane, Tx, proxies, queue, settings, standing, webhooks};
+use super::{Backend, Conn, Database, Lane, Tx, departed, proxies, queue, settings, standing, webhooks};
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
@@ -153,7 +153,7 @@ fn list(conn: &mut Conn, client_name: &str) -> Result<Vec<InstanceRecord>, Failu
     found.into_iter().map(|row| rows::record(row).map_err(Failure::from)).collect()
 }
 
-fn get(conn: &mut Conn, id: &InstanceId) -> Result<Option<InstanceRecord>, Failure> {
+pub(super) fn get(conn: &mut Conn, id: &InstanceId) -> Result<Option<InstanceRecord>, Failure> {
     let found: Option<Joined> = instance::table
         .left_join(setting::table)
         .left_join(proxy::table)
@@ -242,6 +242,7 @@ fn delete(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failu
         EngineEvent::bare(EventName::RemoveInstance),
     ];
     queue::add(tx, id, &last)?;
+    departed::note(tx, id)?;
     queue::leave_behind(tx, member, id)?;
     // Everything else refers to this row and goes with it; the outbox does not.
     diesel::delete(instance::table.find(id.as_str())).execute(tx.conn)?;

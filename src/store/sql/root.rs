@@ -7,7 +7,9 @@
 //! All of it blocks: a whole job runs on one blocking thread, never one statement.
 
 mod archive;
+mod copies;
 mod dead_letters;
+mod departed;
 pub(super) mod group;
 pub(super) mod housekeeping;
 mod instances;

@@ -249,18 +249,22 @@ fn save_device(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, device: &[u8])
             archive::foreign(tx, id, &text)?;
         }
     }
-    let text = envelope::wrap(cipher, id, device)?;
+    put_creds(tx, id, &envelope::wrap(cipher, id, device)?)
+}
+
+/// Writes the text of `Session.creds`.
+pub(super) fn put_creds(tx: &mut Tx<'_>, id: &InstanceId, text: &str) -> Result<(), Failure> {
     let row = (
         session::id.eq(cuid()?),
         session::session_id.eq(id.as_str()),
-        session::creds.eq(&text),
+        session::creds.eq(text),
         session::created_at.eq(column_time(tx.now)),
     );
     diesel::insert_into(session::table)
         .values(row)
         .on_conflict(session::session_id)
         .do_update()
-        .set(session::creds.eq(&text))
+        .set(session::creds.eq(text))
         .execute(tx.conn)?;
     Ok(())
 }

@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use holdfast::ports::copies::{Adopted, Adoption, Copies};
 use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
+use holdfast::ports::layer::SessionCopy;
 use holdfast::ports::leases::{Leases, Node, Profile, Whereabouts};
 use holdfast::ports::outbox::{InstanceLag, Lag, Loaded, Outbox, Settlement};
+use holdfast::ports::restore::Renewal;
 use holdfast::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use holdfast::ports::session::{Claim, Clear, MessageKey, SessionBatch, Sessions, Unrecovered};
 use holdfast::ports::store::{
@@ -20,6 +24,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::EngineEvent;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::restoration::{Database, Member};
 use holdfast_core::sending::key::Key;
 use holdfast_core::tenancy::Survey;
 use tokio::sync::{Notify, watch};
@@ -294,6 +299,35 @@ impl Sends for FaultyStore {
 
     async fn unsent(&self, id: &InstanceId, key: &Key) -> Result<(), StoreError> {
         self.pass(Op::Unsent, Some(id), self.inner.unsent(id, key)).await
+    }
+}
+
+#[async_trait]
+impl Copies for FaultyStore {
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
+        self.pass(Op::States, None, self.inner.states()).await
+    }
+
+    async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {
+        self.pass(Op::Export, Some(id), self.inner.export(id, taken_at)).await
+    }
+
+    async fn export_many(
+        &self,
+        ids: &[InstanceId],
+        taken_at: DateTime<Utc>,
+    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
+        self.pass(Op::Export, None, self.inner.export_many(ids, taken_at)).await
+    }
+
+    async fn adopt_copy(
+        &self,
+        copy: SessionCopy,
+        adoption: Adoption,
+        renewal: Arc<dyn Renewal>,
+    ) -> Result<Adopted, StoreError> {
+        let id = copy.header.id.clone();
+        self.pass(Op::AdoptCopy, Some(&id), self.inner.adopt_copy(copy, adoption, renewal)).await
     }
 }
 

@@ -1,0 +1,370 @@
+//! What becomes of an instance at the start: which copy of its session goes on, how, and what is said of those that do not.
+//!
+//! Three places may hold a session: the database, Redis, and provider files. The database is the judge: a state of the session is known to be
+//! the newest only if the database says so. A copy that holds the database's state goes on exactly; one that is newer, or the only one, keeps
+//! its identity and gives up its Signal sessions ([`crate::restored`]), because keys that it still holds may have been used since. What
+//! cannot be read is never taken for absent, and without the database nothing dials.
+
+mod fleet;
+
+use std::time::Duration;
+
+use crate::id::{Epoch, Revision};
+
+pub use self::fleet::{Member, Restored, decide_all};
+
+/// Where a copy of a session can be. The order is that of their speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Redis,
+    Database,
+    Files,
+}
+
+impl Source {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Database => "database",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// A state of a session. Within one history both numbers only grow: each claim raises the epoch, each write the revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    pub epoch: Epoch,
+    pub revision: Revision,
+}
+
+/// What a copy is to the state that the database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is that state: nothing was written since.
+    Exact,
+    /// It knows of a claim or a write that the database does not: the database was set back.
+    Newer,
+    /// The database has gone on without it.
+    Older,
+}
+
+impl Mark {
+    /// Compares a copy's state with that of the database. A claim raises the epoch and changes nothing, so an earlier epoch with the same
+    /// revision is the same state; a later one is proof of a later history.
+    pub fn against(self, database: Self) -> Standing {
+        if self.epoch > database.epoch || self.revision > database.revision {
+            return Standing::Newer;
+        }
+        if self.revision == database.revision { Standing::Exact } else { Standing::Older }
+    }
+}
+
+/// Why a place said nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Silence {
+    /// It does not answer, or answers with errors.
+    Down,
+    /// It has not answered within its deadline.
+    Slow,
+}
+
+/// What a layer beside the database says of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// A copy whose checksum holds.
+    Holds { mark: Mark, age: Duration },
+    /// It answered that it has none.
+    Absent,
+    /// It has one that is damaged.
+    Corrupt,
+    /// It could not be read.
+    Silent(Silence),
+    /// There is no such layer in this installation.
+    Off,
+}
+
+/// What the database says of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// A login that can be read.
+    Holds(Mark),
+    /// A login that cannot be read; `None` if not even its state is known.
+    Corrupt(Option<Mark>),
+    /// It knows the instance, and that it has no login.
+    Unpaired(Mark),
+    /// It knows that an operator has deleted the instance.
+    Deleted,
+    /// It answered, and knows nothing of the instance.
+    Absent,
+    /// It could not be read.
+    Silent(Silence),
+}
+
+/// What the places say of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub redis: Layer,
+    pub database: Database,
+    pub files: Layer,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on exactly, from a place that holds the database's state.
+    Dial,
+    /// A copy of the database's very state is written over what is damaged there; then it goes on exactly.
+    Repair,
+    /// The copy is written into the database with its identity and without its Signal sessions; then it goes on.
+    Adopt,
+    /// Nothing, until a place that said nothing can be read. Nothing dials, and no QR code is asked for.
+    Wait,
+    /// Nothing, until a person has looked: there was a login, and no place has it whole. No QR code is asked for.
+    Park,
+    /// There is no login: whoever wants one pairs.
+    Nothing,
+}
+
+impl Action {
+    /// Tells whether the instance may dial with a login once this is done.
+    pub fn dials(self) -> bool {
+        match self {
+            Self::Dial | Self::Repair | Self::Adopt => true,
+            Self::Wait | Self::Park | Self::Nothing => false,
+        }
+    }
+
+    /// Tells whether the Signal sessions go on.
+    pub fn keeps_sessions(self) -> bool {
+        match self {
+            Self::Dial | Self::Repair => true,
+            Self::Adopt | Self::Wait | Self::Park | Self::Nothing => false,
+        }
+    }
+
+    /// Tells whether a QR code may be shown.
+    pub fn may_pair(self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Dial | Self::Repair | Self::Adopt | Self::Wait | Self::Park => false,
+        }
+    }
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The database's state is whole.
+    Newest,
+    /// The database's copy is damaged, and another place holds the same state.
+    DamageRepaired,
+    /// The database's copy is damaged, and what another place holds is not the same state.
+    DamageReplaced,
+    /// A copy is newer than the database, which was set back.
+    DatabaseSetBack,
+    /// The database does not know the instance, and a copy does.
+    DatabaseEmptied,
+    /// The database cannot be read.
+    DatabaseSilent,
+    /// The only places that may hold a copy could not be read.
+    LayersSilent,
+    /// What there is of a login is damaged.
+    AllDamaged,
+    /// There is no login.
+    NoLogin,
+    /// An operator has deleted the instance.
+    Deleted,
+}
+
+impl Verdict {
+    /// Returns the word for it, which is stable.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::DamageRepaired => "damage-repaired",
+            Self::DamageReplaced => "damage-replaced",
+            Self::DatabaseSetBack => "database-set-back",
+            Self::DatabaseEmptied => "database-emptied",
+            Self::DatabaseSilent => "store-unavailable",
+            Self::LayersSilent => "layers-unavailable",
+            Self::AllDamaged => "credentials-corrupt",
+            Self::NoLogin => "no-login",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// What becomes of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub action: Action,
+    pub verdict: Verdict,
+    /// Where the session comes from. While the database is awaited, where its name and settings come from.
+    pub source: Option<Source>,
+    /// The state that goes on.
+    pub mark: Option<Mark>,
+    /// How old a copy is that goes on.
+    pub age: Option<Duration>,
+    /// Places whose copy is damaged: it is to be set aside there, and named.
+    pub corrupt: Vec<Source>,
+    /// Places that could not be read.
+    pub silent: Vec<(Source, Silence)>,
+    /// Layers that have no copy of the state that goes on, or one of an instance that is gone: they are to be written, or cleared.
+    pub outdated: Vec<Source>,
+}
+
+/// Decides about one session.
+pub fn decide(facts: &Facts) -> Decision {
+    let (action, verdict, from) = judge(facts);
+    let chosen = from.and_then(|source| facts.mark_in(source).map(|mark| (source, mark)));
+    let (source, mark) = (chosen.map(|(source, _)| source), chosen.map(|(_, mark)| mark));
+    Decision {
+        action,
+        verdict,
+        source,
+        mark,
+        age: source.and_then(|source| facts.age_in(source)),
+        corrupt: facts.corrupt(),
+        silent: facts.silent(),
+        outdated: facts.outdated(action, mark),
+    }
+}
+
+fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
+    let newest = facts.newest_copy();
+    let copy = newest.map(|(source, _)| source);
+    match facts.database {
+        Database::Silent(_) => (Action::Wait, Verdict::DatabaseSilent, copy),
+        Database::Holds(held) => match newest {
+            Some((source, mark)) if mark.against(held) == Standing::Newer => {
+                (Action::Adopt, Verdict::DatabaseSetBack, Some(source))
+            }
+            Some(_) | None => (Action::Dial, Verdict::Newest, Some(facts.fastest_with(held))),
+        },
+        Database::Corrupt(held) => match newest {
+            Some((source, mark)) if held.is_some_and(|held| mark.against(held) == Standing::Exact) => {
+                (Action::Repair, Verdict::DamageRepaired, Some(source))
+            }
+            Some((source, _)) => (Action::Adopt, Verdict::DamageReplaced, Some(source)),
+            None => facts.nowhere(),
+        },
+        Database::Unpaired(held) => match newest {
+            Some((source, mark)) if mark.against(held) == Standing::Newer => {
+                (Action::Adopt, Verdict::DatabaseSetBack, Some(source))
+            }
+            // A login that the database has seen end does not come back.
+            Some(_) | None => (Action::Nothing, Verdict::NoLogin, None),
+        },
+        Database::Absent => match copy {
+            Some(source) => (Action::Adopt, Verdict::DatabaseEmptied, Some(source)),
+            None => facts.nowhere(),
+        },
+        Database::Deleted => (Action::Nothing, Verdict::Deleted, None),
+    }
+}
+
+impl Facts {
+    fn layers(&self) -> [(Source, Layer); 2] {
+        [(Source::Redis, self.redis), (Source::Files, self.files)]
+    }
+
+    /// Returns the newest whole copy beside the database; of two alike the faster one.
+    fn newest_copy(&self) -> Option<(Source, Mark)> {
+        let copies = self.layers().into_iter().filter_map(|(source, layer)| Some((source, held(layer)?)));
+        copies.reduce(
+            |best, next| if (next.1.revision, next.1.epoch) > (best.1.revision, best.1.epoch) { next } else { best },
+        )
+    }
+
+    /// Returns the fastest place that holds the database's state. Files are no faster than the database itself.
+    fn fastest_with(&self, state: Mark) -> Source {
+        let in_redis = held(self.redis).is_some_and(|mark| mark.against(state) == Standing::Exact);
+        if in_redis { Source::Redis } else { Source::Database }
+    }
+
+    /// Decides where no place has a whole copy.
+    fn nowhere(&self) -> (Action, Verdict, Option<Source>) {
+        if self.layers().iter().any(|(_, layer)| matches!(layer, Layer::Silent(_))) {
+            return (Action::Wait, Verdict::LayersSilent, None);
+        }
+        if !self.corrupt().is_empty() {
+            return (Action::Park, Verdict::AllDamaged, None);
+        }
+        (Action::Nothing, Verdict::NoLogin, None)
+    }
+
+    fn mark_in(&self, source: Source) -> Option<Mark> {
+        match source {
+            Source::Redis => held(self.redis),
+            Source::Files => held(self.files),
+            Source::Database => match self.database {
+                Database::Holds(mark) | Database::Unpaired(mark) => Some(mark),
+                Database::Corrupt(mark) => mark,
+                Database::Deleted | Database::Absent | Database::Silent(_) => None,
+            },
+        }
+    }
+
+    fn age_in(&self, source: Source) -> Option<Duration> {
+        let layer = match source {
+            Source::Redis => self.redis,
+            Source::Files => self.files,
+            Source::Database => return None,
+        };
+        match layer {
+            Layer::Holds { age, .. } => Some(age),
+            Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
+        }
+    }
+
+    fn corrupt(&self) -> Vec<Source> {
+        let mut found = Vec::new();
+        if self.redis == Layer::Corrupt {
+            found.push(Source::Redis);
+        }
+        if matches!(self.database, Database::Corrupt(_)) {
+            found.push(Source::Database);
+        }
+        if self.files == Layer::Corrupt {
+            found.push(Source::Files);
+        }
+        found
+    }
+
+    fn silent(&self) -> Vec<(Source, Silence)> {
+        let mut found = Vec::new();
+        if let Layer::Silent(why) = self.redis {
+            found.push((Source::Redis, why));
+        }
+        if let Database::Silent(why) = self.database {
+            found.push((Source::Database, why));
+        }
+        if let Layer::Silent(why) = self.files {
+            found.push((Source::Files, why));
+        }
+        found
+    }
+
+    /// Returns the layers that do not hold what goes on. An adopted or a repaired session is a new state, which no layer holds.
+    fn outdated(&self, action: Action, mark: Option<Mark>) -> Vec<Source> {
+        let differs = |layer: Layer| match (action, layer) {
+            // Nobody writes to what does not answer; its turn comes with the next change. While the database is awaited nothing is known.
+            (_, Layer::Silent(_) | Layer::Off) | (Action::Wait | Action::Park, _) => false,
+            (Action::Dial, Layer::Holds { mark: held, .. }) => {
+                mark.is_none_or(|mark| held.against(mark) != Standing::Exact)
+            }
+            (Action::Dial | Action::Repair | Action::Adopt, _) => true,
+            (Action::Nothing, layer) => matches!(layer, Layer::Holds { .. } | Layer::Corrupt),
+        };
+        self.layers().into_iter().filter(|(_, layer)| differs(*layer)).map(|(source, _)| source).collect()
+    }
+}
+
+fn held(layer: Layer) -> Option<Mark> {
+    match layer {
+        Layer::Holds { mark, .. } => Some(mark),
+        Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
+    }
+}

@@ -1,0 +1,37 @@
+//! Copies of the sessions of the store in memory: there are none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use holdfast_core::id::InstanceId;
+use holdfast_core::restoration::{Database, Member};
+
+use super::store::MemoryStore;
+use crate::ports::copies::{Adopted, Adoption, Copies};
+use crate::ports::layer::SessionCopy;
+use crate::ports::restore::Renewal;
+use crate::ports::store::StoreError;
+
+#[async_trait]
+impl Copies for MemoryStore {
+    async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn export(&self, _: &InstanceId, _: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {
+        Ok(None)
+    }
+
+    async fn export_many(
+        &self,
+        _: &[InstanceId],
+        _: DateTime<Utc>,
+    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn adopt_copy(&self, copy: SessionCopy, _: Adoption, _: Arc<dyn Renewal>) -> Result<Adopted, StoreError> {
+        Err(StoreError::NoSuchInstance(copy.header.id))
+    }
+}
