@@ -131,9 +131,17 @@ async fn a_surplus_is_saved_closed_and_let_go_first_what_is_not_connected_and_ne
     node.leases.script(|script| script.survey = survey(4, &[0], 0));
     node.world.pass(Duration::from_secs(28)).await;
     assert_eq!(node.leases.story(), Vec::<String>::new(), "the fleet has just changed");
-    node.world.pass(Duration::from_secs(8)).await;
-    assert_eq!(node.leases.story(), ["let go idle old"]);
-    node.leases.script(|script| script.survey = survey(2, &[2], 0));
+    let mut told = Vec::new();
+    for _ in 0..32 {
+        node.world.pass(Duration::from_millis(250)).await;
+        told.extend(node.leases.story());
+        if !told.is_empty() {
+            // The fleet is even before it is looked at again.
+            node.leases.script(|script| script.survey = survey(2, &[2], 0));
+            break;
+        }
+    }
+    assert_eq!(told, ["let go idle old"]);
     let story = node.world.links.story();
     let of = |what: &str| story.iter().position(|line| line.starts_with(&format!("old g1 {what}")));
     assert!(of("save 1") < of("close 1") && of("save 1").is_some(), "{story:?}");
