@@ -162,7 +162,8 @@ async fn a_live_check_looks_at_a_database_server_as_it_is() {
     let server = Server::start().await.unwrap();
     let home = Home::new(sim.ws_url())
         .set("DATABASE_CONNECTION_URI", &server.url("postgres"))
-        .set("DATABASE_CONNECTION_CLIENT_NAME", "a-name-of-its-own");
+        .set("DATABASE_CONNECTION_CLIENT_NAME", "a-name-of-its-own")
+        .set("NODE_URL", "http://127.0.0.1:8080");
     let codes = |said: &Said| said.findings().into_iter().map(|(code, ..)| code).collect::<Vec<_>>();
     assert_eq!(codes(&run(&home, &["check-config", "--live", "--json"]).await), ["live-database-older"]);
     home.start().await.kill_9().await;
