@@ -17,7 +17,7 @@ async fn s49_reconnects_leave_nothing_behind() {
         .set("RECONNECT_BASE_MS", "10")
         .set("RECONNECT_STABLE_SECONDS", "3600")
         .set("DIAL_RATE_PER_SECOND", "1000")
-        .set("RUST_LOG", "info");
+        .set("RUST_LOG", "info,whatsapp_rust=warn,wacore=warn");
     let engine = home.start().await;
     engine.pair(&sim, "shop", SHOP, None).await;
     // The first ones fill what is kept for all later ones.
