@@ -1,6 +1,6 @@
 //! Which instances a node takes that nobody owns, which of its own it hands over, and until when it may act for them.
 //!
-//! [`plan`] decides about instances from one look at the fleet; [`Keeper`] says when to renew, when to look, and what a lapse means.
+//! [`plan()`] decides about instances from one look at the fleet; [`Keeper`] says when to renew, when to look, and what a lapse means.
 
 mod keeper;
 mod plan;
