@@ -252,7 +252,8 @@ pub(super) async fn a_login_that_ended_or_was_deleted_does_not_come_back(bench: 
     let (id, _) = login(&bench, "shop").await?;
     let copy = export(&bench, &id).await?;
     bench.store.archive(&id, "logged-out").await?;
-    let seen = mark(copy.mark().epoch.0, 3);
+    // Which ends its epoch.
+    let seen = mark(copy.mark().epoch.0 + 1, 3);
     assert_eq!(says(&bench, &id).await?, Some(Database::Unpaired(seen)));
     assert!(matches!(adopt(&bench, &copy, Some(seen)).await, Err(StoreError::FencedOff(_))));
     assert_eq!(bench.store.device(&id).await?, None);
