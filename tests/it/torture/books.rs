@@ -212,17 +212,12 @@ impl Outcome {
         self.balances() && !self.overlapped
     }
 
-    /// Tells whether the messages are right: nothing was lost, and nothing came twice as if it were two.
-    fn balances(&self) -> bool {
-        self.loses_nothing() && self.duplicated.is_empty()
-    }
-
-    /// Tells whether nothing was lost, nothing was sent twice, no key was used twice, and nothing was said on a connection that had been
-    /// replaced.
-    pub(crate) fn loses_nothing(&self) -> bool {
+    /// Tells whether nothing was lost, nothing came twice as if it were two, no key was used twice, and nothing was said on a connection
+    /// that had been replaced.
+    pub(crate) fn balances(&self) -> bool {
         let sent = &self.sent;
         let kept = self.lost.is_empty() && sent.lost.is_empty() && self.queued == 0;
-        let once = sent.duplicated.is_empty() && sent.refused_and_arrived.is_empty();
+        let once = self.duplicated.is_empty() && sent.duplicated.is_empty() && sent.refused_and_arrived.is_empty();
         kept && once && self.reused == 0 && self.nacked == 0 && self.stale_frames == 0
     }
 }
