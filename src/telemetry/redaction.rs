@@ -1,4 +1,4 @@
-//! Phone numbers never reach the log: each is replaced by a hash, by which lines of one process can be matched and nobody be called.
+//! Phone numbers in the log: each that is recognised as one is replaced by a hash, by which lines of one process can be matched and nobody be called.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
