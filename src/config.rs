@@ -2,6 +2,7 @@
 
 mod check;
 mod foreign;
+mod layers;
 mod problem;
 mod proxy;
 mod reader;
@@ -31,6 +32,7 @@ use holdfast_core::tenancy;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::layers::{Files, Layers, Redis};
 pub use self::problem::{Problem, Severity};
 use self::reader::Reader;
 pub use self::report::{Report, Value};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub session_key: Option<SessionKey>,
     /// The key before that one, while a rotation is under way.
     pub old_session_key: Option<SessionKey>,
+    /// Where copies of sessions are kept beside the database.
+    pub layers: Layers,
     pub whatsapp: WhatsApp,
     /// The rules that every instance lives by.
     pub policy: Policy,
@@ -231,6 +235,7 @@ impl Settings {
             },
             session_key: session_key(&mut r, table::SESSION_ENCRYPTION_KEY),
             old_session_key: session_key(&mut r, table::SESSION_ENCRYPTION_KEY_OLD),
+            layers: layers::layers(&mut r),
             whatsapp: WhatsApp {
                 url: uri::websocket(&mut r),
                 version: uri::version(&mut r),

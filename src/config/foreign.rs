@@ -32,14 +32,9 @@ pub(super) enum Asks {
 /// Every variable of Evolution's that is not honoured. A name that is in the table of variables wins over a prefix here.
 pub(super) static FAMILIES: &[Family] = &[
     Family {
-        names: &["CACHE_REDIS_*", "CACHE_LOCAL_*"],
-        asks: Asks::Switched(&["CACHE_REDIS_ENABLED", "CACHE_REDIS_SAVE_INSTANCES"]),
-        instead: "the database keeps all sessions, and there is no cache beside it",
-    },
-    Family {
-        names: &["PROVIDER_*"],
-        asks: Asks::Switched(&["PROVIDER_ENABLED"]),
-        instead: "the database keeps all sessions; holdfast backup writes them into a file",
+        names: &["CACHE_LOCAL_*"],
+        asks: Asks::Nothing,
+        instead: "what a process knows is in its memory, and there is nothing to set about that",
     },
     Family {
         names: &["DATABASE_BOUNCER_CONNECTION_URI"],

@@ -14,6 +14,7 @@ macro_rules! variables {
 }
 
 mod connections;
+mod layers;
 mod logs;
 mod service;
 mod store;
@@ -21,6 +22,7 @@ mod webhooks;
 mod whatsapp;
 
 pub(super) use self::connections::*;
+pub(super) use self::layers::*;
 pub(super) use self::logs::*;
 pub(super) use self::service::*;
 pub(super) use self::store::*;
@@ -28,10 +30,11 @@ pub(super) use self::webhooks::*;
 pub(super) use self::whatsapp::*;
 
 /// The groups, in the order of the documentation.
-pub(super) static GROUPS: [Group; 6] = [
+pub(super) static GROUPS: [Group; 7] = [
     Group { title: "Service", variables: SERVICE },
     Group { title: "Logs", variables: LOGS },
     Group { title: "Store", variables: STORE },
+    Group { title: "Copies of sessions", variables: LAYERS },
     Group { title: "WhatsApp", variables: WHATSAPP },
     Group { title: "Connections", variables: CONNECTIONS },
     Group { title: "Webhooks", variables: WEBHOOKS },

@@ -16,7 +16,9 @@ use super::table::{self, Kind, Variable};
 use super::{Problem, Report, Settings, Severity};
 
 /// For each variable with a syntax of its own a text that is wrong, but for a path, which can be any.
-const WRONG: [(&str, &str); 21] = [
+const WRONG: [(&str, &str); 25] = [
+    ("CACHE_REDIS_CA_FILE", "/no/such/file.pem"),
+    ("CACHE_REDIS_URI", "redis://cache/first"),
     ("CORS_METHODS", "GET,??"),
     ("CORS_ORIGIN", "https://a.example/"),
     ("DATABASE_CONNECTION_URI", "postgresql://nobody"),
@@ -25,6 +27,8 @@ const WRONG: [(&str, &str); 21] = [
     ("METRICS_ALLOWED_IPS", "here"),
     ("NODE_URL", "http://me:s3cret@node"),
     ("NOTIFY_SOCKET", "socket"),
+    ("PROVIDER_DIR", "/dev/null"),
+    ("PROVIDER_HOST", "http://provider:5656"),
     ("PROXY_HOST", "http://proxy.example"),
     ("RUST_LOG", "holdfast=loud"),
     ("SERVER_HOST", "not a host"),

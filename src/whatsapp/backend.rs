@@ -82,7 +82,7 @@ pub(super) struct Backend {
     /// The newest revision that this client has seen.
     revision: AtomicU64,
     rows: PendingRows,
-    operations: UnderWay,
+    operations: Arc<UnderWay>,
     /// Read, change and write of values that several tasks change.
     prekeys: AsyncMutex<()>,
     tokens: AsyncMutex<()>,
@@ -119,7 +119,7 @@ impl Backend {
             epoch: RwLock::new(None),
             revision: AtomicU64::new(0),
             rows: PendingRows::default(),
-            operations: UnderWay::default(),
+            operations: Arc::default(),
             prekeys: AsyncMutex::default(),
             tokens: AsyncMutex::default(),
             secrets: AsyncMutex::default(),

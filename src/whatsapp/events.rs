@@ -341,7 +341,7 @@ impl Listener {
         let (backend, manners) = (Arc::clone(&self.backend), Arc::clone(&self.manners));
         self.spawn("taking in what was sent again", async move {
             // A failure has set the seal; the message is still unacknowledged and comes again.
-            if backend.accept(accepted).await.is_ok() {
+            if backend.take_in(accepted).await.is_ok() {
                 manners.read(reads);
             }
         });
@@ -355,8 +355,9 @@ impl Listener {
         let source = &lost.info.source;
         let key =
             MessageKey { chat: source.chat.to_string(), sender: source.sender.to_string(), id: lost.info.id.clone() };
-        let backend = Arc::clone(&self.backend);
+        let (backend, noting) = (Arc::clone(&self.backend), self.backend.will_note());
         self.spawn("noting a loss", async move {
+            let _until_done = noting;
             // A failure has set the seal.
             let _ = backend.note_loss(Loss { key, why: LossReason::Undecryptable, given_up: false }).await;
         });

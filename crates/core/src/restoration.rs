@@ -40,14 +40,16 @@ pub struct Mark {
 }
 
 /// What a copy is to the state that the database holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// The order is that of their worth: what proves that the database was set back comes before what agrees with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
+    /// The database has gone on without it.
+    Older,
     /// It is that state: nothing was written since.
     Exact,
     /// It knows of a claim or a write that the database does not: the database was set back.
     Newer,
-    /// The database has gone on without it.
-    Older,
 }
 
 impl Mark {
@@ -270,12 +272,13 @@ impl Facts {
         [(Source::Redis, self.redis), (Source::Files, self.files)]
     }
 
-    /// Returns the newest whole copy beside the database; of two alike the faster one.
+    /// Returns the newest whole copy beside the database; of two alike the faster one. A later claim is a later history, whatever was
+    /// written in the earlier one.
     fn newest_copy(&self) -> Option<(Source, Mark)> {
+        let judge = self.mark_in(Source::Database);
+        let worth = |mark: Mark| (judge.map(|database| mark.against(database)), mark);
         let copies = self.layers().into_iter().filter_map(|(source, layer)| Some((source, held(layer)?)));
-        copies.reduce(
-            |best, next| if (next.1.revision, next.1.epoch) > (best.1.revision, best.1.epoch) { next } else { best },
-        )
+        copies.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best })
     }
 
     /// Returns the fastest place that holds the database's state. Files are no faster than the database itself.

@@ -34,6 +34,7 @@ fn every_code_of_a_finding_is_documented_and_no_other() {
     let sources = [
         include_str!("../check.rs"),
         include_str!("../foreign.rs"),
+        include_str!("../layers.rs"),
         include_str!("../proxy.rs"),
         include_str!("../reader.rs"),
         include_str!("../uri.rs"),

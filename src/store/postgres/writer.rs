@@ -75,13 +75,13 @@ impl LaneTask {
             link.engage(result.is_err());
             drop(link);
             counters.count(jobs.len());
+            // Before its callers know: whoever was told does not see it reported anew.
+            if result.as_ref().is_ok_and(|queued| *queued > 0) {
+                appended.notify_one();
+            }
             group::answer(jobs, result.as_ref().map(|_queued| ()));
-            match result {
-                Ok(0) => {}
-                Ok(_queued) => appended.notify_one(),
-                Err(error) => {
-                    tracing::warn!(%error, "A transaction failed; its callers were told, and the connection is replaced");
-                }
+            if let Err(error) = result {
+                tracing::warn!(%error, "A transaction failed; its callers were told, and the connection is replaced");
             }
         });
         if let Err(error) = watch.wait_for(group).await {

@@ -214,7 +214,8 @@ fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, 
     let key = dialect::storable(&message.key);
     let missing = if message.recovered { losses::named(tx, id, &key.id)? } else { Vec::new() };
     if missing.is_empty() {
-        return accept_as(tx, id, &key);
+        // The phone names the sender in its own way: what it hands over may be here under another key, though nobody missed it.
+        return Ok(!(message.recovered && is_known(tx.conn, id, &key.id)?) && accept_as(tx, id, &key)?);
     }
     let mut new = false;
     for Missing { key, given_up } in &missing {
@@ -233,6 +234,14 @@ fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool,
     );
     losses::forget(tx, id, key)?;
     Ok(diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing().execute(tx.conn)? == 1)
+}
+
+/// Tells whether a message with this id was accepted, whoever is said to have sent it.
+fn is_known(conn: &mut Conn, id: &InstanceId, message: &str) -> Result<bool, Failure> {
+    let rows = holdfast_accepted::table
+        .filter(holdfast_accepted::instance_id.eq(id.as_str()))
+        .filter(holdfast_accepted::message_id.eq(message));
+    Ok(diesel::select(diesel::dsl::exists(rows)).get_result(conn)?)
 }
 
 pub(super) fn is_accepted(conn: &mut Conn, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {

@@ -73,10 +73,11 @@ impl WriterTask {
             let mut jobs = jobs;
             let result = begin(conn).and_then(|()| group::run(conn, clock, &mut jobs));
             counters.count(jobs.len());
-            group::answer(jobs, result.as_ref().map(|_queued| ()));
+            // Before its callers know: whoever was told does not see it reported anew.
             if result.as_ref().is_ok_and(|queued| *queued > 0) {
                 appended.notify_one();
             }
+            group::answer(jobs, result.as_ref().map(|_queued| ()));
             result
         };
         match connection.spawn_blocking(group).await {

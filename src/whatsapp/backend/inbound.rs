@@ -16,7 +16,7 @@ use wacore::store::traits::{PendingInboundKey, PendingInboundRow};
 use wacore::types::message::{MessageInfo, MessageSource};
 use whatsapp_rust::Jid;
 
-use super::under_way::UnderWay;
+use super::under_way::{Begun, UnderWay};
 use super::value::joined;
 use super::{Backend, Result, Unusable, delete, put, writes};
 use crate::ports::session::{Accepted, Loss, LossReason, MessageKey, SessionBatch, Write};
@@ -51,7 +51,9 @@ const ASKS: u32 = 3;
 /// The order between rows and ratchets, and the rows that the hook has already deleted.
 #[derive(Debug, Default)]
 pub(super) struct PendingRows {
-    submitted: UnderWay,
+    submitted: Arc<UnderWay>,
+    /// Losses that are being noted.
+    losses: Arc<UnderWay>,
     settled: Mutex<HashSet<String>>,
 }
 
@@ -92,8 +94,19 @@ impl Backend {
         Ok(())
     }
 
-    /// Does the same for messages that came another way, whose rows the library will not delete.
-    pub(in crate::whatsapp) async fn accept(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
+    /// Does the same for messages that the phone has handed over, whose rows the library will not delete: after the losses that are
+    /// being noted, since it is by these that they are known.
+    pub(in crate::whatsapp) async fn take_in(&self, recovered: Vec<Accepted>) -> Result<(), Unusable> {
+        self.rows.losses.begun_is_over().await;
+        self.accept(recovered).await
+    }
+
+    /// Says that a loss will be noted, until what is returned is dropped.
+    pub(in crate::whatsapp) fn will_note(&self) -> Begun {
+        self.rows.losses.begin()
+    }
+
+    async fn accept(&self, accepted: Vec<Accepted>) -> Result<(), Unusable> {
         let rows = accepted.iter().map(|one| key(&one.key.chat, &one.key.sender, &one.key.id));
         let gone = rows.map(|row| delete(PENDING, row)).collect();
         self.commit(SessionBatch { accepted, writes: gone, ..SessionBatch::default() }).await

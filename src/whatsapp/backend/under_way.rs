@@ -1,7 +1,7 @@
 //! What is under way, for what has to come after it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -26,12 +26,12 @@ impl UnderWay {
     }
 
     /// Begins a piece of work, which is over when what is returned is dropped, however that comes about.
-    pub(super) fn begin(&self) -> Begun<'_> {
+    pub(super) fn begin(self: &Arc<Self>) -> Begun {
         let mut state = self.state();
         state.last += 1;
         let number = state.last;
         state.open.insert(number);
-        Begun { all: self, number }
+        Begun { all: Arc::clone(self), number }
     }
 
     /// Waits until nothing is under way, and for so long nothing was begun.
@@ -61,12 +61,13 @@ impl UnderWay {
 }
 
 /// A piece of work under way.
-pub(super) struct Begun<'a> {
-    all: &'a UnderWay,
+#[derive(Debug)]
+pub(in crate::whatsapp) struct Begun {
+    all: Arc<UnderWay>,
     number: u64,
 }
 
-impl Drop for Begun<'_> {
+impl Drop for Begun {
     fn drop(&mut self) {
         self.all.state().open.remove(&self.number);
         self.all.changed.notify_waiters();

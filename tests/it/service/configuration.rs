@@ -202,13 +202,17 @@ async fn the_doctor_says_of_each_instance_what_is_wrong_and_what_to_do() {
 
     // Nobody runs, and nobody can: the database is away.
     engine.kill_9().await;
-    let home =
-        home.set("DATABASE_CONNECTION_URI", "postgresql://me:s3cret@127.0.0.1:1/db").set("CACHE_REDIS_ENABLED", "true");
+    let home = home
+        .set("DATABASE_CONNECTION_URI", "postgresql://me:s3cret@127.0.0.1:1/db")
+        .set("CACHE_REDIS_SAVE_INSTANCES", "true");
     let down = run(&home, &["doctor"]).await;
     assert_eq!(down.code, Some(78), "{}", down.out);
-    for said in
-        ["live-database-unreachable", "cfg-client-name", "[cfg-not-honoured] CACHE_REDIS_ENABLED", "no engine answers"]
-    {
+    for said in [
+        "live-database-unreachable",
+        "cfg-client-name",
+        "[cfg-redis-off] CACHE_REDIS_SAVE_INSTANCES",
+        "no engine answers",
+    ] {
         assert!(down.out.contains(said), "{said} in:\n{}", down.out);
     }
     assert!(!down.out.contains("s3cret"), "{}", down.out);
