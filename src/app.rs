@@ -3,8 +3,10 @@
 pub mod checkup;
 pub mod data_dir;
 mod fleet;
+mod layers;
 mod limits;
 mod notify;
+mod restoring;
 mod signals;
 pub mod upkeep;
 mod wiring;
@@ -27,7 +29,9 @@ use uuid::Uuid;
 
 use self::data_dir::{DataDir, SessionKeys};
 use self::fleet::Owned;
+use self::layers::Layers;
 use self::notify::Manager;
+use self::restoring::Restoring;
 use self::signals::StopSignals;
 use self::upkeep::Restorer;
 use self::wiring::Parts;
@@ -42,8 +46,10 @@ use crate::http::settings::NodeSettings;
 use crate::ports::clock::Clock;
 use crate::ports::leases::{Leases, Profile};
 use crate::ports::node_key::NodeKey;
+use crate::ports::restoration::Restoration;
 use crate::ports::store::Store;
 use crate::ports::tenure::Tenure;
+use crate::restoration::{Places, Settled, Tools};
 use crate::store::{PoolOptions, Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
@@ -68,7 +74,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     obey();
     let mut signals = StopSignals::catch()?;
     let Some(data_dir) = unless_stopped(&mut signals, DataDir::take(&settings.data_dir)).await? else {
-        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
+        return Ok(stopped_early());
     };
     reach!("boot.locked");
     for problem in checkup::disk(&settings.data_dir) {
@@ -89,13 +95,23 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         Some(node) => node.clone(),
         None => data_dir.node_id()?,
     };
-    let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
-    reach!("boot.store-open");
     let own = NodeSettings {
-        name: node,
+        name: node.clone(),
         url: settings.node_url.as_ref().map(ToString::to_string),
         key: NodeKey::derived_from(&keys.current.0),
     };
+    let http_settings = Arc::new(wiring::http_settings(&settings, api_key.clone(), own.clone()));
+    let restoring = restoring(&settings, &api_key, &keys, node.clone(), clock, &runtime)?;
+    let opening = restoring.store(
+        || open_store(&settings, node.clone(), &keys, clock, &runtime),
+        &listener,
+        Arc::clone(&http_settings),
+    );
+    let Some(store) = unless_stopped(&mut signals, opening).await? else {
+        return Ok(stopped_early());
+    };
+    reach!("boot.store-open");
+    let restoring = restoring.with(&store);
     let profile = Profile {
         node: own.name.clone(),
         home: data_dir.home_id()?,
@@ -105,7 +121,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
     if unless_stopped(&mut signals, fleet::join(&leases, profile, clock, &runtime)).await?.is_none() {
-        return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
+        return Ok(stopped_early());
     }
     let restore = Restorer {
         database: settings.database.file().map(Path::to_owned),
@@ -117,7 +133,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
     let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
     reach!("boot.wired");
-    let api = parts.api(&settings, api_key, own, Arc::new(restore))?;
+    let api = parts.api(http_settings, Arc::new(restore), Arc::clone(&restoring.tools.report))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
     let http = server.handle();
     actix::spawn(server);
@@ -131,7 +147,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
 
     reach!("boot.serving");
-    if boot(&parts, &store, clock, &runtime).await? {
+    if boot(&parts, &store, restoring, &settings).await? {
         manager.ready();
     }
     actix::spawn(manager.keep_informed(parts.vitals()));
@@ -224,15 +240,21 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 
 /// Puts every instance that this process owns on the roster; the desired state of each decides whether it connects. Returns whether the service runs
 /// now: a signal may have come first.
-async fn boot(parts: &Parts, store: &Arc<dyn Store>, clock: Clock, runtime: &Handle) -> Result<bool> {
+async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, settings: &Settings) -> Result<bool> {
     let leases: Arc<dyn Leases> = Arc::clone(store) as _;
-    let Owned { asked_at, ids } =
-        fleet::own(&leases, clock, runtime).await.context("what this process owns cannot be claimed")?;
+    let Settled { waits, .. } = restoring.first().await?;
+    reach!("boot.restored");
+    let Owned { asked_at, ids } = fleet::own(&leases, restoring.tools.clock, &restoring.tools.runtime)
+        .await
+        .context("what this process owns cannot be claimed")?;
     parts.keeper.send(Keep { asked_at }).await.context("the keeper of the leases is gone")?;
     let mut records = store.list().await.context("the stored instances cannot be read")?;
+    restoring.enlist(&records, ids.as_ref());
     records.retain(|record| ids.as_ref().is_none_or(|ids| ids.contains(&record.id)));
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
     limits::check(count);
+    // Whoever was online last is missed first; never online comes last.
+    records.sort_by_key(|record| std::cmp::Reverse(record.last_online_at));
     reach!("boot.listed");
     for record in records {
         let id = record.id.clone();
@@ -248,7 +270,43 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, clock: Clock, runtime: &Han
     parts.system.send(Booted).await.context("the system actor is gone")?;
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
+    restoring.watch(Arc::clone(&parts.board), Arc::clone(store), patience(settings, paired));
+    if waits {
+        let alone = leases.lease_ttl().is_none();
+        actix::spawn(restoring.later(Arc::clone(&parts.board), Arc::clone(store), parts.supervisor.clone(), alone));
+    }
     Ok(true)
+}
+
+/// Returns how long the last of so many instances may take to be open: its turn to dial, and two logins.
+fn patience(settings: &Settings, instances: usize) -> Duration {
+    let turns = Duration::from_secs(instances as u64) / settings.fleet.per_second.max(1);
+    turns + settings.policy.login_timeout * 2
+}
+
+fn restoring(
+    settings: &Settings,
+    api_key: &SecretString,
+    keys: &SessionKeys,
+    node: String,
+    clock: Clock,
+    runtime: &Handle,
+) -> Result<Restoring> {
+    let Layers { redis, files } = Layers::new(&settings.layers, api_key, clock)?;
+    let report = Arc::new(Restoration::default());
+    report.write(|report| report.since = clock.now());
+    Ok(Restoring {
+        places: Places { database: None, redis, files },
+        node,
+        client_name: settings.database.client_name.clone(),
+        key: Arc::new(keys.encryption_key()),
+        tools: Tools { clock, runtime: runtime.clone(), report },
+    })
+}
+
+/// The report of a process that was stopped before it did anything.
+fn stopped_early() -> ShutdownReport {
+    ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() }
 }
 
 /// Stops the service if another process has its name.

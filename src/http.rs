@@ -6,6 +6,7 @@
 
 mod api;
 mod auth;
+pub mod awaiting;
 mod body;
 pub mod code;
 mod cors;
@@ -79,6 +80,7 @@ pub fn configure(api: Api) -> impl Fn(&mut ServiceConfig) {
         table.get("/engine/nodes", engine::nodes::nodes);
         table.get("/engine/board", engine::board::board);
         table.get("/engine/process", engine::process::process);
+        table.get("/engine/restoration", engine::restoration::restoration);
         table.get("/engine/outbox", engine::outbox::outbox);
         table.get("/engine/dead-letters", engine::dead_letters::list);
         table.post("/engine/dead-letters/redrive", engine::dead_letters::redrive);

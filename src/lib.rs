@@ -18,6 +18,7 @@ pub mod failpoint;
 pub mod http;
 pub mod ports;
 pub mod provider;
+pub mod restoration;
 pub mod sinks;
 pub mod store;
 pub mod telemetry;

@@ -16,6 +16,7 @@ pub mod node_key;
 pub mod outbox;
 pub mod process;
 pub mod proxies;
+pub mod restoration;
 pub mod restore;
 pub mod sends;
 pub mod session;

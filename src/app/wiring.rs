@@ -29,6 +29,7 @@ use crate::ports::leases::Leases;
 use crate::ports::link::Links;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
+use crate::ports::restoration::Restoration;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::ports::tenure::Tenure;
@@ -54,7 +55,7 @@ pub(super) struct Parts {
     /// Takes the shutdown report.
     pub(super) report: oneshot::Receiver<ShutdownReport>,
     store: Arc<dyn Store>,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     meter: Arc<dyn Meter>,
     proxies: Arc<dyn Proxies>,
     clock: Clock,
@@ -197,13 +198,10 @@ impl Parts {
     /// If the HTTP client for other nodes cannot be made.
     pub(super) fn api(
         &self,
-        settings: &Settings,
-        api_key: SecretString,
-        node: NodeSettings,
+        settings: Arc<HttpSettings>,
         restore: Arc<dyn Restore>,
+        restoration: Arc<Restoration>,
     ) -> Result<Api> {
-        let cors = &settings.server.cors;
-        let version = settings.whatsapp.version.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
         let neighbours =
             Neighbours::new(NODE_CONNECT, self.runtime.clone()).context("other nodes cannot be reached")?;
         Ok(Api {
@@ -221,31 +219,39 @@ impl Parts {
             leases: Arc::clone(&self.store) as _,
             neighbours,
             restore,
+            restoration,
             proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
             meter: Arc::clone(&self.meter),
             clock: self.clock,
             keys: Arc::default(),
             runtime: self.runtime.clone(),
-            settings: Arc::new(HttpSettings {
-                api_key,
-                client_name: settings.database.client_name.clone(),
-                version: EVOLUTION.to_owned(),
-                whatsapp_web_version: version,
-                cors: CorsSettings {
-                    origins: cors.origins.clone(),
-                    methods: cors.methods.clone(),
-                    credentials: cors.credentials,
-                },
-                qr_color: color(settings),
-                webhook_networks: settings.webhook.networks.clone(),
-                metrics: metrics(settings),
-                ping_timeout: settings.policy.ping_timeout,
-                node,
-                report: Arc::clone(&settings.report),
-                limits: Limits::default(),
-            }),
+            settings,
         })
+    }
+}
+
+/// Returns what the HTTP interface is told of the settings.
+pub(super) fn http_settings(settings: &Settings, api_key: SecretString, node: NodeSettings) -> HttpSettings {
+    let cors = &settings.server.cors;
+    let version = settings.whatsapp.version.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
+    HttpSettings {
+        api_key,
+        client_name: settings.database.client_name.clone(),
+        version: EVOLUTION.to_owned(),
+        whatsapp_web_version: version,
+        cors: CorsSettings {
+            origins: cors.origins.clone(),
+            methods: cors.methods.clone(),
+            credentials: cors.credentials,
+        },
+        qr_color: color(settings),
+        webhook_networks: settings.webhook.networks.clone(),
+        metrics: metrics(settings),
+        ping_timeout: settings.policy.ping_timeout,
+        node,
+        report: Arc::clone(&settings.report),
+        limits: Limits::default(),
     }
 }
 

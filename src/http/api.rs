@@ -26,6 +26,7 @@ use crate::ports::clock::Clock;
 use crate::ports::leases::Leases;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
+use crate::ports::restoration::Restoration;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 
@@ -49,6 +50,8 @@ pub struct Api {
     pub leases: Arc<dyn Leases>,
     pub neighbours: Neighbours,
     pub restore: Arc<dyn Restore>,
+    /// How the instances came back.
+    pub restoration: Arc<Restoration>,
     pub proxies: Arc<dyn Proxies>,
     pub board: Arc<Board>,
     pub meter: Arc<dyn Meter>,

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::api::Api;
 use super::error::ApiError;
 use super::nodes::forward::{Refusal, Vouched};
+use super::settings::HttpSettings;
 use crate::ports::board::Entry;
 
 /// The instance that the path names, after its key was checked.
@@ -47,7 +48,12 @@ impl Key {
 
     /// Tells whether it is the global key.
     pub(super) fn is_global(&self, api: &Api) -> bool {
-        self.fits(api.settings.api_key.expose_secret())
+        self.is(&api.settings)
+    }
+
+    /// Tells whether it is the global key of these settings.
+    pub(super) fn is(&self, settings: &HttpSettings) -> bool {
+        self.fits(settings.api_key.expose_secret())
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) mod log;
 pub(super) mod nodes;
 pub(super) mod outbox;
 pub(super) mod process;
+pub(super) mod restoration;
 pub(super) mod unrecovered;
 
 use chrono::{DateTime, Utc};

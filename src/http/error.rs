@@ -195,7 +195,7 @@ impl ApiError {
         self.code == ErrorCode::UnknownInstance.code()
     }
 
-    fn unavailable(code: ErrorCode) -> Self {
+    pub(super) fn unavailable(code: ErrorCode) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!(code.sentence()))
     }
 

@@ -5,16 +5,22 @@ use std::future::{Ready, ready};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_core::shutdown::Phase;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::auth;
+use super::engine::restoration;
 use super::error::{Answer, ApiError};
 use super::reply;
+use super::settings::HttpSettings;
 
 /// `GET /`: cheap, open to all; clients call it on every status check and look at `version`.
 pub(super) fn welcome(api: web::Data<Api>) -> Ready<HttpResponse> {
-    let settings = &api.settings;
+    ready(reply::ok(&welcome_of(&api.settings)))
+}
+
+/// Writes the welcome.
+pub(super) fn welcome_of(settings: &HttpSettings) -> Value {
     let mut body = json!({
         "status": 200,
         "message": "Welcome to the Evolution API, it is working!",
@@ -27,7 +33,7 @@ pub(super) fn welcome(api: web::Data<Api>) -> Ready<HttpResponse> {
     if let Some(version) = &settings.whatsapp_web_version {
         body["whatsappWebVersion"] = json!(version);
     }
-    ready(reply::ok(&body))
+    body
 }
 
 /// `POST /verify-creds`: tells whether the global key is right.
@@ -41,14 +47,15 @@ pub(super) fn live() -> Ready<HttpResponse> {
     ready(reply::ok(&json!({ "live": true })))
 }
 
-/// `GET /health/ready`: requests make sense; 503 while starting and while stopping.
+/// `GET /health/ready`: requests make sense; 503 while starting and while stopping. How far the restoration is changes nothing about that.
 pub(super) async fn readiness(api: web::Data<Api>) -> HttpResponse {
     let Some(status) = api.system_status().await else {
         return reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false }));
     };
     let ready = status.ready && status.phase <= Phase::Running;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply::json(code, &json!({ "ready": ready, "phase": status.phase }))
+    let restoration = restoration::progress(&api.restoration);
+    reply::json(code, &json!({ "ready": ready, "phase": status.phase, "restoration": restoration }))
 }
 
 /// Everything else. An `OPTIONS` that is no preflight is answered as politely as one.

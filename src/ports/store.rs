@@ -67,6 +67,19 @@ pub enum StoreError {
     NoSuchInstance(InstanceId),
 }
 
+impl StoreError {
+    /// Tells it with all its causes, in one line.
+    pub fn whole(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// What a new instance begins with.
 #[derive(Debug, Clone)]
 pub struct NewInstance {

@@ -23,6 +23,7 @@ mod races;
 mod redialling;
 mod relinking;
 mod resources;
+mod restoration;
 mod rotation;
 mod safety;
 mod sending;

@@ -130,6 +130,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns the word for it, which is stable.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dial => "dial",
+            Self::Repair => "repair",
+            Self::Adopt => "adopt",
+            Self::Wait => "wait",
+            Self::Park => "park",
+            Self::Nothing => "nothing",
+        }
+    }
+
     /// Tells whether the instance may dial with a login once this is done.
     pub fn dials(self) -> bool {
         match self {
@@ -268,6 +280,23 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
 }
 
 impl Facts {
+    /// Returns the state that the database said it holds.
+    pub fn seen(&self) -> Option<Mark> {
+        self.mark_in(Source::Database)
+    }
+
+    /// Takes back what a layer said: its copy turned out to be damaged.
+    #[must_use]
+    pub fn without(mut self, source: Source) -> Self {
+        match source {
+            Source::Redis => self.redis = Layer::Corrupt,
+            Source::Files => self.files = Layer::Corrupt,
+            // Of the database nothing is known before it has judged.
+            Source::Database => {}
+        }
+        self
+    }
+
     fn layers(&self) -> [(Source, Layer); 2] {
         [(Source::Redis, self.redis), (Source::Files, self.files)]
     }
@@ -275,7 +304,7 @@ impl Facts {
     /// Returns the newest whole copy beside the database; of two alike the faster one. A later claim is a later history, whatever was
     /// written in the earlier one.
     fn newest_copy(&self) -> Option<(Source, Mark)> {
-        let judge = self.mark_in(Source::Database);
+        let judge = self.seen();
         let worth = |mark: Mark| (judge.map(|database| mark.against(database)), mark);
         let copies = self.layers().into_iter().filter_map(|(source, layer)| Some((source, held(layer)?)));
         copies.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best })

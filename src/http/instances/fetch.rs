@@ -58,7 +58,7 @@ fn has_number(record: &InstanceRecord, number: &str) -> bool {
 }
 
 /// Writes one row. What the owner knows is newer than what was written.
-fn row(known: &Standing, record: &InstanceRecord) -> Value {
+pub(in crate::http) fn row(known: &Standing, record: &InstanceRecord) -> Value {
     let Standing { state, code, account } = known;
     let either = |known: &Option<String>, stored: &Option<String>| known.clone().or_else(|| stored.clone());
     let mut row = json!({

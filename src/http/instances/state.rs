@@ -14,6 +14,7 @@ use crate::http::auth::{self, Known};
 use crate::http::error::{Answer, ApiError};
 use crate::http::{query, reply};
 use crate::ports::board::Entry;
+use crate::ports::clock::Clock;
 
 /// How long a question to an actor may be on its way there and back, besides the ping itself.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ pub(in crate::http) async fn connection_state(api: web::Data<Api>, request: Http
     let known = auth::instance(&api, &request).await?;
     let verified = if wants_proof(&request)? { Some(verify(&api, &known).await?) } else { None };
     let entry = known.entry.borrow().clone();
-    let mut instance = full(&api, &entry);
+    let mut instance = full(api.clock, &entry);
     if let Some(Verified { alive, rtt }) = verified {
         // It may have been lost since the ping was answered.
         let alive = alive && entry.status.state_at(api.clock.now()) == PublicState::Open;
@@ -68,9 +69,9 @@ pub(super) fn brief(name: &str, state: PublicState) -> Value {
 }
 
 /// The two keys and ours; those without a value are absent.
-fn full(api: &Api, entry: &Entry) -> Value {
-    let (status, now) = (&entry.status, api.clock.now());
-    let date = |moment| reply::date(api.clock.wall_at(moment));
+pub(in crate::http) fn full(clock: Clock, entry: &Entry) -> Value {
+    let (status, now) = (&entry.status, clock.now());
+    let date = |moment| reply::date(clock.wall_at(moment));
     let mut instance = json!({
         "instanceName": entry.name,
         "state": status.state_at(now),

@@ -159,7 +159,7 @@ impl Told {
     }
 }
 
-fn here(entry: &Entry, now: Timestamp) -> Standing {
+pub(in crate::http) fn here(entry: &Entry, now: Timestamp) -> Standing {
     Standing {
         state: entry.status.state_at(now),
         code: entry.status.explanation_at(now).map(|why| why.code.to_owned()),

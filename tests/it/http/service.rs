@@ -152,6 +152,7 @@ impl Service {
             leases,
             neighbours: Neighbours::new(Duration::from_secs(2), runtime.handle().clone()).unwrap(),
             restore: Arc::new(NothingPrepared),
+            restoration: Arc::default(),
             proxies: Arc::new(script.clone()),
             board: Arc::clone(&board),
             meter: Arc::new(Figures::new().unwrap()),

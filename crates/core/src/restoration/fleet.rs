@@ -16,6 +16,8 @@ pub struct Member<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     pub id: InstanceId,
+    /// What the places said.
+    pub facts: Facts,
     pub decision: Decision,
     /// When it was online last, in Unix milliseconds, by whoever knows the latest time.
     pub last_online_ms: Option<i64>,
@@ -46,9 +48,10 @@ pub fn decide_all(
                     known.get(id).map_or((Database::Absent, None), |member| (member.says, member.last_online_ms))
                 }
             };
-            let decision = decide(&Facts { redis, database, files });
+            let facts = Facts { redis, database, files };
+            let decision = decide(&facts);
             let last_online_ms = [online_in_redis, online_in_database, online_in_files].into_iter().flatten().max();
-            Restored { id: id.clone(), decision, last_online_ms }
+            Restored { id: id.clone(), facts, decision, last_online_ms }
         })
         .collect();
     // Never online comes last.

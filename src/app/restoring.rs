@@ -1,0 +1,309 @@
+//! Bringing the instances back: without the database they are known from their copies and wait; with it, what it lacks is taken from them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::TcpListener;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use actix::Addr;
+use anyhow::{Context, Result};
+use holdfast_core::backoff::Backoff;
+use holdfast_core::connection::{Desired, DownReason, Phase, Trouble};
+use holdfast_core::event::Owner;
+use holdfast_core::id::InstanceId;
+use holdfast_core::restoration::Source;
+use holdfast_core::status::InstanceStatus;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::actors::supervisor::SupervisorActor;
+use crate::actors::supervisor::protocol::{CommandError, StartInstance};
+use crate::http::awaiting::{self, Awaiting};
+use crate::http::settings::HttpSettings;
+use crate::ports::board::{Board, Entry, PairingView, Token};
+use crate::ports::chance;
+use crate::ports::layer::{Reading, SessionCopy};
+use crate::ports::restoration::{Outcome, Stage};
+use crate::ports::store::{InstanceRecord, Store, StoreError};
+use crate::restoration::{Adopter, Places, Settled, Survey, Tools, Watched, survey, watch};
+use crate::store::{EncryptionKey, open_copy};
+use crate::whatsapp::DeviceRenewal;
+
+/// How long the layers may take at the start, while HTTP is not ready.
+const LAYERS_WITHIN: Duration = Duration::from_secs(3);
+/// How long they may take when nobody waits.
+const LAYERS_LATER: Duration = Duration::from_secs(60);
+/// How often the database is tried, and a layer that said nothing.
+const AGAIN: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
+/// Copies that are in memory at the same time.
+const AT_ONCE: usize = 32;
+
+/// What a restoration works with.
+#[derive(Clone)]
+pub(super) struct Restoring {
+    /// The layers; the database joins them when it is open.
+    pub(super) places: Places,
+    /// This node's name.
+    pub(super) node: String,
+    pub(super) client_name: String,
+    /// The key of the database and of all copies.
+    pub(super) key: Arc<EncryptionKey>,
+    pub(super) tools: Tools,
+}
+
+impl Restoring {
+    /// Opens the database. While it does not answer, `listener` tells of the instances that the copies know of, and nothing dials.
+    ///
+    /// # Errors
+    /// If it answers, and cannot be opened.
+    pub(super) async fn store<F>(
+        &self,
+        open: impl Fn() -> F,
+        listener: &TcpListener,
+        settings: Arc<HttpSettings>,
+    ) -> Result<Arc<dyn Store>>
+    where
+        F: Future<Output = Result<Arc<dyn Store>>>,
+    {
+        let mut server = None;
+        let mut tries = 0;
+        loop {
+            let why = match open().await {
+                Ok(store) => break self.back(store, server).await,
+                Err(error) => match error.downcast_ref::<StoreError>() {
+                    Some(away @ StoreError::Unavailable { .. }) => away.whole(),
+                    _ => return Err(error),
+                },
+            };
+            if server.is_none() {
+                warn!(
+                    why,
+                    "The database does not answer: instances are known from their copies, and nothing dials until it does"
+                );
+                let known = Arc::default();
+                server = Some(self.await_database(listener, settings.clone(), Arc::clone(&known))?);
+                self.learn(&known).await?;
+            }
+            tries += 1;
+            sleep(AGAIN.delay(tries, chance::unit())).await;
+        }
+    }
+
+    async fn back(
+        &self,
+        store: Arc<dyn Store>,
+        server: Option<actix_web::dev::ServerHandle>,
+    ) -> Result<Arc<dyn Store>> {
+        if let Some(server) = server {
+            info!("The database answers");
+            server.stop(false).await;
+            self.tools.report.write(|report| report.stage = Stage::Asking);
+        }
+        Ok(store)
+    }
+
+    fn await_database(
+        &self,
+        listener: &TcpListener,
+        settings: Arc<HttpSettings>,
+        known: Arc<RwLock<Vec<(InstanceRecord, Entry)>>>,
+    ) -> Result<actix_web::dev::ServerHandle> {
+        let (report, clock) = (Arc::clone(&self.tools.report), self.tools.clock);
+        let listener = listener.try_clone().context("the HTTP address cannot be shared")?;
+        let server = awaiting::serve(Awaiting { settings, report, clock, known }, listener)
+            .context("the HTTP server cannot be started")?;
+        let handle = server.handle();
+        actix::spawn(server);
+        Ok(handle)
+    }
+
+    /// Learns from the copies which instances there are.
+    async fn learn(&self, known: &RwLock<Vec<(InstanceRecord, Entry)>>) -> Result<()> {
+        let this = self.clone();
+        let learning = self.tools.runtime.spawn(async move {
+            let found = survey(&this.places, LAYERS_WITHIN, this.tools.clock).await;
+            let mut sources: BTreeMap<Source, Vec<InstanceId>> = BTreeMap::new();
+            for one in &found.restored {
+                if let Some(source) = one.decision.source {
+                    sources.entry(source).or_default().push(one.id.clone());
+                }
+            }
+            this.settle(found, &BTreeSet::new()).await;
+            this.tools.report.write(|report| report.stage = Stage::AwaitingDatabase);
+            let mut learnt = Vec::new();
+            for (source, ids) in sources {
+                let layer = match source {
+                    Source::Redis => this.places.redis.as_ref(),
+                    Source::Files => this.places.files.as_ref(),
+                    Source::Database => None,
+                };
+                let Some(layer) = layer else { continue };
+                for chunk in ids.chunks(AT_ONCE) {
+                    for (_, reading) in layer.read(chunk).await {
+                        if let Reading::Found(found) = reading {
+                            learnt.extend(this.known(&found.copy));
+                        }
+                    }
+                }
+            }
+            learnt
+        });
+        let learnt = learning.await.context("reading the copies crashed")?;
+        info!(instances = learnt.len(), "Copies know of {} instances", learnt.len());
+        *known.write().unwrap_or_else(PoisonError::into_inner) = learnt;
+        Ok(())
+    }
+
+    /// Makes of a copy what would be told of its instance; `None` if the key does not open it.
+    fn known(&self, copy: &SessionCopy) -> Option<(InstanceRecord, Entry)> {
+        let header = &copy.header;
+        let opened = open_copy(&self.key, copy);
+        let particulars = opened
+            .inspect_err(|error| warn!(instance.id = %header.id, error = error.whole(), "A copy does not open"))
+            .ok()?;
+        let record = InstanceRecord {
+            id: header.id.clone(),
+            name: header.name.clone(),
+            token: particulars.token,
+            integration: particulars.integration,
+            number: particulars.number,
+            business_id: particulars.business_id,
+            client_name: Some(self.client_name.clone()),
+            connection_status: "connecting".to_owned(),
+            owner_jid: particulars.owner_jid,
+            profile_name: particulars.profile_name,
+            profile_picture: particulars.profile_picture,
+            disconnection_code: None,
+            disconnection_object: None,
+            disconnection_at: None,
+            created_at: None,
+            updated_at: None,
+            desired: header.desired,
+            paired: true,
+            last_online_at: header.last_online_ms.and_then(chrono::DateTime::from_timestamp_millis),
+            setting: None,
+            proxy: None,
+            chatwoot: None,
+        };
+        let now = self.tools.clock.now();
+        let wanted = record.desired == Desired::Connected;
+        let phase = if wanted { Phase::Waiting } else { Phase::Parked };
+        let trouble = wanted.then_some(Trouble { why: DownReason::StoreUnavailable, since: now });
+        let entry = Entry {
+            name: record.name.clone(),
+            token: Token(record.token.clone()),
+            integration: record.integration.clone().unwrap_or_default(),
+            status: InstanceStatus { trouble, ..InstanceStatus::without_actor(phase, now, true, false) },
+            pairing: PairingView::default(),
+            owner: Owner {
+                jid: record.owner_jid.clone(),
+                name: record.profile_name.clone(),
+                picture: record.profile_picture.clone(),
+            },
+        };
+        Some((record, entry))
+    }
+
+    /// Takes the open database among the places.
+    pub(super) fn with(self, store: &Arc<dyn Store>) -> Self {
+        Self { places: Places { database: Some(Arc::clone(store) as _), ..self.places }, ..self }
+    }
+
+    /// Asks all places, and writes into the database what it lacks.
+    pub(super) async fn first(&self) -> Result<Settled> {
+        self.round(LAYERS_WITHIN, BTreeSet::new()).await
+    }
+
+    async fn round(&self, within: Duration, running: BTreeSet<InstanceId>) -> Result<Settled> {
+        let this = self.clone();
+        let round = async move {
+            let found = survey(&this.places, within, this.tools.clock).await;
+            this.settle(found, &running).await
+        };
+        self.tools.runtime.spawn(round).await.context("asking for copies crashed")
+    }
+
+    async fn settle(&self, found: Survey, running: &BTreeSet<InstanceId>) -> Settled {
+        let adopter = Adopter {
+            places: self.places.clone(),
+            node: self.node.clone(),
+            renewal: Arc::new(DeviceRenewal::new(self.tools.clock)),
+            tools: self.tools.clone(),
+        };
+        adopter.settle(found, running).await
+    }
+
+    /// Says of each instance whether this process connects it. `owned` is `None` where everything is its own.
+    pub(super) fn enlist(&self, records: &[InstanceRecord], owned: Option<&HashSet<InstanceId>>) {
+        self.tools.report.write(|report| {
+            for record in records {
+                let Some(line) = report.lines.get_mut(&record.id) else { continue };
+                line.name = Some(record.name.clone());
+                if line.outcome != Outcome::Dialling {
+                    continue;
+                }
+                if owned.is_some_and(|owned| !owned.contains(&record.id)) {
+                    line.outcome = Outcome::Elsewhere;
+                } else if record.desired != Desired::Connected {
+                    line.outcome = Outcome::Resting;
+                }
+            }
+        });
+    }
+
+    /// Watches how the instances come back, beside everything else.
+    pub(super) fn watch(&self, board: Arc<Board>, store: Arc<dyn Store>, patience: Duration) {
+        let watched = Watched { board, store, patience, tools: self.tools.clone() };
+        self.tools.runtime.spawn(watch(watched));
+    }
+
+    /// Goes on asking the places that said nothing, until each has. What comes back then is started, where no keeper of leases does that.
+    pub(super) async fn later(
+        self,
+        board: Arc<Board>,
+        store: Arc<dyn Store>,
+        supervisor: Addr<SupervisorActor>,
+        alone: bool,
+    ) {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            sleep(AGAIN.delay(tries, chance::unit())).await;
+            let unsettled: BTreeSet<InstanceId> = self.unsettled();
+            let running = board.all().into_iter().map(|(id, _)| id).filter(|id| !unsettled.contains(id)).collect();
+            let settled = match self.round(LAYERS_LATER, running).await {
+                Ok(settled) => settled,
+                Err(error) => {
+                    warn!(error = format!("{error:#}"), "The copies could not be asked");
+                    continue;
+                }
+            };
+            for id in settled.adopted.iter().filter(|id| alone && board.get(id).is_none()) {
+                if let Err(error) = start(&store, &supervisor, id).await {
+                    warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
+                }
+            }
+            if !settled.waits {
+                info!("All places have said what they hold");
+                return;
+            }
+        }
+    }
+
+    /// Instances of which it is not yet known how they go on.
+    fn unsettled(&self) -> BTreeSet<InstanceId> {
+        let report = self.tools.report.read();
+        let unsettled = report.lines.into_iter().filter(|(_, line)| {
+            line.outcome == Outcome::Waiting || matches!(line.decision.action, holdfast_core::restoration::Action::Park)
+        });
+        unsettled.map(|(id, _)| id).collect()
+    }
+}
+
+async fn start(store: &Arc<dyn Store>, supervisor: &Addr<SupervisorActor>, id: &InstanceId) -> Result<()> {
+    let record = store.get(id).await?.context("its row is gone")?;
+    match supervisor.send(StartInstance { record }).await.context("the supervisor is gone")? {
+        Ok(()) | Err(CommandError::Stopping) => Ok(()),
+        Err(refused) => Err(refused).context("it cannot be put on the roster"),
+    }
+}

@@ -1,0 +1,34 @@
+//! How instances come back at the start: each place is asked what it holds, the core decides, copies are written into the database where it
+//! lacks a login that another place has, and everybody can read how far it is.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `survey` | what the places say, and what is decided from it |
+//! | `adoption` | what is done about it, before anything dials |
+//! | `watch` | how long each takes to be open, and what is told of those that are not |
+//! | `view` | a line of the report, as it is told |
+
+mod adoption;
+mod survey;
+pub mod view;
+mod watch;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+pub use self::adoption::{Adopter, Settled};
+pub use self::survey::{Places, Survey, survey};
+pub use self::watch::{Watched, watch};
+use crate::ports::clock::Clock;
+use crate::ports::restoration::Restoration;
+
+/// What all steps work with.
+#[derive(Clone)]
+pub struct Tools {
+    pub clock: Clock,
+    /// Where sockets and SQL run.
+    pub runtime: Handle,
+    /// What is told.
+    pub report: Arc<Restoration>,
+}

@@ -1,0 +1,248 @@
+//! What is done about what was found, before anything dials: copies are written into the database, damaged ones are set aside.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use holdfast_core::id::InstanceId;
+use holdfast_core::restoration::{Action, Decision, Facts, Restored, Source, decide};
+use tracing::{debug, error, info, warn};
+
+use super::Tools;
+use super::survey::{Places, Survey};
+use crate::failpoint::reach;
+use crate::ports::copies::{Adopted, Adoption, Copies};
+use crate::ports::layer::{Reading, SessionCopy};
+use crate::ports::restoration::{Damaged, Line, Outcome, Stage};
+use crate::ports::restore::Renewal;
+use crate::ports::store::StoreError;
+
+/// Copies that are written at the same time.
+const AT_ONCE: usize = 8;
+
+/// Writes copies into the database.
+pub struct Adopter {
+    pub places: Places,
+    /// This node's name: what another one owns is left alone.
+    pub node: String,
+    pub renewal: Arc<dyn Renewal>,
+    pub tools: Tools,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Instances whose login the database holds now, and did not before.
+    pub adopted: Vec<InstanceId>,
+    /// Whether something waits for a place that said nothing.
+    pub waits: bool,
+}
+
+/// How it went with one copy.
+enum Tried {
+    Done(Adopted),
+    /// It does not open, or is not there any more: another place may have one that does.
+    Unusable(String),
+    Elsewhere,
+    /// An operator has deleted the instance meanwhile.
+    Deleted,
+    Failed(String),
+    /// The database has gone, or goes on by itself.
+    Waits,
+}
+
+impl Adopter {
+    /// Does what was decided about each instance. Those that are at work already (`running`) are left alone.
+    pub async fn settle(&self, survey: Survey, running: &BTreeSet<InstanceId>) -> Settled {
+        let Survey { restored, answered, names, damaged, database_silent, layers_silent } = survey;
+        self.tools.report.write(|report| {
+            report.answered = answered;
+            if database_silent.is_none() {
+                report.stage = report.stage.max(Stage::Adopting);
+            }
+        });
+        let mut settled = Settled { adopted: Vec::new(), waits: layers_silent || database_silent.is_some() };
+        let open = restored.into_iter().enumerate().filter(|(_, one)| !running.contains(&one.id));
+        let mut work = stream::iter(open)
+            .map(|(place, one)| {
+                let found_damaged = [Source::Redis, Source::Files].into_iter().filter_map(|source| {
+                    let why = damaged.get(&(one.id.clone(), source))?;
+                    Some(Damaged { source, why: why.clone(), aside: None })
+                });
+                let (name, found_damaged) = (names.get(&one.id).cloned(), found_damaged.collect());
+                async move {
+                    let (decision, outcome, found_damaged) = self.one(&one, found_damaged).await;
+                    (one.id, Line { name, decision, outcome, damaged: found_damaged, place })
+                }
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((id, line)) = work.next().await {
+            settled.waits |= line.outcome == Outcome::Waiting;
+            let adopts = matches!(line.decision.action, Action::Adopt | Action::Repair);
+            if adopts && line.outcome == Outcome::Dialling {
+                settled.adopted.push(id.clone());
+            }
+            self.tools.report.write(|report| {
+                // What the database named keeps its name.
+                let name = line.name.clone().or_else(|| report.lines.get(&id).and_then(|known| known.name.clone()));
+                report.lines.insert(id, Line { name, ..line })
+            });
+        }
+        settled
+    }
+
+    async fn one(&self, one: &Restored, mut damaged: Vec<Damaged>) -> (Decision, Outcome, Vec<Damaged>) {
+        let id = &one.id;
+        let broken = damaged.len();
+        let (decision, outcome) = match one.decision.action {
+            Action::Dial => (one.decision.clone(), Outcome::Dialling),
+            Action::Park => (one.decision.clone(), parked(&one.facts)),
+            Action::Wait => return (one.decision.clone(), Outcome::Waiting, damaged),
+            Action::Nothing => (one.decision.clone(), Outcome::NoLogin),
+            Action::Adopt | Action::Repair => self.adopt(id, one.facts, &mut damaged).await,
+        };
+        // A person may want to look at what is damaged; until the login is safe it stays where it is. So does what is whole and does not
+        // open: with another key it may.
+        if outcome != Outcome::Waiting {
+            for copy in damaged.iter_mut().take(broken) {
+                self.set_aside(id, copy).await;
+            }
+        }
+        if outcome == Outcome::NoLogin {
+            self.clear(id, &decision).await;
+        }
+        (decision, outcome, damaged)
+    }
+
+    /// Writes the best copy that opens.
+    async fn adopt(&self, id: &InstanceId, mut facts: Facts, damaged: &mut Vec<Damaged>) -> (Decision, Outcome) {
+        let mut unusable: Option<String> = None;
+        loop {
+            let mut decision = decide(&facts);
+            let Some(source) = decision.source.filter(|_| matches!(decision.action, Action::Adopt | Action::Repair))
+            else {
+                let outcome = match (decision.action, unusable) {
+                    (Action::Wait, _) => Outcome::Waiting,
+                    (Action::Nothing, None) => Outcome::NoLogin,
+                    (Action::Nothing, Some(why)) => Outcome::Refused { why },
+                    (Action::Park, _) => parked(&facts),
+                    (Action::Dial | Action::Repair | Action::Adopt, _) => Outcome::Dialling,
+                };
+                return (decision, outcome);
+            };
+            match self.try_copy(id, &facts, source).await {
+                Tried::Done(adopted) => {
+                    decision.mark = Some(adopted.mark());
+                    tell(id, &decision, adopted);
+                    return (decision, Outcome::Dialling);
+                }
+                Tried::Unusable(why) => {
+                    error!(instance.id = %id, why, "The copy of instance {id} in {} cannot be used", source.word());
+                    damaged.push(Damaged { source, why: why.clone(), aside: None });
+                    unusable = Some(why);
+                    facts = facts.without(source);
+                }
+                Tried::Elsewhere => return (decision, Outcome::Elsewhere),
+                Tried::Deleted => return (decision, Outcome::NoLogin),
+                Tried::Failed(why) => {
+                    error!(instance.id = %id, why, "A copy of instance {id} cannot be taken in");
+                    return (decision, Outcome::Refused { why });
+                }
+                Tried::Waits => return (decision, Outcome::Waiting),
+            }
+        }
+    }
+
+    async fn try_copy(&self, id: &InstanceId, facts: &Facts, source: Source) -> Tried {
+        let (Some(layer), Some(database)) = (self.places.layer(source), &self.places.database) else {
+            return Tried::Waits;
+        };
+        let reading = layer.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading);
+        let copy = match reading {
+            Some(Reading::Found(found)) => found.copy,
+            Some(Reading::Corrupt { why }) => return Tried::Unusable(why),
+            Some(Reading::Absent) | None => return Tried::Unusable("it is not there any more".to_owned()),
+            Some(Reading::Unreadable { why }) => {
+                debug!(instance.id = %id, why, "A copy could not be read again");
+                return Tried::Waits;
+            }
+        };
+        reach!("restore.adopting");
+        let tried = self.write(database, id, copy, facts).await;
+        reach!("restore.adopted");
+        tried
+    }
+
+    async fn write(&self, database: &Arc<dyn Copies>, id: &InstanceId, copy: SessionCopy, facts: &Facts) -> Tried {
+        let adoption = Adoption { node: self.node.clone(), seen: facts.seen() };
+        match database.adopt_copy(copy, adoption, Arc::clone(&self.renewal)).await {
+            Ok(adopted) => Tried::Done(adopted),
+            Err(error @ StoreError::Corrupt { .. }) => Tried::Unusable(error.whole()),
+            Err(StoreError::LeaseHeld { by, .. }) => {
+                debug!(instance.id = %id, node = by, "Node {by} owns instance {id}");
+                Tried::Elsewhere
+            }
+            // Whoever was faster has it: another node that started at the same time.
+            Err(StoreError::FencedOff(_)) => Tried::Elsewhere,
+            Err(StoreError::NoSuchInstance(_)) => Tried::Deleted,
+            Err(error @ (StoreError::NameTaken(_) | StoreError::NodeInUse { .. })) => Tried::Failed(error.whole()),
+            Err(error @ StoreError::Unavailable { .. }) => {
+                warn!(instance.id = %id, error = error.whole(), "A copy could not be written");
+                Tried::Waits
+            }
+        }
+    }
+
+    async fn set_aside(&self, id: &InstanceId, copy: &mut Damaged) {
+        let Some(layer) = self.places.layer(copy.source) else { return };
+        let (place, why) = (copy.source.word(), &copy.why);
+        match layer.set_aside(id).await {
+            Ok(Some(aside)) => {
+                warn!(instance.id = %id, why, aside, "The copy of instance {id} in {place} is damaged, and was set aside");
+                copy.aside = Some(aside);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(instance.id = %id, why, %error, "The copy of instance {id} in {place} is damaged, and stays")
+            }
+        }
+    }
+
+    /// Removes copies of a login that has ended.
+    async fn clear(&self, id: &InstanceId, decision: &Decision) {
+        for source in &decision.outdated {
+            let Some(layer) = self.places.layer(*source) else { continue };
+            match layer.remove(id).await {
+                Ok(()) => {
+                    info!(instance.id = %id, "The copy of instance {id} in {} is of a login that has ended, and was removed", source.word())
+                }
+                Err(error) => debug!(instance.id = %id, %error, "A copy of an ended login stays for now"),
+            }
+        }
+    }
+}
+
+/// What is damaged everywhere: its actor says so if the database knows the instance.
+fn parked(facts: &Facts) -> Outcome {
+    match facts.seen() {
+        Some(_) => Outcome::Dialling,
+        None => {
+            Outcome::Refused { why: "every copy is damaged, and the database does not know the instance".to_owned() }
+        }
+    }
+}
+
+fn tell(id: &InstanceId, decision: &Decision, adopted: Adopted) {
+    let (verdict, source) = (decision.verdict.word(), decision.source.map_or("", Source::word));
+    let age = decision.age.unwrap_or_default().as_secs();
+    match adopted {
+        Adopted::Held(_) => info!(instance.id = %id, verdict, "Instance {id} is whole in the database"),
+        Adopted::Repaired(_) => {
+            warn!(instance.id = %id, verdict, source, age, "Instance {id} was damaged in the database, and goes on from the same state in {source}");
+        }
+        Adopted::Renewed(_) => {
+            warn!(instance.id = %id, verdict, source, age, "Instance {id} goes on from the copy in {source}, {age} s old, with new keys");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How long each instance takes to be open. Whoever is not in time is named with its reason, and watched on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use holdfast_core::connection::state::PublicState;
+use holdfast_core::event::{EngineEvent, EventName};
+use holdfast_core::id::InstanceId;
+use tokio::sync::watch::Receiver;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use super::{Tools, view};
+use crate::ports::board::{Board, Entry};
+use crate::ports::restoration::{Count, Outcome, Stage};
+use crate::ports::store::Store;
+
+/// How often it is said how far the restoration is.
+const SAID_EVERY: Duration = Duration::from_secs(5);
+/// How many of those that are not open are named in the log.
+const NAMED: usize = 20;
+
+/// What is watched, and who is told.
+pub struct Watched {
+    pub board: Arc<Board>,
+    /// Takes the events.
+    pub store: Arc<dyn Store>,
+    /// How long the last of them may take from now on.
+    pub patience: Duration,
+    pub tools: Tools,
+}
+
+/// Watches until each instance that dials is open or gone, and says how it went once all are or had their time.
+pub async fn watch(watched: Watched) {
+    let tools = &watched.tools;
+    let dialling = |outcome: &Outcome| *outcome == Outcome::Dialling;
+    let report = tools.report.read();
+    let since = report.since;
+    let mut awaited: FuturesUnordered<_> = report
+        .lines
+        .into_iter()
+        .filter(|(_, line)| dialling(&line.outcome))
+        .map(|(id, _)| {
+            let entry = watched.board.watch(&id);
+            async move {
+                let open = match entry {
+                    Some(entry) => until_open(entry, tools).await,
+                    None => false,
+                };
+                (id, open)
+            }
+        })
+        .collect();
+    tools.report.write(|report| report.stage = Stage::Dialling);
+    let mut said = interval(SAID_EVERY);
+    said.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    said.tick().await;
+    let deadline = sleep(watched.patience);
+    tokio::pin!(deadline);
+    let mut over = awaited.is_empty();
+    if over {
+        watched.conclude();
+    }
+    loop {
+        tokio::select! {
+            next = awaited.next() => match next {
+                Some((id, open)) => watched.came(&id, open.then(|| tools.clock.now().since(since))).await,
+                None if over => return,
+                None => {
+                    watched.conclude();
+                    return;
+                }
+            },
+            _ = said.tick(), if !over => watched.say(),
+            () = &mut deadline, if !over => {
+                over = true;
+                watched.late().await;
+                watched.conclude();
+            }
+        }
+    }
+}
+
+/// Waits until an instance is open; false if it is gone.
+async fn until_open(mut entry: Receiver<Entry>, tools: &Tools) -> bool {
+    entry.wait_for(|entry| entry.status.state_at(tools.clock.now()) == PublicState::Open).await.is_ok()
+}
+
+impl Watched {
+    /// Notes that one is open, or that it is not ours any more.
+    async fn came(&self, id: &InstanceId, after: Option<Duration>) {
+        self.tools.report.amend(id, |line| {
+            line.outcome = match (after, &line.outcome) {
+                (None, _) => Outcome::Elsewhere,
+                (Some(after), Outcome::Late { .. }) => Outcome::Late { open_after: Some(after) },
+                (Some(after), _) => Outcome::Open { after },
+            };
+        });
+        if after.is_some() {
+            self.announce(id).await;
+        }
+    }
+
+    /// Those that are not open have had their time.
+    async fn late(&self) {
+        let late: Vec<InstanceId> = self.tools.report.write(|report| {
+            let dialling = report.lines.iter_mut().filter(|(_, line)| line.outcome == Outcome::Dialling);
+            dialling
+                .map(|(id, line)| {
+                    line.outcome = Outcome::Late { open_after: None };
+                    id.clone()
+                })
+                .collect()
+        });
+        for id in late {
+            self.announce(&id).await;
+        }
+    }
+
+    /// Tells the subscribers of an instance how it came back.
+    async fn announce(&self, id: &InstanceId) {
+        let Some(line) = self.tools.report.line(id) else { return };
+        let event = EngineEvent { name: EventName::ApplicationStartup, data: view::line(id, &line) };
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        let appending = async move { (store.append(&id, vec![event]).await, id) };
+        match self.tools.runtime.spawn(appending).await {
+            Ok((Ok(_queued), _)) => {}
+            Ok((Err(error), id)) => {
+                warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook")
+            }
+            Err(crashed) => warn!(%crashed, "Telling how an instance came back crashed"),
+        }
+    }
+
+    fn say(&self) {
+        let Count { wanted, open, .. } = self.tools.report.count().1;
+        info!(open, wanted, "Restored {open} of {wanted} instances");
+    }
+
+    fn conclude(&self) {
+        let now = self.tools.clock.now();
+        let report = self.tools.report.write(|report| {
+            report.stage = Stage::Over;
+            report.over = Some(now);
+            report.clone()
+        });
+        let Count { wanted, open, adopted, .. } = report.count();
+        let took = now.since(report.since).as_secs_f32();
+        let missing: Vec<String> = report
+            .lines
+            .iter()
+            .filter(|(_, line)| line.outcome == Outcome::Late { open_after: None })
+            .map(|(id, line)| {
+                let why = self.board.get(id).and_then(|entry| Some(entry.status.why()?.code()));
+                format!("{} ({})", line.name.as_deref().unwrap_or(id.as_str()), why.unwrap_or("no reason known"))
+            })
+            .collect();
+        if missing.is_empty() {
+            info!(open, wanted, adopted, "Restored {open} of {wanted} instances in {took:.1} s");
+            return;
+        }
+        let (named, more) = (missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "), missing.len());
+        warn!(
+            open,
+            wanted,
+            adopted,
+            missing = more,
+            "Restored {open} of {wanted} instances in {took:.1} s; not open: {named}"
+        );
+    }
+}

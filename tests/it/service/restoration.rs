@@ -1,0 +1,223 @@
+//! The matrix of restoration against real servers: what the database, Redis and the directory hold of each instance is put together by hand,
+//! then the engine starts, and every instance goes on as the core says it must. Nobody is asked for a QR code, and no key is used twice.
+
+mod moments;
+
+use std::time::Duration;
+
+use holdfast_sim::{Options, Simulator};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use self::moments::{Copy, Database, Fleet, Trial};
+use crate::harness::cable::{Cable, State};
+use crate::harness::client::Answer;
+use crate::harness::engine::{Engine, Home};
+use crate::harness::eventually::eventually;
+use crate::harness::postgres::Server;
+use crate::harness::receiver::Receiver;
+use crate::harness::redis::Redis;
+
+use Copy::{Corrupt, Fresh, None as Nowhere, Stale};
+use Database::{Damaged, Emptied, SetBack, Whole};
+
+/// What the database, Redis and the directory hold, and what comes of it: action, verdict, source.
+type Row = (Database, Copy, Copy, &'static str, &'static str, Option<&'static str>);
+
+fn trials(rows: &[Row]) -> Vec<Trial> {
+    let trial = |(number, row): (usize, &Row)| {
+        let &(database, redis, files, action, verdict, source) = row;
+        Trial { number, database, redis, files, action, verdict, source }
+    };
+    rows.iter().enumerate().map(trial).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s28_s29_s30_with_all_places_up_the_newest_goes_on_and_nobody_scans() {
+    const ROWS: [Row; 24] = [
+        (Whole, Fresh, Fresh, "dial", "newest", Some("redis")),
+        (Whole, Fresh, Corrupt, "dial", "newest", Some("redis")),
+        (Whole, Stale, Fresh, "dial", "newest", Some("database")),
+        (Whole, Stale, Stale, "dial", "newest", Some("database")),
+        (Whole, Nowhere, Nowhere, "dial", "newest", Some("database")),
+        (Whole, Nowhere, Stale, "dial", "newest", Some("database")),
+        (Whole, Corrupt, Corrupt, "dial", "newest", Some("database")),
+        (SetBack, Fresh, Fresh, "adopt", "database-set-back", Some("redis")),
+        (SetBack, Fresh, Nowhere, "adopt", "database-set-back", Some("redis")),
+        (SetBack, Fresh, Corrupt, "adopt", "database-set-back", Some("redis")),
+        (SetBack, Stale, Fresh, "adopt", "database-set-back", Some("files")),
+        (SetBack, Nowhere, Fresh, "adopt", "database-set-back", Some("files")),
+        (SetBack, Corrupt, Fresh, "adopt", "database-set-back", Some("files")),
+        (Emptied, Fresh, Fresh, "adopt", "database-emptied", Some("redis")),
+        (Emptied, Nowhere, Fresh, "adopt", "database-emptied", Some("files")),
+        (Emptied, Stale, Fresh, "adopt", "database-emptied", Some("files")),
+        (Emptied, Stale, Nowhere, "adopt", "database-emptied", Some("redis")),
+        (Emptied, Corrupt, Stale, "adopt", "database-emptied", Some("files")),
+        (Emptied, Corrupt, Nowhere, "park", "credentials-corrupt", None),
+        (Damaged, Fresh, Fresh, "repair", "damage-repaired", Some("redis")),
+        (Damaged, Stale, Fresh, "repair", "damage-repaired", Some("files")),
+        (Damaged, Nowhere, Stale, "adopt", "damage-replaced", Some("files")),
+        (Damaged, Corrupt, Corrupt, "park", "credentials-corrupt", None),
+        (Damaged, Nowhere, Nowhere, "park", "credentials-corrupt", None),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    let engine = fleet.home.start().await;
+    let report = over(&engine).await;
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    // What is damaged lies aside, by name.
+    for trial in &fleet.trials {
+        let line = fleet.line(&report, trial);
+        let damaged = line["damaged"].as_array().map_or(0, Vec::len);
+        let corrupt = [trial.redis, trial.files].iter().filter(|copy| **copy == Corrupt).count();
+        assert_eq!(damaged, corrupt, "{trial:?}: {line}");
+    }
+    let aside = redis.ask(0, &["KEYS", "evolution-cache:holdfast:corrupt:*"]).await.unwrap();
+    let in_redis = ROWS.iter().filter(|row| row.1 == Corrupt).count();
+    assert_eq!(aside.iter().filter(|key| !key.is_empty()).count(), in_redis, "{aside:?}");
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s31_without_redis_the_database_and_the_files_are_enough() {
+    const ROWS: [Row; 6] = [
+        (Whole, Nowhere, Fresh, "dial", "newest", Some("database")),
+        (Whole, Nowhere, Nowhere, "dial", "newest", Some("database")),
+        (Emptied, Nowhere, Fresh, "adopt", "database-emptied", Some("files")),
+        (SetBack, Nowhere, Fresh, "adopt", "database-set-back", Some("files")),
+        (Damaged, Nowhere, Fresh, "repair", "damage-repaired", Some("files")),
+        (Damaged, Nowhere, Nowhere, "wait", "layers-unavailable", None),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    redis.kill();
+    let engine = fleet.home.start().await;
+    let report = over(&engine).await;
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    let redis = &report["places"].as_array().unwrap()[0];
+    assert!(redis["source"] == "redis" && redis["problem"].is_string(), "{redis}");
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
+    const ROWS: [Row; 6] = [
+        (Whole, Fresh, Nowhere, "dial", "newest", Some("database")),
+        (Whole, Stale, Fresh, "dial", "newest", Some("database")),
+        (Emptied, Fresh, Nowhere, "adopt", "database-emptied", Some("redis")),
+        (Emptied, Stale, Fresh, "adopt", "database-emptied", Some("files")),
+        (Damaged, Fresh, Nowhere, "repair", "damage-repaired", Some("redis")),
+        (Damaged, Nowhere, Fresh, "repair", "damage-repaired", Some("files")),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    redis.freeze().unwrap();
+    let engine = fleet.home.start().await;
+    let early = engine.api().get("/engine/restoration").await.good();
+    let spoken = ["i3", "i5"].map(|name| report_of(&early, name)["verdict"].clone());
+    assert_eq!(spoken, ["database-emptied", "damage-repaired"], "files were enough: {early}");
+    assert_eq!(report_of(&early, "i4")["verdict"], "layers-unavailable", "{early}");
+    redis.thaw().unwrap();
+    for name in ["i2", "i4"] {
+        eventually("the rest to be open", || async {
+            let answer: Answer = engine.api().get(&format!("/instance/connectionState/{name}")).await;
+            (answer.body["instance"]["state"] == "open").then_some(())
+        })
+        .await;
+    }
+    fleet.is_as_expected(&engine.api().get("/engine/restoration").await.good());
+    fleet.talks(&engine, &sim, &receiver).await;
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s32_without_the_database_the_instances_are_known_and_wait_until_it_is_back() {
+    const ROWS: [Row; 4] = [
+        (Whole, Fresh, Nowhere, "dial", "newest", Some("redis")),
+        (Whole, Nowhere, Fresh, "dial", "newest", Some("database")),
+        (Whole, Stale, Stale, "dial", "newest", Some("database")),
+        (Whole, Nowhere, Nowhere, "dial", "newest", Some("database")),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let (redis, server) = (Redis::start().await.unwrap(), Server::start().await.unwrap());
+    let cable = Cable::lay(server.port()).await.unwrap();
+    let fleet = Fleet::prepared_on(&sim, &receiver, &redis, Some((&server, &cable)), trials(&ROWS)).await;
+    cable.be(State::Unplugged);
+    let engine = fleet.home.spawn();
+    let api = engine.api();
+    eventually("an engine that waits", || async {
+        let ready = api.try_call(reqwest::Method::GET, "/health/ready", None).await.ok()?;
+        (ready.status == 503 && ready.body["restoration"]["stage"] == "awaiting-database").then_some(())
+    })
+    .await;
+    eventually("the instances that copies know", || async {
+        let rows = api.get("/instance/fetchInstances").await;
+        (rows.status == 200 && rows.body.as_array().is_some_and(|rows| rows.len() == 3)).then_some(())
+    })
+    .await;
+    let state = engine.state("i0").await;
+    assert_eq!((&state["state"], &state["code"]), (&"connecting".into(), &"store-unavailable".into()), "{state}");
+    let refused = engine.send("i0", "5511977770001", "too early").await;
+    assert_eq!((refused.status, &refused.body["response"]["code"]), (503, &"store-unavailable".into()));
+    assert_eq!(api.get("/instance/connectionState/i3").await.status, 503, "nobody knows that it is not there");
+    let waiting = api.get("/engine/restoration").await.good();
+    assert_eq!(report_of(&waiting, "i0")["verdict"], "store-unavailable", "{waiting}");
+    assert_eq!(sim.counters(None).unwrap().current, 0, "nothing dials");
+    cable.be(State::Carries);
+    let report = over(&engine).await;
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    assert!(!fleet.home.log().contains("s3cret"));
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().await, Some(0));
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_its_database_ends_when_it_is_told_to_and_tells_no_secret() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url()).set("DATABASE_CONNECTION_URI", "postgresql://me:s3cret@127.0.0.1:1/db");
+    let engine = home.spawn();
+    let api = engine.api();
+    eventually("an engine that waits", || async {
+        let ready = api.try_call(reqwest::Method::GET, "/health/ready", None).await.ok()?;
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    let waits = || async { home.log().contains("The database does not answer").then_some(()) };
+    eventually("a word about it", waits).await;
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().await, Some(0));
+    assert!(!home.log().contains("s3cret"), "{}", home.log());
+}
+
+/// Waits until the restoration is over, and returns the report.
+async fn over(engine: &Engine<'_>) -> Value {
+    let api = engine.api();
+    eventually("the restoration to be over", || async {
+        let report = api.try_call(reqwest::Method::GET, "/engine/restoration", None).await.ok()?.body;
+        (report["progress"]["stage"] == "over").then_some(report)
+    })
+    .await
+}
+
+fn report_of<'r>(report: &'r Value, name: &str) -> &'r Value {
+    let lines = report["instances"].as_array().expect("the lines");
+    lines.iter().find(|line| line["instanceName"] == name).unwrap_or(&Value::Null)
+}
+
+/// No key was used twice, nothing was refused, and every device was who it says it is.
+fn unharmed(sim: &Simulator) {
+    let counters = sim.counters(None).expect("the counters");
+    let tally = &counters.tally;
+    assert_eq!((tally.counters_reused, tally.static_mismatches, tally.nacked), (0, 0, 0), "{counters:?}");
+    assert!(!tally.overlapped, "{counters:?}");
+}
+
+/// How long an engine may take that has to wait for layers, in these tests.
+const LOGIN: Duration = Duration::from_secs(6);
