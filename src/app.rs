@@ -101,7 +101,8 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         key: NodeKey::derived_from(&keys.current.0),
     };
     let http_settings = Arc::new(wiring::http_settings(&settings, api_key.clone(), own.clone()));
-    let restoring = restoring(&settings, &api_key, &keys, node.clone(), clock, &runtime)?;
+    let layers = Layers::new(&settings.layers, &api_key, clock)?;
+    let restoring = restoring(&settings, &layers, &keys, node.clone(), clock, &runtime);
     let opening = restoring.store(
         || open_store(&settings, node.clone(), &keys, clock, &runtime),
         &listener,
@@ -131,7 +132,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     // Nothing may act before the first renewal, unless no other process can exist.
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure)?;
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure, &layers)?;
     reach!("boot.wired");
     let api = parts.api(http_settings, Arc::new(restore), Arc::clone(&restoring.tools.report))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
@@ -270,6 +271,7 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     parts.system.send(Booted).await.context("the system actor is gone")?;
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
+    restoring.renew_copies(&parts.copying);
     restoring.watch(Arc::clone(&parts.board), Arc::clone(store), patience(settings, paired));
     if waits {
         let alone = leases.lease_ttl().is_none();
@@ -286,22 +288,21 @@ fn patience(settings: &Settings, instances: usize) -> Duration {
 
 fn restoring(
     settings: &Settings,
-    api_key: &SecretString,
+    layers: &Layers,
     keys: &SessionKeys,
     node: String,
     clock: Clock,
     runtime: &Handle,
-) -> Result<Restoring> {
-    let Layers { redis, files } = Layers::new(&settings.layers, api_key, clock)?;
+) -> Restoring {
     let report = Arc::new(Restoration::default());
     report.write(|report| report.since = clock.now());
-    Ok(Restoring {
-        places: Places { database: None, redis, files },
+    Restoring {
+        places: Places { database: None, redis: layers.redis.clone(), files: layers.files.clone() },
         node,
         client_name: settings.database.client_name.clone(),
         key: Arc::new(keys.encryption_key()),
         tools: Tools { clock, runtime: runtime.clone(), report },
-    })
+    }
 }
 
 /// The report of a process that was stopped before it did anything.

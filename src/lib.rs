@@ -16,6 +16,7 @@ pub mod cache;
 pub mod config;
 pub mod failpoint;
 pub mod http;
+pub mod mirror;
 pub mod ports;
 pub mod provider;
 pub mod restoration;

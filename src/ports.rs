@@ -5,8 +5,10 @@
 pub mod address;
 pub mod board;
 pub mod chance;
+pub mod changes;
 pub mod clock;
 pub mod copies;
+pub mod copying;
 pub mod dead_letters;
 pub mod layer;
 pub mod leases;

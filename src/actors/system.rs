@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::prelude::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle, WrapFuture,
 };
+use futures_util::future::{join, join_all};
 use holdfast_core::shutdown::{Budgets, Effect, Event, Phase, Shutdown, ShutdownReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -21,6 +22,7 @@ use crate::actors::leases::protocol::{Closed, Leave, Retire};
 use crate::actors::supervisor::protocol::DrainAll;
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
+use crate::ports::copying::Copying;
 use crate::ports::store::Store;
 
 /// The ways to LeaseActor.
@@ -37,6 +39,8 @@ pub struct SystemParts {
     pub budgets: Budgets,
     pub drain: Recipient<DrainAll>,
     pub flush: Recipient<Flush>,
+    /// Those who keep copies of the sessions.
+    pub copying: Vec<Arc<dyn Copying>>,
     pub leases: LeaseWays,
     pub store: Arc<dyn Store>,
     pub runtime: Handle,
@@ -50,6 +54,7 @@ pub struct SystemActor {
     clock: Clock,
     drain: Recipient<DrainAll>,
     flush: Recipient<Flush>,
+    copying: Vec<Arc<dyn Copying>>,
     leases: LeaseWays,
     store: Arc<dyn Store>,
     runtime: Handle,
@@ -65,6 +70,7 @@ impl SystemActor {
             clock: parts.clock,
             drain: parts.drain,
             flush: parts.flush,
+            copying: parts.copying,
             leases: parts.leases,
             store: parts.store,
             runtime: parts.runtime,
@@ -108,9 +114,15 @@ impl SystemActor {
             }
             Phase::Flushing => {
                 let flushed = self.flush.send(Flush { within });
+                // All sessions are saved: these copies are the last. One that cannot be written in its time is no harm, it is older then.
+                let copying = self.copying.clone();
                 self.then_done(
                     phase,
-                    async move { flushed.await.unwrap_or_else(|gone| vec![format!("the dispatcher: {gone}")]) },
+                    async move {
+                        let copied = join_all(copying.iter().map(|one| one.close(within * 4 / 5)));
+                        let (flushed, _behind) = join(flushed, copied).await;
+                        flushed.unwrap_or_else(|gone| vec![format!("the dispatcher: {gone}")])
+                    },
                     ctx,
                 );
             }

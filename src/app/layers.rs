@@ -2,21 +2,29 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use secrecy::SecretString;
+use tokio::runtime::Handle;
 
 use crate::cache::{RedisCache, RedisOptions};
 use crate::config;
+use crate::mirror::{Mirror, MirrorParts, MirrorPolicy};
+use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::layer::Layer;
+use crate::ports::store::Store;
 use crate::provider::{Directory, HttpProvider, HttpProviderOptions};
 
 /// The layers that there are.
-#[derive(Clone, Default)]
 pub(super) struct Layers {
     pub(super) redis: Option<Arc<dyn Layer>>,
     pub(super) files: Option<Arc<dyn Layer>>,
+    /// How long Redis keeps a copy.
+    ttl: Duration,
+    /// How often files are written of what has changed.
+    snapshot_every: Duration,
 }
 
 impl Layers {
@@ -27,7 +35,29 @@ impl Layers {
     pub(super) fn new(settings: &config::Layers, api_key: &SecretString, clock: Clock) -> Result<Self> {
         let redis = settings.redis.as_ref().map(|redis| in_redis(redis, clock)).transpose()?;
         let files = settings.files.as_ref().map(|files| in_files(files, api_key, clock)).transpose()?;
-        Ok(Self { redis, files })
+        let ttl = settings.redis.as_ref().map_or(Duration::MAX, |redis| redis.ttl);
+        Ok(Self { redis, files, ttl, snapshot_every: settings.snapshot_every })
+    }
+}
+
+impl Layers {
+    /// Starts those who keep the copies up to date.
+    pub(super) fn mirrors(
+        &self,
+        store: &Arc<dyn Store>,
+        board: &Arc<Board>,
+        clock: Clock,
+        runtime: &Handle,
+    ) -> Vec<Arc<Mirror>> {
+        let start = |layer: &Arc<dyn Layer>, policy| {
+            let (layer, copies, board) = (Arc::clone(layer), Arc::clone(store) as _, Arc::clone(board));
+            Mirror::start(MirrorParts { layer, copies, board, clock, policy }, runtime)
+        };
+        let usual = MirrorPolicy::default();
+        let in_redis = MirrorPolicy { refresh_every: usual.refresh_every.min(self.ttl / 3), ..usual };
+        let in_files = MirrorPolicy { rest: self.snapshot_every, ..usual };
+        let redis = self.redis.iter().map(|layer| start(layer, in_redis));
+        redis.chain(self.files.iter().map(|layer| start(layer, in_files))).collect()
     }
 }
 

@@ -20,8 +20,11 @@ use crate::actors::supervisor::SupervisorActor;
 use crate::actors::supervisor::protocol::{CommandError, StartInstance};
 use crate::http::awaiting::{self, Awaiting};
 use crate::http::settings::HttpSettings;
+use crate::mirror::Mirror;
 use crate::ports::board::{Board, Entry, PairingView, Token};
 use crate::ports::chance;
+use crate::ports::changes::{Change, Observer as _};
+use crate::ports::copying::Copying as _;
 use crate::ports::layer::{Reading, SessionCopy};
 use crate::ports::restoration::{Outcome, Stage};
 use crate::ports::store::{InstanceRecord, Store, StoreError};
@@ -249,6 +252,16 @@ impl Restoring {
                 }
             }
         });
+    }
+
+    /// Has the copies made that the layers do not have of what goes on here.
+    pub(super) fn renew_copies(&self, mirrors: &[Arc<Mirror>]) {
+        let report = self.tools.report.read();
+        let here = |outcome: &Outcome| matches!(outcome, Outcome::Dialling | Outcome::Resting);
+        for (id, line) in report.lines.iter().filter(|(_, line)| here(&line.outcome)) {
+            let outdated = mirrors.iter().filter(|mirror| line.decision.outdated.contains(&mirror.figures().source));
+            outdated.for_each(|mirror| mirror.changed(id, Change::Content));
+        }
     }
 
     /// Watches how the instances come back, beside everything else.

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
+use super::layers::Layers;
 use super::notify::Vitals;
 use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::expiry::{ExpiryActor, ExpiryParts};
@@ -23,6 +24,7 @@ use crate::config::{Settings, WhatsApp};
 use crate::http::qr::{self, Color};
 use crate::http::settings::{CorsSettings, HttpSettings, Limits, MetricsSettings, NodeSettings};
 use crate::http::{Api, Neighbours};
+use crate::mirror::Mirror;
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::leases::Leases;
@@ -58,6 +60,8 @@ pub(super) struct Parts {
     pub(super) board: Arc<Board>,
     meter: Arc<dyn Meter>,
     proxies: Arc<dyn Proxies>,
+    /// Those who keep the copies of the layers.
+    pub(super) copying: Vec<Arc<Mirror>>,
     clock: Clock,
     runtime: Handle,
 }
@@ -69,6 +73,7 @@ pub(super) fn build(
     clock: Clock,
     runtime: &Handle,
     tenure: Arc<Tenure>,
+    layers: &Layers,
 ) -> Result<Parts> {
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
     let usurped = Arc::new(Notify::new());
@@ -149,12 +154,14 @@ pub(super) fn build(
     })
     .start();
 
+    let copying = layers.mirrors(&store, &board, clock, runtime);
     let (sender, report) = oneshot::channel();
     let system = SystemActor::new(SystemParts {
         clock,
         budgets: settings.shutdown.budgets,
         drain: supervisor.clone().recipient(),
         flush: dispatcher.clone().recipient(),
+        copying: copying.iter().map(|mirror| Arc::clone(mirror) as _).collect(),
         leases: LeaseWays {
             retire: keeper.clone().recipient(),
             closed: keeper.clone().recipient(),
@@ -176,6 +183,7 @@ pub(super) fn build(
         board,
         meter,
         proxies,
+        copying,
         clock,
         runtime: runtime.clone(),
     })
@@ -220,6 +228,7 @@ impl Parts {
             neighbours,
             restore,
             restoration,
+            copying: self.copying.iter().map(|mirror| Arc::clone(mirror) as _).collect(),
             proxies: Arc::clone(&self.proxies),
             board: Arc::clone(&self.board),
             meter: Arc::clone(&self.meter),

@@ -23,6 +23,7 @@ use crate::actors::supervisor::protocol::{
 use crate::actors::system::protocol::{GetSystemStatus, SystemStatus};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::copying::Copying;
 use crate::ports::leases::Leases;
 use crate::ports::meter::Meter;
 use crate::ports::proxies::Proxies;
@@ -52,6 +53,8 @@ pub struct Api {
     pub restore: Arc<dyn Restore>,
     /// How the instances came back.
     pub restoration: Arc<Restoration>,
+    /// Those who keep copies of the sessions.
+    pub copying: Vec<Arc<dyn Copying>>,
     pub proxies: Arc<dyn Proxies>,
     pub board: Arc<Board>,
     pub meter: Arc<dyn Meter>,

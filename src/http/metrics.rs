@@ -108,6 +108,7 @@ async fn picture(api: &Api, settings: &MetricsSettings) -> Picture {
         elsewhere,
         complete,
         sink,
+        copies: api.copying.iter().map(|one| one.figures()).collect(),
     }
 }
 

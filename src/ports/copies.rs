@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use holdfast_core::id::InstanceId;
 use holdfast_core::restoration::{Database, Mark, Member};
 
+use super::changes::Changes;
 use super::layer::SessionCopy;
 use super::restore::Renewal;
 use super::store::{ProxySpec, Settings, StoreError, WebhookSpec};
@@ -67,6 +68,9 @@ impl Adopted {
 /// copy elsewhere.
 #[async_trait]
 pub trait Copies: Send + Sync {
+    /// Returns who is told when a copy of an instance would be another one.
+    fn changes(&self) -> &Changes;
+
     /// Says of every instance of this installation's client name which state of a login the database holds, and names those that were
     /// deleted.
     async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError>;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use holdfast_core::connection::Phase;
 use holdfast_core::connection::state::PublicState;
 
+use super::copying::CopyFigures;
+
 /// One thing that is counted or timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
@@ -45,6 +47,8 @@ pub struct Picture {
     pub complete: bool,
     /// How the sink is doing, if the dispatcher has said so.
     pub sink: Option<SinkFigures>,
+    /// How it goes with the copies of each layer.
+    pub copies: Vec<CopyFigures>,
 }
 
 /// One instance.

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
 use super::names::{id_of, name_of};
+use crate::failpoint::reach;
 use crate::ports::clock::Clock;
 use crate::ports::layer::{LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
 
@@ -197,11 +198,14 @@ fn later(one: Mark, other: Mark) -> bool {
 /// Writes a file so that there is always a whole one under its name.
 fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let begun = folder.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
-    let write = || {
+    let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&begun, folder.join(name))
+        reach!("snapshot.written");
+        fs::rename(&begun, folder.join(name))?;
+        reach!("snapshot.renamed");
+        Ok(())
     };
     write().inspect_err(|_full| {
         let _not_begun = fs::remove_file(&begun);

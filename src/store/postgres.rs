@@ -42,6 +42,7 @@ use super::failure::{Failure, unavailable};
 use super::member::Member;
 use super::{Stats, StoreOptions};
 use crate::failpoint::fails;
+use crate::ports::changes::Changes;
 use crate::ports::store::{Store, StoreError};
 
 /// One snapshot for all that a read looks at.
@@ -60,6 +61,7 @@ pub struct PostgresStore {
     cipher: Arc<Cipher>,
     member: Arc<Member>,
     appended: Arc<Notify>,
+    changes: Arc<Changes>,
     counters: Arc<Counters>,
     /// Instances whose foreign credentials were reported.
     reported: Mutex<HashSet<InstanceId>>,
@@ -112,6 +114,7 @@ impl PostgresStore {
             cipher,
             member,
             appended: Arc::default(),
+            changes: Arc::default(),
             counters: Arc::default(),
             reported: Mutex::default(),
             closing: CancellationToken::new(),
@@ -123,6 +126,7 @@ impl PostgresStore {
             clock,
             retention: None,
             appended: Arc::clone(&store.appended),
+            changes: Arc::clone(&store.changes),
             counters: Arc::clone(&store.counters),
             closing: store.closing.clone(),
         };

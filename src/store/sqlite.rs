@@ -33,6 +33,7 @@ use super::failure::{Failure, driver, unavailable};
 use super::member::Member;
 use super::{Stats, StoreOptions};
 use crate::failpoint::reach;
+use crate::ports::changes::Changes;
 use crate::ports::store::{Store, StoreError};
 
 /// A store in one SQLite file.
@@ -43,6 +44,7 @@ pub struct SqliteStore {
     cipher: Arc<Cipher>,
     member: Arc<Member>,
     appended: Arc<Notify>,
+    changes: Arc<Changes>,
     counters: Arc<Counters>,
     /// Instances whose foreign credentials were reported.
     reported: Mutex<HashSet<InstanceId>>,
@@ -90,6 +92,7 @@ impl SqliteStore {
             cipher,
             member,
             appended: Arc::default(),
+            changes: Arc::default(),
             counters: Arc::default(),
             reported: Mutex::default(),
             closing: CancellationToken::new(),
@@ -107,6 +110,7 @@ impl SqliteStore {
             clock,
             retention,
             appended: Arc::clone(&store.appended),
+            changes: Arc::clone(&store.changes),
             counters: Arc::clone(&store.counters),
             closing: store.closing.clone(),
         };

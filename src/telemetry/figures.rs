@@ -13,6 +13,7 @@ use prometheus::{
 };
 use tracing::error;
 
+use crate::ports::copying::CopyFigures;
 use crate::ports::meter::{Measure, Meter, Picture, SinkFigures};
 
 /// The format that every Prometheus reads.
@@ -124,6 +125,7 @@ impl Figures {
         if let Some(sink) = picture.sink {
             deliveries(&now, sink)?;
         }
+        copies(&now, &picture.copies)?;
         let mut families = now.gather();
         families.extend(self.registry.gather());
         Ok(TextEncoder::new().encode_to_string(&families)?)
@@ -204,6 +206,27 @@ fn deliveries(registry: &Registry, sink: SinkFigures) -> Result<()> {
     Ok(())
 }
 
+fn copies(registry: &Registry, copies: &[CopyFigures]) -> Result<()> {
+    let waiting = IntGaugeVec::new(
+        Opts::new("holdfast_copies_waiting", "Instances whose copy in a layer is not up to date."),
+        &["layer"],
+    )?;
+    let writes = IntCounterVec::new(
+        Opts::new("holdfast_copies_total", "Copies of sessions for a layer, by what came of them."),
+        &["layer", "outcome"],
+    )?;
+    for one in copies {
+        let layer = one.source.word();
+        waiting.with_label_values(&[layer]).set(one.waiting as i64);
+        for (outcome, count) in [("written", one.written), ("failed", one.failed), ("left-out", one.left_out)] {
+            writes.with_label_values(&[layer, outcome]).inc_by(count);
+        }
+    }
+    registry.register(Box::new(waiting))?;
+    registry.register(Box::new(writes))?;
+    Ok(())
+}
+
 impl Meter for Figures {
     fn note(&self, measure: Measure) {
         let seconds = |time: Duration| time.as_secs_f64();
@@ -236,6 +259,7 @@ impl Meter for Figures {
 mod tests {
     use holdfast_core::connection::Phase;
     use holdfast_core::connection::state::PublicState;
+    use holdfast_core::restoration::Source;
 
     use super::*;
     use crate::ports::meter::{Portrait, Sketch};
@@ -267,9 +291,12 @@ mod tests {
             }],
             complete: true,
             sink: Some(SinkFigures { delivered: 3, ..SinkFigures::default() }),
+            copies: vec![CopyFigures { source: Source::Redis, written: 5, failed: 1, waiting: 2, left_out: 0 }],
         };
         let text = figures.write(&picture);
         for line in [
+            r#"holdfast_copies_total{layer="redis",outcome="written"} 5"#,
+            r#"holdfast_copies_waiting{layer="redis"} 2"#,
             r#"evolution_environment_info{clientName="evo",serverUrl="http://host",version="2.3.6"} 1"#,
             "evolution_instances_total 2",
             r#"evolution_instance_up{instance="far",integration="WHATSAPP-BAILEYS"} 1"#,

@@ -4,6 +4,7 @@ mod backup;
 mod bad_input;
 mod command_line;
 mod configuration;
+mod copies;
 mod crashes;
 mod demo;
 mod faults;

@@ -1,10 +1,11 @@
 //! Rounds of torture: twenty instances talk both ways while their engine is killed, suspended, stopped and starved of its database and
-//! its network at random moments. At the end the books have to balance.
+//! its network at random moments, and what it stands on is killed too. At the end the books have to balance, and nobody has scanned again.
 //!
-//! `cargo xtask torture --rounds N --seed S` runs many; the suite runs a few.
+//! `cargo xtask torture --rounds N --seed S [--postgres]` runs many; the suite runs a few.
 
 pub(crate) mod books;
 mod fleet;
+mod places;
 pub(crate) mod plan;
 pub(crate) mod talk;
 
@@ -16,6 +17,7 @@ use holdfast_sim::{Options, Simulator};
 
 use self::books::Books;
 use self::fleet::Fleet;
+use self::places::Places;
 use self::plan::{Dice, Round};
 use crate::harness::engine::Home;
 use crate::harness::receiver::Receiver;
@@ -39,12 +41,14 @@ async fn rounds_of_torture_lose_no_message_and_use_no_key_twice() {
 
     let sim = Simulator::start(Options::default()).await.unwrap();
     let receiver = Receiver::start();
+    let places = Places::new(asked("HOLDFAST_TORTURE_POSTGRES").is_some()).await;
     let home = SETTINGS.iter().fold(Home::new(sim.ws_url()), |home, (name, value)| home.set(name, value));
+    let home = places.under(home);
     let books = Arc::new(Books::default());
-    let mut fleet = Fleet::paired(&sim, &home, &receiver, &books, seed).await;
+    let mut fleet = Fleet::paired(&sim, (&home, &places), &receiver, &books, seed).await;
     let (mut dice, clock) = (Dice::new(seed), Clock::start());
     for number in 1..=rounds {
-        let round = Round::roll(&mut dice);
+        let round = Round::roll(&mut dice, places.has_server());
         let recovered = fleet.survive(&round, number).await;
         books.update(&sim, &receiver);
         let at = clock.wall().format("%H:%M:%S");

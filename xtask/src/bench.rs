@@ -28,6 +28,12 @@ const BENCHES: &[Bench] = &[
         short: &["--instances", "3", "--idle-seconds", "1"],
     },
     Bench {
+        name: "restore",
+        package: "holdfast",
+        features: &["--features", "simulator"],
+        short: &["--instances", "2", "--from", "sqlite,redis,files"],
+    },
+    Bench {
         name: "store",
         package: "holdfast",
         // The same as the others, so that nothing is compiled twice.

@@ -16,7 +16,7 @@ cargo xtask <command>
   bench NAME [..]  what things cost: messages (in and out, beside the bare crate), fleet (memory, descriptors and
                   processor time of connected instances, beside the bare crate), sim (memory and processor time of
                   simulated sessions); .. are its own arguments
-  torture [--rounds N] [--seed S]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
+  torture [--rounds N] [--seed S] [--postgres]   twenty instances talk while their engine is killed and starved, N times (10); prints what was lost
   faults [--instances N] [--minutes N] [--seed S]   a storm of every fault over N instances (100) that talk (5 minutes); prints how
                   soon each kind was found and mended, and what was lost
   drill reconnects [--rounds N]     one instance reconnects N times (1000): descriptors, tasks and memory before and after

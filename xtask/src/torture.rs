@@ -15,25 +15,40 @@ const SEED: u64 = 1;
 /// # Errors
 /// When an argument is unknown or no number, or cargo cannot be started.
 pub fn run(workshop: &Workshop, arguments: &[&str]) -> anyhow::Result<Outcome> {
-    let (rounds, seed) = read(arguments)?;
+    let (rounds, seed, postgres) = read(arguments)?;
     // Not through a runner that ends long tests: two hundred rounds take a while.
     let test = [&["test"], FEATURES, &["--test", "it", "--", "--exact", TEST, "--nocapture"]].concat();
     let mut command = workshop.command(&test);
     command.env("HOLDFAST_TORTURE_ROUNDS", rounds.to_string()).env("HOLDFAST_TORTURE_SEED", seed.to_string());
+    if postgres {
+        command.env("HOLDFAST_TORTURE_POSTGRES", "1");
+    }
     let status = command.status().context("cargo could not be started")?;
     Ok(if status.success() { Outcome::Passed } else { Outcome::Failed })
 }
 
-fn read(arguments: &[&str]) -> anyhow::Result<(u64, u64)> {
-    let (mut rounds, mut seed) = (ROUNDS, SEED);
-    for pair in arguments.chunks(2) {
-        match pair {
-            ["--rounds", number] => rounds = number.parse().context("--rounds takes a number")?,
-            ["--seed", number] => seed = number.parse().context("--seed takes a number")?,
-            unknown => bail!("torture takes --rounds N and --seed S, not {}", unknown.join(" ")),
-        }
+/// Returns how many rounds, with which seed, and whether on PostgreSQL.
+fn read(arguments: &[&str]) -> anyhow::Result<(u64, u64, bool)> {
+    let (mut rounds, mut seed, mut postgres) = (ROUNDS, SEED, false);
+    let mut rest = arguments;
+    loop {
+        rest = match rest {
+            [] => return Ok((rounds, seed, postgres)),
+            ["--rounds", number, rest @ ..] => {
+                rounds = number.parse().context("--rounds takes a number")?;
+                rest
+            }
+            ["--seed", number, rest @ ..] => {
+                seed = number.parse().context("--seed takes a number")?;
+                rest
+            }
+            ["--postgres", rest @ ..] => {
+                postgres = true;
+                rest
+            }
+            unknown => bail!("torture takes --rounds N, --seed S and --postgres, not {}", unknown.join(" ")),
+        };
     }
-    Ok((rounds, seed))
 }
 
 #[cfg(test)]
@@ -42,8 +57,9 @@ mod tests {
 
     #[test]
     fn arguments_are_read_or_refused() {
-        assert_eq!(read(&[]).unwrap(), (ROUNDS, SEED));
-        assert_eq!(read(&["--seed", "7", "--rounds", "200"]).unwrap(), (200, 7));
+        assert_eq!(read(&[]).unwrap(), (ROUNDS, SEED, false));
+        assert_eq!(read(&["--seed", "7", "--rounds", "200"]).unwrap(), (200, 7, false));
+        assert_eq!(read(&["--postgres", "--seed", "7"]).unwrap(), (ROUNDS, 7, true));
         for wrong in [&["--rounds"][..], &["--rounds", "many"], &["--round", "1"], &["200"]] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

@@ -81,6 +81,7 @@ impl Stage {
         let store = Arc::new(MemoryStore::default());
         let (report, receiver) = oneshot::channel();
         let system = SystemActor::new(SystemParts {
+            copying: Vec::new(),
             clock: Clock::start(),
             budgets: Budgets::within(Duration::from_secs(30)),
             drain: extra.clone().recipient(),

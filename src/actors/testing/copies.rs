@@ -8,6 +8,7 @@ use holdfast_core::id::InstanceId;
 use holdfast_core::restoration::{Database, Member};
 
 use super::store::MemoryStore;
+use crate::ports::changes::Changes;
 use crate::ports::copies::{Adopted, Adoption, Copies};
 use crate::ports::layer::SessionCopy;
 use crate::ports::restore::Renewal;
@@ -15,6 +16,10 @@ use crate::ports::store::StoreError;
 
 #[async_trait]
 impl Copies for MemoryStore {
+    fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
         Ok(Vec::new())
     }

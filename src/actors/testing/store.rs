@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::ports::address;
+use crate::ports::changes::Changes;
 use crate::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use crate::ports::outbox::{Delivery, InstanceLag, Lag, Loaded, Outbox, Settlement, Target};
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
@@ -39,6 +40,7 @@ pub(crate) struct MemoryStore {
     reads_hang: AtomicBool,
     inner: Mutex<Inner>,
     appended: Arc<Notify>,
+    pub(super) changes: Changes,
 }
 
 #[derive(Default)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::pool::Pool;
 use super::sql::group::{self, Counters, Job};
 use super::sql::housekeeping;
+use crate::ports::changes::Changes;
 use crate::ports::clock::Clock;
 use crate::store::Retention;
 use crate::store::failure::told;
@@ -31,6 +32,7 @@ pub(super) struct LaneTask {
     /// For the lane that also cleans up.
     pub(super) retention: Option<Retention>,
     pub(super) appended: Arc<Notify>,
+    pub(super) changes: Arc<Changes>,
     pub(super) counters: Arc<Counters>,
     pub(super) closing: CancellationToken,
 }
@@ -67,7 +69,8 @@ impl LaneTask {
                 return;
             }
         };
-        let (clock, appended, counters) = (self.clock, Arc::clone(&self.appended), Arc::clone(&self.counters));
+        let (clock, counters) = (self.clock, Arc::clone(&self.counters));
+        let (appended, changes) = (Arc::clone(&self.appended), Arc::clone(&self.changes));
         let watch = link.watch();
         let group = tokio::task::spawn_blocking(move || {
             let result = group::run(&mut link.conn, clock, &mut jobs);
@@ -76,10 +79,13 @@ impl LaneTask {
             drop(link);
             counters.count(jobs.len());
             // Before its callers know: whoever was told does not see it reported anew.
-            if result.as_ref().is_ok_and(|queued| *queued > 0) {
-                appended.notify_one();
+            if let Ok(written) = &result {
+                changes.note(&written.changed);
+                if written.queued > 0 {
+                    appended.notify_one();
+                }
             }
-            group::answer(jobs, result.as_ref().map(|_queued| ()));
+            group::answer(jobs, result.as_ref().map(|_written| ()));
             if let Err(error) = result {
                 tracing::warn!(%error, "A transaction failed; its callers were told, and the connection is replaced");
             }

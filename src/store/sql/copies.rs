@@ -13,7 +13,8 @@ use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_send
 
 use super::instances::{ensure_session, get};
 use super::sessions::{creds, put_creds};
-use super::{Conn, Database, Lane, Tx, archive, departed, dialect, leases, proxies, settings, values, webhooks};
+use super::{Conn, Database, Tx, archive, departed, dialect, leases, proxies, settings, values, webhooks};
+use crate::ports::changes::Changes;
 use crate::ports::copies::{Adopted, Adoption, Copies, Particulars};
 use crate::ports::layer::{CopyHeader, SealedValue, SessionCopy};
 use crate::ports::restore::Renewal;
@@ -31,6 +32,10 @@ const REPLACED: &str = "replaced by a copy";
 
 #[async_trait]
 impl Copies for Database {
+    fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     async fn states(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
         let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
         self.read("reading the states of all sessions", move |conn| states(conn, &cipher, &client_name)).await
@@ -70,7 +75,8 @@ impl Copies for Database {
         renewal: Arc<dyn Renewal>,
     ) -> Result<Adopted, StoreError> {
         let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
-        self.write("taking a copy of a session in", Lane::of(&copy.header.id.clone()), move |tx| {
+        let id = copy.header.id.clone();
+        self.change("taking a copy of a session in", &id, move |tx| {
             adopt(tx, &cipher, &client_name, renewal.as_ref(), &copy, &adoption)
         })
         .await

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Conn;
 use crate::failpoint::{fails, reach};
+use crate::ports::changes::Change;
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, driver, told, unavailable};
@@ -36,6 +37,17 @@ pub(in crate::store) struct Tx<'c> {
     pub(super) now: DateTime<Utc>,
     /// Rows added to the outbox so far.
     pub(super) queued: usize,
+    /// Instances of which a copy would be another one now.
+    pub(super) changed: Vec<(InstanceId, Change)>,
+}
+
+/// What the jobs of a group have done.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Written {
+    /// Rows added to the outbox.
+    pub(in crate::store) queued: usize,
+    /// Instances that have changed.
+    pub(in crate::store) changed: Vec<(InstanceId, Change)>,
 }
 
 impl Tx<'_> {
@@ -168,10 +180,9 @@ impl Counters {
     }
 }
 
-/// Runs the jobs in the transaction that was begun, and returns how many rows they added to the outbox. If this errs, nothing of any of
-/// them is kept.
-pub(in crate::store) fn run(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
-    let result = run_jobs(conn, clock, jobs).and_then(|queued| commit(conn).map(|()| queued));
+/// Runs the jobs in the transaction that was begun, and returns what they have done. If this errs, nothing of any of them is kept.
+pub(in crate::store) fn run(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<Written> {
+    let result = run_jobs(conn, clock, jobs).and_then(|written| commit(conn).map(|()| written));
     if result.is_err() {
         // After a full disk or a failed write SQLite may have rolled back by itself; then this errs, and that is fine.
         let _already_rolled_back = conn.batch_execute("ROLLBACK");
@@ -192,17 +203,18 @@ pub(in crate::store) fn planned(fails: bool) -> QueryResult<()> {
     if fails { Err(DieselError::QueryBuilderError("a test wants it so".into())) } else { Ok(()) }
 }
 
-fn run_jobs(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<usize> {
-    let mut queued = 0;
+fn run_jobs(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<Written> {
+    let mut written = Written::default();
     // The savepoint of the last job ends with the transaction, or where the next one begins: each statement may be a way over the network.
     let mut savepoint = "SAVEPOINT job";
     for job in jobs {
         conn.batch_execute(savepoint)?;
         savepoint = "RELEASE job; SAVEPOINT job";
-        let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
+        let mut tx = Tx { conn, now: clock.wall(), queued: 0, changed: Vec::new() };
         match job.run(&mut tx) {
             Ok(()) => {
-                queued += tx.queued;
+                written.queued += tx.queued;
+                written.changed.append(&mut tx.changed);
                 reach!("store.job.done");
             }
             Err(why) => conn.batch_execute("ROLLBACK TO job").map_err(|_no_savepoint| {
@@ -212,5 +224,5 @@ fn run_jobs(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryRe
             })?,
         }
     }
-    Ok(queued)
+    Ok(written)
 }

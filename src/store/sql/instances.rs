@@ -39,26 +39,26 @@ impl Instances for Database {
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
-        let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
+        let (own, member) = (id.clone(), Arc::clone(&self.member));
         let change = move |tx: &mut Tx<'_>| {
-            standing::fence(tx, &member, &id)?;
-            change(tx, &id, patch)
+            standing::fence(tx, &member, &own)?;
+            change(tx, &own, patch)
         };
-        self.write("changing an instance", lane, change).await
+        self.change("changing an instance", id, change).await
     }
 
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {
-        let (id, lane, member) = (id.clone(), Lane::of(id), Arc::clone(&self.member));
+        let (own, member) = (id.clone(), Arc::clone(&self.member));
         let set = move |tx: &mut Tx<'_>| {
-            standing::fence(tx, &member, &id)?;
-            set_desired(tx, &id, desired)
+            standing::fence(tx, &member, &own)?;
+            set_desired(tx, &own, desired)
         };
-        self.write("storing what the operator wants", lane, set).await
+        self.change("storing what the operator wants", id, set).await
     }
 
     async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
-        let (id, member) = (id.clone(), Arc::clone(&self.member));
-        self.write("deleting an instance", Lane::of(&id), move |tx| delete(tx, &member, &id)).await
+        let (own, member) = (id.clone(), Arc::clone(&self.member));
+        self.end("deleting an instance", id, move |tx| delete(tx, &member, &own)).await
     }
 
     async fn webhook(&self, id: &InstanceId) -> Result<Option<WebhookRow>, StoreError> {
@@ -67,8 +67,8 @@ impl Instances for Database {
     }
 
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError> {
-        let id = id.clone();
-        self.write("setting a webhook", Lane::of(&id), move |tx| webhooks::set(tx, &id, &spec)).await
+        let own = id.clone();
+        self.change("setting a webhook", id, move |tx| webhooks::set(tx, &own, &spec)).await
     }
 
     async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
@@ -77,13 +77,13 @@ impl Instances for Database {
     }
 
     async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
-        let id = id.clone();
-        self.write("changing the settings of an instance", Lane::of(&id), move |tx| settings::set(tx, &id, &spec)).await
+        let own = id.clone();
+        self.change("changing the settings of an instance", id, move |tx| settings::set(tx, &own, &spec)).await
     }
 
     async fn set_proxy(&self, id: &InstanceId, spec: ProxySpec) -> Result<bool, StoreError> {
-        let id = id.clone();
-        self.write("setting a proxy", Lane::of(&id), move |tx| proxies::set(tx, &id, &spec)).await
+        let own = id.clone();
+        self.change("setting a proxy", id, move |tx| proxies::set(tx, &own, &spec)).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! one kind of connection: what a database is, they see through their parent's `dialect` (its connection, its backend, its store, and the
 //! few words in which it differs).
 //!
-//! A store that has them as a part gives them `read`, `write` and `lease`, and its `cipher`, `member`, `appended` and `reported`.
+//! A store that has them as a part gives them `read`, `write` and `lease`, and its `cipher`, `member`, `appended`, `changes` and `reported`.
 //!
 //! All of it blocks: a whole job runs on one blocking thread, never one statement.
 
@@ -29,10 +29,12 @@ mod webhooks;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
+use holdfast_core::id::InstanceId;
 
 use self::group::{Lane, Tx};
 use super::dialect::{self, Backend, Conn, Database};
 use crate::failpoint::reach;
+use crate::ports::changes::Change;
 use crate::ports::clock::Clock;
 use crate::ports::store::StoreError;
 use crate::store::Retention;
@@ -50,6 +52,43 @@ const CLOSE: &str = r#"
       AND NOT EXISTS (SELECT 1 FROM holdfast_session s JOIN holdfast_node n ON n.client_name = $1 AND n.name = s.lease_node
         WHERE s.instance_id = "Instance"."id" AND n.name <> $2 AND n.expires_ms > NOW_MS)"#;
 
+impl Database {
+    /// Submits a job that changes what a copy of this instance holds: whoever keeps copies is told of it.
+    async fn change<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        id: &InstanceId,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.noted(doing, (id.clone(), Change::Content), work).await
+    }
+
+    /// Does the same for a job that ends a login or an instance.
+    async fn end<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        id: &InstanceId,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.noted(doing, (id.clone(), Change::End), work).await
+    }
+
+    async fn noted<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        changed: (InstanceId, Change),
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let lane = Lane::of(&changed.0);
+        let noting = move |tx: &mut Tx<'_>| {
+            let done = work(tx)?;
+            tx.changed.push(changed);
+            Ok(done)
+        };
+        self.write(doing, lane, noting).await
+    }
+}
+
 /// Makes the rows of a database in shape true, before anybody reads them.
 pub(super) fn prepare(
     conn: &mut Conn,
@@ -59,7 +98,7 @@ pub(super) fn prepare(
     retention: &Retention,
 ) -> Result<(), StoreError> {
     let prepared = dialect::exclusively(conn, |conn| {
-        let mut tx = Tx { conn, now: clock.wall(), queued: 0 };
+        let mut tx = Tx { conn, now: clock.wall(), queued: 0, changed: Vec::new() };
         check_key(&mut tx, cipher)?;
         reach!("open.key-checked");
         leases::begin(tx.conn)?;

@@ -82,14 +82,13 @@ impl Sessions for Database {
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
-        let lane = Lane::of(id);
-        let (id, cipher, member) = (id.clone(), self.cipher.clone(), Arc::clone(&self.member));
+        let (own, cipher, member) = (id.clone(), self.cipher.clone(), Arc::clone(&self.member));
         let commit = move |tx: &mut Tx<'_>| {
-            let revision = next_revision(tx, &member, &id, epoch)?;
-            commit(tx, &cipher, &id, batch)?;
+            let revision = next_revision(tx, &member, &own, epoch)?;
+            commit(tx, &cipher, &own, batch)?;
             Ok(revision)
         };
-        self.write("writing a session", lane, commit).await
+        self.change("writing a session", id, commit).await
     }
 
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
@@ -108,13 +107,13 @@ impl Sessions for Database {
     }
 
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
-        let (id, lane, reason) = (id.clone(), Lane::of(id), reason.to_owned());
+        let (own, reason) = (id.clone(), reason.to_owned());
         let member = Arc::clone(&self.member);
         let archive = move |tx: &mut Tx<'_>| {
-            standing::fence(tx, &member, &id)?;
-            archive::session(tx, &id, &reason)
+            standing::fence(tx, &member, &own)?;
+            archive::session(tx, &own, &reason)
         };
-        self.write("archiving a session", lane, archive).await
+        self.end("archiving a session", id, archive).await
     }
 }
 

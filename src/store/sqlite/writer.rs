@@ -13,6 +13,7 @@ use super::dialect::BEGIN;
 use super::sql::group::{self, Counters, Job, MOST};
 use super::sql::housekeeping;
 use crate::failpoint::{fails, reach};
+use crate::ports::changes::Changes;
 use crate::ports::clock::Clock;
 use crate::store::Retention;
 use crate::store::failure::told;
@@ -23,6 +24,7 @@ pub(super) struct WriterTask {
     pub(super) clock: Clock,
     pub(super) retention: Retention,
     pub(super) appended: Arc<Notify>,
+    pub(super) changes: Arc<Changes>,
     pub(super) counters: Arc<Counters>,
     pub(super) closing: CancellationToken,
 }
@@ -68,20 +70,24 @@ impl WriterTask {
                 }
             },
         };
-        let (clock, appended, counters) = (self.clock, Arc::clone(&self.appended), Arc::clone(&self.counters));
+        let (clock, counters) = (self.clock, Arc::clone(&self.counters));
+        let (appended, changes) = (Arc::clone(&self.appended), Arc::clone(&self.changes));
         let group = move |conn: &mut SqliteConnection| {
             let mut jobs = jobs;
             let result = begin(conn).and_then(|()| group::run(conn, clock, &mut jobs));
             counters.count(jobs.len());
             // Before its callers know: whoever was told does not see it reported anew.
-            if result.as_ref().is_ok_and(|queued| *queued > 0) {
-                appended.notify_one();
+            if let Ok(written) = &result {
+                changes.note(&written.changed);
+                if written.queued > 0 {
+                    appended.notify_one();
+                }
             }
-            group::answer(jobs, result.as_ref().map(|_queued| ()));
+            group::answer(jobs, result.as_ref().map(|_written| ()));
             result
         };
         match connection.spawn_blocking(group).await {
-            Ok(_queued) => Some(connection),
+            Ok(_written) => Some(connection),
             Err(error) => {
                 tracing::error!(%error, "A transaction failed; its callers were told, and the connection is replaced");
                 disconnect(connection).await;

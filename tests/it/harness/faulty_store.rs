@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use holdfast::ports::changes::Changes;
 use holdfast::ports::copies::{Adopted, Adoption, Copies};
 use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use holdfast::ports::layer::SessionCopy;
@@ -304,6 +305,10 @@ impl Sends for FaultyStore {
 
 #[async_trait]
 impl Copies for FaultyStore {
+    fn changes(&self) -> &Changes {
+        self.inner.changes()
+    }
+
     async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {
         self.pass(Op::States, None, self.inner.states()).await
     }

@@ -153,6 +153,7 @@ impl Service {
             neighbours: Neighbours::new(Duration::from_secs(2), runtime.handle().clone()).unwrap(),
             restore: Arc::new(NothingPrepared),
             restoration: Arc::default(),
+            copying: Vec::new(),
             proxies: Arc::new(script.clone()),
             board: Arc::clone(&board),
             meter: Arc::new(Figures::new().unwrap()),

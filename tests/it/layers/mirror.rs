@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::cache::{Mirror, MirrorPolicy, RedisCache};
+use holdfast::cache::RedisCache;
+use holdfast::mirror::{Mirror, MirrorParts, MirrorPolicy};
 use holdfast::ports::clock::Clock;
+use holdfast::ports::copying::Copying as _;
 use holdfast::ports::layer::Reading;
 use holdfast_core::id::{Epoch, InstanceId};
 use tokio::runtime::Handle;
@@ -30,8 +32,16 @@ async fn scene() -> anyhow::Result<Scene> {
     let bench = Bench::new(SqliteFile::new()?).await?;
     let (id, epoch) = bench.session("shop").await?;
     bench.store.commit(&id, epoch, device("the device")).await?;
-    let policy = MirrorPolicy { every: Duration::from_millis(50), ..MirrorPolicy::default() };
-    let mirror = Mirror::start(layer.clone(), bench.store.clone(), Clock::start(), policy, &Handle::current());
+    let brief = Duration::from_millis(50);
+    let policy = MirrorPolicy { every: brief, rest: brief, ..MirrorPolicy::default() };
+    let parts = MirrorParts {
+        layer: layer.clone(),
+        copies: bench.store.clone(),
+        board: Arc::default(),
+        clock: Clock::start(),
+        policy,
+    };
+    let mirror = Mirror::start(parts, &Handle::current());
     Ok(Scene { server, layer, bench, mirror, id, epoch })
 }
 
@@ -39,7 +49,6 @@ impl Scene {
     async fn change(&self, value: &str) -> anyhow::Result<u64> {
         let batch = writes(vec![put("session", "5511.0", value)]);
         let revision = self.bench.store.commit(&self.id, self.epoch, batch).await?;
-        self.mirror.changed(&self.id);
         Ok(revision.0)
     }
 
@@ -60,7 +69,6 @@ async fn what_has_changed_is_written_in_its_newest_state() -> anyhow::Result<()>
     }
     scene.shows(last).await;
     scene.bench.store.archive(&scene.id, "logged-out").await?;
-    scene.mirror.changed(&scene.id);
     eventually("no copy of what has no login", || async {
         (read(scene.layer.as_ref(), "shop").await == Reading::Absent).then_some(())
     })
@@ -76,11 +84,11 @@ async fn s31_what_was_not_written_while_redis_was_down_is_written_later() -> any
     for number in 0..10 {
         last = scene.change(&number.to_string()).await?;
     }
-    assert_eq!(scene.mirror.lag().1, 0, "nothing was left out");
+    assert_eq!(scene.mirror.figures().left_out, 0, "nothing was left out");
     anyhow::ensure!(scene.server.run().await?, "it does not start again");
     scene.shows(last).await;
-    eventually("nobody waits", || async { (scene.mirror.lag().0 == 0).then_some(()) }).await;
-    scene.mirror.gone(&scene.id);
+    eventually("nobody waits", || async { (scene.mirror.figures().waiting == 0).then_some(()) }).await;
+    scene.bench.store.delete(&scene.id).await?;
     eventually("no copy of what is gone", || async {
         (read(scene.layer.as_ref(), "shop").await == Reading::Absent).then_some(())
     })
@@ -92,13 +100,14 @@ async fn s31_what_was_not_written_while_redis_was_down_is_written_later() -> any
 async fn the_end_writes_what_waits_and_does_not_wait_for_what_is_down() -> anyhow::Result<()> {
     let scene = scene().await?;
     let last = scene.change("last").await?;
-    scene.mirror.close().await;
+    assert_eq!(scene.mirror.close(Duration::from_secs(10)).await, 0);
     let Reading::Found(found) = read(scene.layer.as_ref(), "shop").await else { panic!("it was written") };
     assert_eq!(found.revision.0, last);
 
     let scene = self::scene().await?;
     scene.server.freeze()?;
     scene.change("never").await?;
-    tokio::time::timeout(Duration::from_secs(15), scene.mirror.close()).await?;
+    let behind = tokio::time::timeout(Duration::from_secs(15), scene.mirror.close(Duration::from_secs(1))).await?;
+    assert_eq!(behind, 1);
     Ok(())
 }

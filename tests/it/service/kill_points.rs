@@ -4,6 +4,7 @@
 //! it has to be at the webhook, all that it confirmed with its recipient, and no key used twice. A point that its scenario does not reach is
 //! a failure: the process is still alive.
 
+mod copies;
 mod ending;
 mod keys;
 mod pairing;
@@ -33,6 +34,8 @@ fn every_point_is_in_a_scenario_and_every_scenario_knows_its_points() {
         ending::LOGGING_OUT,
         ending::DELETING,
         keys::ROTATING,
+        copies::COPYING,
+        copies::ADOPTING,
     ];
     let tried: BTreeSet<&str> = scenarios.into_iter().flatten().map(|point| name(point)).collect();
     let known: BTreeSet<&str> = POINTS.iter().copied().collect();

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 
 use super::books::Books;
+use super::places::Places;
 use super::plan::{Blow, Dice, Moment, Round};
 use super::talk::{Sender, entrance, pair, people_write, phone};
 use crate::harness::client::{Answer, Api};
@@ -29,6 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Fleet<'a> {
     sim: &'a Simulator,
     home: &'a Home,
+    places: &'a Places,
     receiver: &'a Receiver,
     api: Api,
     clock: Clock,
@@ -40,7 +42,7 @@ impl<'a> Fleet<'a> {
     /// Pairs all instances and lets everybody begin to talk.
     pub(super) async fn paired(
         sim: &'a Simulator,
-        home: &'a Home,
+        (home, places): (&'a Home, &'a Places),
         receiver: &'a Receiver,
         books: &Arc<Books>,
         seed: u64,
@@ -53,7 +55,7 @@ impl<'a> Fleet<'a> {
         people_write(sim, seed, None);
         let api = engine.api();
         let sender = Sender::start(sim, entrance(&api), Arc::clone(books), Dice::new(seed), INSTANCES);
-        let fleet = Self { sim, home, receiver, api, clock: Clock::start(), engine: Some(engine), sender };
+        let fleet = Self { sim, home, places, receiver, api, clock: Clock::start(), engine: Some(engine), sender };
         fleet.all_open().await;
         fleet
     }
@@ -109,6 +111,8 @@ impl<'a> Fleet<'a> {
                 self.sim.refuse(&refusal).await.expect("new connections are refused");
                 return self.fault(Action::Rst).await;
             }
+            Blow::RedisDies(later) => self.places.redis_dies(*later).await,
+            Blow::DatabaseDies(later) => self.places.database_dies(*later).await,
             Blow::WebhookRefuses(times) => self.receiver.refuse(*times),
         }
         0

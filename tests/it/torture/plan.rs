@@ -76,6 +76,10 @@ pub(super) enum Blow {
     Away(RefuseMode, Duration),
     /// The receiver of webhooks refuses so many.
     WebhookRefuses(u32),
+    /// Redis is killed, and starts empty so much later.
+    RedisDies(Duration),
+    /// So does the database, which has forgotten nothing.
+    DatabaseDies(Duration),
 }
 
 /// One round.
@@ -88,7 +92,8 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn roll(dice: &mut Dice) -> Self {
+    /// Rolls one; where the database is a server, that may die too.
+    pub(super) fn roll(dice: &mut Dice, server: bool) -> Self {
         let moment = dice.pick(&[Moment::Boot, Moment::Drain, Moment::Traffic, Moment::Traffic, Moment::Shutdown]);
         let within = match moment {
             Moment::Boot => 1_200,
@@ -96,15 +101,15 @@ impl Round {
             Moment::Traffic => 1_500,
             Moment::Shutdown => 250,
         };
-        Self { moment, after: dice.millis(within), blow: Blow::roll(dice) }
+        Self { moment, after: dice.millis(within), blow: Blow::roll(dice, server) }
     }
 }
 
 impl Blow {
-    fn roll(dice: &mut Dice) -> Self {
+    fn roll(dice: &mut Dice, server: bool) -> Self {
         let fault = dice.pick(&["store.begin", "store.commit", "store.committed", "store.read"]);
         let times = 1 + dice.below(40);
-        match dice.below(14) {
+        match dice.below(if server { 20 } else { 16 }) {
             0..=3 => Self::Kill,
             4 => Self::Terminate,
             5 => Self::TerminateAndKill(dice.millis(400)),
@@ -123,7 +128,9 @@ impl Blow {
                 let mode = dice.pick(&[RefuseMode::Http, RefuseMode::Rst, RefuseMode::Hang, RefuseMode::Listen]);
                 Self::Away(mode, Duration::from_millis(500) + dice.millis(2_000))
             }
-            _ => Self::WebhookRefuses(1 + dice.below(30) as u32),
+            13 => Self::WebhookRefuses(1 + dice.below(30) as u32),
+            14 | 15 => Self::RedisDies(dice.millis(3_000)),
+            _ => Self::DatabaseDies(dice.millis(6_000)),
         }
     }
 }
@@ -154,6 +161,8 @@ impl fmt::Display for Blow {
             }
             Self::Network(action) => write!(f, "all connections: {action:?}"),
             Self::Away(mode, time) => write!(f, "WhatsApp is away ({mode:?}) for {} ms", time.as_millis()),
+            Self::RedisDies(time) => write!(f, "Redis is killed, and starts {} ms later", time.as_millis()),
+            Self::DatabaseDies(time) => write!(f, "the database is killed, and starts {} ms later", time.as_millis()),
             Self::WebhookRefuses(times) => write!(f, "the webhook refuses {times} deliveries"),
         }
     }

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 2),
     ("cache", 2),
     ("provider", 2),
+    ("mirror", 2),
     ("restoration", 2),
     ("sinks", 2),
     ("ports", 1),

@@ -1,0 +1,289 @@
+//! Who writes to a layer after the database has: it is told what has changed, waits for nothing, and nobody waits for it.
+
+mod backlog;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_core::id::InstanceId;
+use holdfast_core::time::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::backlog::Backlog;
+use crate::failpoint::reach;
+use crate::ports::board::Board;
+use crate::ports::changes::{Change, Observer};
+use crate::ports::clock::Clock;
+use crate::ports::copies::Copies;
+use crate::ports::copying::{CopyFigures, Copying};
+use crate::ports::layer::{Layer, LayerError};
+use crate::ports::store::StoreError;
+
+/// How a mirror goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct MirrorPolicy {
+    /// The time between two rounds: what changes meanwhile is written once.
+    pub every: Duration,
+    /// How long after a copy the next one of the same instance is made: one that talks all the time changes all the time.
+    pub rest: Duration,
+    /// The longest queue. What does not fit is left out, and comes with its next change.
+    pub most: usize,
+    /// How often the layer is told which instances live.
+    pub refresh_every: Duration,
+}
+
+impl Default for MirrorPolicy {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(2),
+            rest: Duration::from_secs(30),
+            most: 100_000,
+            refresh_every: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// Sessions that are copied at once.
+const BATCH: usize = 16;
+
+/// What a mirror works with.
+pub struct MirrorParts {
+    pub layer: Arc<dyn Layer>,
+    pub copies: Arc<dyn Copies>,
+    /// Shows which instances live here.
+    pub board: Arc<Board>,
+    pub clock: Clock,
+    pub policy: MirrorPolicy,
+}
+
+/// Keeps the copies of a layer up to date. It reads the newest state itself, and gives way to everything else.
+pub struct Mirror {
+    parts: MirrorParts,
+    backlog: Mutex<Backlog>,
+    wake: Notify,
+    closing: CancellationToken,
+    /// How long the last round may take.
+    last_round: Mutex<Duration>,
+    tasks: TaskTracker,
+    /// Instances whose copies are being made.
+    under_way: AtomicUsize,
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What came of a batch.
+struct Outcome {
+    /// Those that are worth another try.
+    failed: Vec<InstanceId>,
+    /// Those that have no copy any more.
+    removed: BTreeSet<InstanceId>,
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mirror").field(&self.parts.layer.source()).finish()
+    }
+}
+
+impl Mirror {
+    /// Starts one on the shared runtime. From then on it is told of every change.
+    pub fn start(parts: MirrorParts, runtime: &Handle) -> Arc<Self> {
+        let mirror = Arc::new(Self {
+            backlog: Mutex::new(Backlog::new(parts.policy.most, parts.policy.rest)),
+            parts,
+            wake: Notify::new(),
+            closing: CancellationToken::new(),
+            last_round: Mutex::default(),
+            tasks: TaskTracker::new(),
+            under_way: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        });
+        mirror.parts.copies.changes().tell(Arc::clone(&mirror) as _);
+        mirror.tasks.spawn_on(Arc::clone(&mirror).run(), runtime);
+        mirror.tasks.spawn_on(Arc::clone(&mirror).refresh(), runtime);
+        mirror.tasks.close();
+        mirror
+    }
+
+    async fn run(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => break,
+                () = self.something_is_due() => {}
+            }
+            self.round(Some(self.parts.clock.now())).await;
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => break,
+                () = tokio::time::sleep(self.parts.policy.every) => {}
+            }
+        }
+        let within = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that rest as well: nobody comes after this.
+        let over = timeout(within, self.round(None)).await;
+        let waiting = self.waiting();
+        if over.is_err() || waiting > 0 {
+            let layer = self.parts.layer.source().word();
+            tracing::warn!(waiting, "{waiting} copies of sessions in {layer} are not up to date at the end");
+        }
+    }
+
+    /// Waits until a copy is to be made.
+    async fn something_is_due(&self) {
+        loop {
+            let woken = self.wake.notified();
+            let due = self.lock().next_due();
+            let now = self.parts.clock.now();
+            match due {
+                Some(due) if due <= now => return,
+                Some(due) => {
+                    // Whoever wakes may be due before.
+                    let _early = timeout(now.until(due), woken).await;
+                }
+                None => woken.await,
+            }
+        }
+    }
+
+    /// Goes once through what waits now, as far as it is due `by` then.
+    async fn round(&self, by: Option<Timestamp>) {
+        let mut left = self.lock().waiting();
+        while left > 0 {
+            let batch = self.lock().take(BATCH.min(left), by);
+            if batch.is_empty() {
+                return;
+            }
+            left -= batch.len();
+            self.under_way.store(batch.len(), Ordering::Relaxed);
+            reach!("copies.writing");
+            let Outcome { failed, removed } = self.write(&batch).await;
+            reach!("copies.written");
+            self.under_way.store(0, Ordering::Relaxed);
+            let now = self.parts.clock.now();
+            let mut backlog = self.lock();
+            for id in batch.iter().filter(|id| !failed.contains(id) && !removed.contains(id)) {
+                backlog.written(id, now);
+            }
+            let gave_up = failed.len() == batch.len();
+            for id in failed {
+                backlog.put_back(id, now.after(self.parts.policy.every));
+            }
+            if gave_up {
+                return;
+            }
+        }
+    }
+
+    /// Writes the newest states of these instances.
+    async fn write(&self, batch: &[InstanceId]) -> Outcome {
+        let copies = match self.parts.copies.export_many(batch, self.parts.clock.wall()).await {
+            Ok(copies) => copies,
+            Err(error) => {
+                tracing::debug!(%error, "Sessions were not copied");
+                return Outcome { failed: batch.to_vec(), removed: BTreeSet::new() };
+            }
+        };
+        // Whoever is not among them is gone.
+        let mut gone: BTreeSet<InstanceId> = batch.iter().cloned().collect();
+        let mut failed = Vec::new();
+        for (id, copy) in copies {
+            gone.remove(&id);
+            match copy {
+                Ok(Some(copy)) => match self.parts.layer.write(&copy).await {
+                    Ok(()) => {
+                        self.written.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(LayerError::Unfit { layer, why }) => {
+                        tracing::error!(instance.id = %id, why, "{layer} cannot keep a copy of instance {id}");
+                    }
+                    Err(LayerError::Unavailable { .. } | LayerError::LeftAlone { .. }) => failed.push(id),
+                },
+                // It has no login.
+                Ok(None) => {
+                    gone.insert(id);
+                }
+                // A copy elsewhere may be all that is left of it: it stays.
+                Err(StoreError::Corrupt { what, .. }) => {
+                    tracing::error!(instance.id = %id, what, "Instance {id} is damaged in the database, and its copies are left as they are");
+                }
+                Err(error) => {
+                    tracing::debug!(instance.id = %id, %error, "Instance {id} was not copied");
+                    failed.push(id);
+                }
+            }
+        }
+        for id in &gone {
+            if self.parts.layer.remove(id).await.is_err() {
+                failed.push(id.clone());
+            }
+        }
+        self.failed.fetch_add(failed.len() as u64, Ordering::Relaxed);
+        Outcome { failed, removed: gone }
+    }
+
+    /// Says every now and then which instances live, so that their copies do not grow old.
+    async fn refresh(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep(self.parts.policy.refresh_every) => {}
+            }
+            let living: Vec<InstanceId> = self.parts.board.all().into_iter().map(|(id, _)| id).collect();
+            if let Err(error) = self.parts.layer.refresh(&living).await {
+                tracing::debug!(%error, "Copies were not kept from growing old");
+            }
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.lock().waiting() + self.under_way.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Mirror {
+    fn changed(&self, id: &InstanceId, change: Change) {
+        let now = self.parts.clock.now();
+        match change {
+            Change::Content => self.lock().add(id, now),
+            Change::End => self.lock().add_at_once(id, now),
+        }
+        self.wake.notify_one();
+    }
+}
+
+#[async_trait]
+impl Copying for Mirror {
+    fn figures(&self) -> CopyFigures {
+        let backlog = self.lock();
+        CopyFigures {
+            source: self.parts.layer.source(),
+            written: self.written.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            waiting: backlog.waiting() + self.under_way.load(Ordering::Relaxed),
+            left_out: backlog.left_out(),
+        }
+    }
+
+    async fn close(&self, within: Duration) -> usize {
+        *self.last_round.lock().unwrap_or_else(PoisonError::into_inner) = within;
+        self.closing.cancel();
+        // A refresh may hang in a layer that does not answer.
+        let _in_time = timeout(within, self.tasks.wait()).await;
+        self.waiting()
+    }
+}
