@@ -16,6 +16,7 @@ use super::{Tools, view};
 use crate::ports::board::{Board, Entry};
 use crate::ports::restoration::{Count, Outcome, Stage};
 use crate::ports::store::Store;
+use crate::telemetry::bar::Bar;
 
 /// How often it is said how far the restoration is.
 const SAID_EVERY: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ pub async fn watch(watched: Watched) {
     said.tick().await;
     let deadline = sleep(watched.patience);
     tokio::pin!(deadline);
+    let mut bar = (!awaited.is_empty()).then(|| Bar::show("Restoring", awaited.len()));
     let mut over = awaited.is_empty();
     if over {
         watched.conclude();
@@ -66,9 +68,13 @@ pub async fn watch(watched: Watched) {
     loop {
         tokio::select! {
             next = awaited.next() => match next {
-                Some((id, open)) => watched.came(&id, open.then(|| tools.clock.now().since(since))).await,
+                Some((id, open)) => {
+                    bar.iter().for_each(Bar::advance);
+                    watched.came(&id, open.then(|| tools.clock.now().since(since))).await;
+                }
                 None if over => return,
                 None => {
+                    drop(bar);
                     watched.conclude();
                     return;
                 }
@@ -76,6 +82,7 @@ pub async fn watch(watched: Watched) {
             _ = said.tick(), if !over => watched.say(),
             () = &mut deadline, if !over => {
                 over = true;
+                bar = None;
                 watched.late().await;
                 watched.conclude();
             }

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::bar;
+
 /// The shortest number that is taken for one of a phone, where nothing else says that it is.
 const SHORTEST: usize = 8;
 /// The longest (E.164), and the identifiers that WhatsApp has besides.
@@ -50,10 +52,11 @@ pub(super) struct Line<'a> {
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match std::str::from_utf8(line) {
-            Ok(text) => io::stderr().write_all(redact(text, self.foreign, self.secret).as_bytes())?,
-            Err(_) => io::stderr().write_all(b"(a line that is no text)\n")?,
-        }
+        let shown = match std::str::from_utf8(line) {
+            Ok(text) => redact(text, self.foreign, self.secret),
+            Err(_) => Cow::Borrowed("(a line that is no text)\n"),
+        };
+        bar::beside(|| io::stderr().write_all(shown.as_bytes()))?;
         Ok(line.len())
     }
 

@@ -70,7 +70,8 @@ impl Plan {
                 Blow::Kill(if soon { self.dice.millis(2_000) } else { self.lease + self.dice.millis(5_000) })
             }
             1 => Blow::Terminate(self.dice.millis(5_000)),
-            2 => Blow::Freeze(self.lease * 2),
+            // Others take over when the lease ends, a renewal earlier at most: what is left of this is shorter than the lease.
+            2 => Blow::Freeze(self.lease * 8 / 5),
             3 => Blow::Cut { time: self.lease * 3 / 2 + self.dice.millis(2_000), silent: self.dice.below(2) == 0 },
             _ => Blow::Renew,
         };

@@ -46,7 +46,7 @@ impl Report {
             }
             let longest = all.double.iter().copied().max().unwrap_or_default();
             // Whoever is frozen cannot close its connections, and says nothing on them.
-            let excused = if *kind == "SIGSTOP" { scale.lease + scale.lease / 2 } else { Duration::ZERO };
+            let excused = if *kind == "SIGSTOP" { scale.lease } else { Duration::ZERO };
             if u128::from(longest) > excused.as_millis() {
                 wrongs.push(format!("{kind}: {} double connections, up to {longest} ms", all.double.len()));
             }

@@ -40,7 +40,7 @@ impl Places {
             .set("CACHE_REDIS_SAVE_INSTANCES", "true")
             .set("CACHE_REDIS_URI", &self.redis.uri())
             .set("PROVIDER_DIR", &copies)
-            .set("PROVIDER_SNAPSHOT_SECONDS", "2");
+            .set("PROVIDER_SNAPSHOT_SECONDS", "10");
         let Some((server, cable)) = &self.postgres else { return home };
         let url = server.url("postgres").replace(&format!(":{}/", server.port()), &format!(":{}/", cable.port()));
         home.set("DATABASE_CONNECTION_URI", &url)
