@@ -3,7 +3,8 @@
 pub mod checkup;
 pub mod data_dir;
 mod fleet;
-mod limits;
+mod installation;
+pub mod limits;
 mod notify;
 mod signals;
 pub mod upkeep;
@@ -71,9 +72,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() });
     };
     reach!("boot.locked");
-    for problem in checkup::disk(&settings.data_dir) {
-        warn!(code = problem.code, "{}; {}", problem.sentence, problem.fix);
-    }
+    checkup::complain(&checkup::disk(&settings.data_dir));
     let api_key = api_key(&settings, &data_dir, announce)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
@@ -91,6 +90,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     let store = open_store(&settings, node.clone(), &keys, clock, &runtime).await?;
     reach!("boot.store-open");
+    installation::look_round(&settings, &keys, &runtime);
     let own = NodeSettings {
         name: node,
         url: settings.node_url.as_ref().map(ToString::to_string),

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod clock;
 pub mod copies;
 pub mod dead_letters;
+pub mod fingerprint;
 pub mod layer;
 pub mod leases;
 pub mod link;

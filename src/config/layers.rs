@@ -13,6 +13,8 @@ use url::{Host, Url};
 use super::reader::Reader;
 use super::table;
 
+/// Evolution's default, and what its example has.
+const COMMON_PREFIXES: [&str; 2] = ["evolution-cache", "evolution"];
 /// A copy in Redis should outlive an outage and a night's repair of the database, or there is none when it is needed.
 const LEAST_TTL: Duration = Duration::from_secs(60 * 60);
 /// Rounds of the files that a copy in Redis should live through.
@@ -107,7 +109,7 @@ fn redis(r: &mut Reader<'_>, snapshot_every: Duration) -> Option<Redis> {
 
 /// Checks how copies are kept, where some are.
 fn keeping(r: &mut Reader<'_>, prefix: &str, ttl: Duration, rounds: Duration) {
-    if prefix == table::CACHE_REDIS_PREFIX_KEY.default {
+    if COMMON_PREFIXES.contains(&prefix) {
         r.warn(
             "CACHE_REDIS_PREFIX_KEY",
             "cfg-redis-prefix",

@@ -6,6 +6,7 @@ mod command_line;
 mod configuration;
 mod crashes;
 mod demo;
+mod diagnosis;
 mod faults;
 mod first_light;
 mod forwarding;

@@ -76,6 +76,7 @@ fn copies_in_redis_need_a_prefix_of_their_own_and_must_outlive_an_outage() {
     let own = ("CACHE_REDIS_PREFIX_KEY", "evolution-production");
     assert_eq!(with(&[]), ["cfg-redis-prefix"]);
     assert_eq!(with(&[own]), [""; 0]);
+    assert_eq!(with(&[("CACHE_REDIS_PREFIX_KEY", "evolution")]), ["cfg-redis-prefix"], "what the example has");
     for (ttl, every, expected) in [
         ("3600", "60", &[][..]),
         ("3599", "60", &["cfg-redis-ttl"]),
