@@ -1,4 +1,5 @@
-//! What the engine finds out about its own installation while it runs: what is stored and not done, and who else lives under its prefix in Redis.
+//! What the engine finds out about its own installation while it runs: what is stored and not done, whether copies can be kept, and who else
+//! lives under its prefix in Redis.
 
 use tokio::runtime::Handle;
 use tracing::{debug, info, warn};
@@ -17,6 +18,7 @@ pub(super) fn look_round(settings: &Settings, keys: &SessionKeys, runtime: &Hand
     let (settings, keys) = (settings.clone(), keys.clone());
     runtime.spawn(async move {
         checkup::note_what_is_stored(&settings, &keys).await;
+        checkup::complain(&copies::files(&settings).await);
         let Some(redis) = &settings.layers.redis else { return };
         let found = copies::redis(&settings, Some(&keys)).await;
         checkup::complain(&found);

@@ -220,7 +220,7 @@ mod tests {
     fn a_key_fits_the_check_value_that_it_has_sealed_and_no_other() {
         let key = EncryptionKey::new([1; 32]);
         let sealed = Cipher::new(&key).seal(Place::Check, b"holdfast").unwrap();
-        let digits: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = sealed.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
         let other_key = |text: &str, key: Option<&EncryptionKey>| {
             let mut look = Look::default();
             look.hear(Question::Key, vec![[text.to_owned(), String::new(), String::new(), String::new()]], key);

@@ -128,7 +128,7 @@ fn judge(seen: Result<RedisLook, Unseen>, ours: Option<&Fingerprint>, now_ms: i6
 }
 
 /// Looks at the place for files, if copies go there.
-pub(super) async fn files(settings: &Settings) -> Vec<Problem> {
+pub(in crate::app) async fn files(settings: &Settings) -> Vec<Problem> {
     match &settings.layers.files {
         None => Vec::new(),
         Some(Files::Directory(path)) => {
