@@ -104,6 +104,19 @@ async fn what_redis_does_with_copies_is_said_and_what_it_keeps_to_itself_is_no_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_for_which_nobody_vouches_is_not_reached() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let redis = Redis::start_with_tls(&certified.cert.pem(), &certified.signing_key.serialize_pem()).await.unwrap();
+    let home = with_redis(Home::new(sim.ws_url()), &redis.uri());
+    assert!(codes(&home).await.contains(&"live-redis-unreachable".to_owned()));
+    let authorities = home.data_dir().with_file_name("ca.pem");
+    std::fs::write(&authorities, certified.cert.pem()).unwrap();
+    let home = home.set("CACHE_REDIS_CA_FILE", &authorities.display().to_string());
+    assert_eq!(codes(&home).await, ["live-redis-not-persistent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_installations_under_one_prefix_notice_each_other() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let redis = Redis::start_with(&["--appendonly", "yes"]).await.unwrap();
@@ -254,6 +267,7 @@ async fn a_database_of_evolution_goes_over_and_back_as_the_guide_says() {
     assert_eq!(engine.state("theirs").await["state"], "close");
     engine.scan(&sim, "theirs", SHOP).await;
     engine.reaches("theirs", "open").await;
+    assert!(home.log().contains("credentials of another program"), "{}", home.log());
     engine.create("ours", None).await;
     let (said, view) = doctor(&home).await;
     assert_eq!(view["nodes"].as_array().map(Vec::len), Some(1), "{}", said.out);
