@@ -3,8 +3,9 @@
 pub mod checkup;
 pub mod data_dir;
 mod fleet;
+mod installation;
 mod layers;
-mod limits;
+pub mod limits;
 mod notify;
 mod restoring;
 mod signals;
@@ -77,9 +78,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(stopped_early());
     };
     reach!("boot.locked");
-    for problem in checkup::disk(&settings.data_dir) {
-        warn!(code = problem.code, "{}; {}", problem.sentence, problem.fix);
-    }
+    checkup::complain(&checkup::disk(&settings.data_dir));
     let api_key = api_key(&settings, &data_dir, announce)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr().context("the HTTP address cannot be read")?;
@@ -112,6 +111,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         return Ok(stopped_early());
     };
     reach!("boot.store-open");
+    installation::look_round(&settings, &keys, &runtime);
     let restoring = restoring.with(&store);
     let profile = Profile {
         node: own.name.clone(),

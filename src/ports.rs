@@ -10,6 +10,7 @@ pub mod clock;
 pub mod copies;
 pub mod copying;
 pub mod dead_letters;
+pub mod fingerprint;
 pub mod layer;
 pub mod leases;
 pub mod link;

@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use self::cipher::EncryptionKey;
-pub use self::look::{Look, Server, look};
+pub use self::look::{Look, Looking, Server, StoredInstance, StoredNode, look};
 pub use self::particulars::open_copy;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError};

@@ -1,75 +1,108 @@
-//! What only a look at the world shows: the disk, the database and the way to WhatsApp. Nothing is changed, and nobody logs in.
+//! What only a look at the world shows: disks, the database, places for copies, and the way to WhatsApp. Nothing is changed, and nobody logs in.
 
-use std::fs;
+pub(super) mod copies;
+mod space;
+mod stored;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::statvfs;
 use secrecy::ExposeSecret;
+use tracing::warn;
 
-use super::wiring;
+use super::data_dir::{SessionKeys, read_session_keys};
+use super::{set_session_keys, wiring};
 use crate::config::{Place, Problem, Settings, Severity};
 use crate::ports::clock::Clock;
-use crate::ports::store::StoreError;
 use crate::ports::tenure::Tenure;
-use crate::store::{Look, PoolOptions, Server, look};
+use crate::store::{Look, Looking, PoolOptions, Server, look};
 use crate::whatsapp::reach;
 
-/// With less the database cannot go on for long.
-const LITTLE_SPACE: u64 = 512 * 1024 * 1024;
-/// With less it cannot be opened safely.
-const NO_SPACE: u64 = 16 * 1024 * 1024;
 /// Connections to a server beside those of the pool: one brings the database into shape.
 const BESIDE_POOL: u64 = 1;
 /// Tokens and deadlines do not bear more.
 const MOST_SKEW: Duration = Duration::from_secs(5);
 
+/// What was seen around.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    pub findings: Vec<Problem>,
+    /// What the database holds, if it could be read.
+    pub database: Option<Look>,
+}
+
 /// Looks at everything that the settings name.
-pub async fn live(settings: &Settings) -> Vec<Problem> {
-    let mut found = disk(&settings.data_dir);
-    found.extend(database(settings).await);
-    found.extend(whatsapp(settings).await);
-    found
+pub async fn live(settings: &Settings) -> Around {
+    let mut findings = space::data_dir(&settings.data_dir);
+    let keys = keys(settings);
+    let (stored, database) = database(settings, keys.as_ref()).await;
+    findings.extend(stored);
+    findings.extend(copies::redis(settings, keys.as_ref()).await);
+    findings.extend(copies::files(settings).await);
+    findings.extend(whatsapp(settings).await);
+    Around { findings, database }
 }
 
 /// Looks at the disk under the data directory, or under where it would be.
 pub fn disk(data_dir: &Path) -> Vec<Problem> {
-    let found =
-        |severity, code, sentence: String, fix: &str| vec![Problem::new(severity, code, "DATA_DIR", sentence, fix)];
-    let there = data_dir.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."));
-    if let Err(error) = writable(there) {
-        return found(
-            Severity::Error,
-            "live-disk-read-only",
-            format!("{} cannot be written: {error}", there.display()),
-            "let the user of the service write there, or set DATA_DIR to another directory",
-        );
-    }
-    match statvfs(there).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)) {
-        Ok(free) if free < LITTLE_SPACE => found(
-            if free < NO_SPACE { Severity::Error } else { Severity::Warning },
-            "live-disk-full",
-            format!("only {} MiB are free on the disk of {}", free / (1024 * 1024), there.display()),
-            "make room, or set DATA_DIR to a larger disk: with a full disk links are closed, and messages wait at WhatsApp",
-        ),
-        Ok(_) => Vec::new(),
-        Err(error) => found(
-            Severity::Warning,
-            "live-disk-unknown",
-            format!("how much is free on the disk of {} cannot be read: {error}", there.display()),
-            "look at it by hand",
-        ),
+    space::data_dir(data_dir)
+}
+
+/// Says what is wrong in the log.
+pub fn complain(problems: &[Problem]) {
+    for problem in problems.iter().filter(|problem| problem.severity < Severity::Recommendation) {
+        warn!(code = problem.code, variable = &*problem.variable, "{}; {}", problem.sentence, problem.fix);
     }
 }
 
-fn writable(directory: &Path) -> std::io::Result<()> {
-    let trial = directory.join(format!(".holdfast-check-{}", std::process::id()));
-    fs::write(&trial, b"holdfast")?;
-    fs::remove_file(&trial)
+/// Looks for what is stored and not done, says it in the log, and adds it to what was found about the settings.
+pub(super) async fn note_what_is_stored(settings: &Settings, keys: &SessionKeys) {
+    match seen(settings, Some(keys)).await {
+        Ok(look) => {
+            let found = stored::judge(&look, &settings.webhook.networks);
+            complain(&found);
+            settings.report.note_stored(found);
+        }
+        Err(error) => warn!("What is stored and not done here could not be looked for: {}", error.whole()),
+    }
 }
 
-async fn database(settings: &Settings) -> Vec<Problem> {
+/// Returns the session keys, if there are any yet.
+fn keys(settings: &Settings) -> Option<SessionKeys> {
+    set_session_keys(settings).or_else(|| read_session_keys(&settings.data_dir).ok())
+}
+
+async fn database(settings: &Settings, keys: Option<&SessionKeys>) -> (Vec<Problem>, Option<Look>) {
+    match seen(settings, keys).await {
+        Ok(seen) => {
+            let now = Clock::start().wall().timestamp_millis();
+            let mut found = judge(&seen, settings.database.pool_size as u64, now);
+            found.extend(stored::judge(&seen, &settings.webhook.networks));
+            (found, Some(seen))
+        }
+        Err(error) => {
+            let found = Problem::new(
+                Severity::Error,
+                "live-database-unreachable",
+                "DATABASE_CONNECTION_URI",
+                error.whole(),
+                "start the database and check address, user and password; nothing is dialled before it answers",
+            );
+            (vec![found], None)
+        }
+    }
+}
+
+/// Looks at the database.
+///
+/// # Errors
+/// If it is not reached, or cannot be read.
+pub async fn rows(settings: &Settings) -> Result<Look, StoreError> {
+    seen(settings, keys(settings).as_ref()).await
+}
+
+async fn seen(settings: &Settings, keys: Option<&SessionKeys>) -> Result<Look, StoreError> {
     let database = &settings.database;
     let url = match &database.place {
         Place::File(path) => path.display().to_string(),
@@ -80,32 +113,32 @@ async fn database(settings: &Settings) -> Vec<Problem> {
         connect_timeout: database.connect_timeout,
         statement_timeout: database.statement_timeout,
     };
-    match look(&url, pool).await {
-        Ok(seen) => judge(&seen, database.pool_size as u64, Clock::start().wall().timestamp_millis()),
-        Err(error) => vec![Problem::new(
-            Severity::Error,
-            "live-database-unreachable",
-            "DATABASE_CONNECTION_URI",
-            told(&error),
-            "start the database and check address, user and password; nothing is dialled before it answers",
-        )],
-    }
-}
-
-/// The errors of the store quote no address.
-fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    let key = keys.map(SessionKeys::encryption_key);
+    look(&Looking { url: &url, pool, client_name: &database.client_name, key: key.as_ref() }).await
 }
 
 /// Judges what was seen of a database.
 fn judge(seen: &Look, pool: u64, now_ms: i64) -> Vec<Problem> {
     let mut found = Vec::new();
+    if seen.other_key {
+        found.push(Problem::new(
+            Severity::Error,
+            "live-database-other-key",
+            "SESSION_ENCRYPTION_KEY",
+            "what is secret in the database is under another session key: it is another installation's, or the key was lost or replaced",
+            "set the key of this database, or bring DATA_DIR/session-key back; a key is changed with `holdfast rotate-key`. Another installation takes another database",
+        ));
+    }
+    if seen.instances.is_empty() && !seen.others.is_empty() {
+        let others: u64 = seen.others.iter().map(|(_, count)| count).sum();
+        found.push(Problem::new(
+            Severity::Warning,
+            "live-database-other-names",
+            "DATABASE_CONNECTION_CLIENT_NAME",
+            format!("there is no instance of this client name in the database, and {others} of other names"),
+            "set the name under which they were made, or take a database of your own if they are another installation's",
+        ));
+    }
     if let Some(newer) = &seen.newer {
         found.push(Problem::new(
             Severity::Error,
@@ -135,19 +168,22 @@ fn judge(seen: &Look, pool: u64, now_ms: i64) -> Vec<Problem> {
             "set DATABASE_POOL_SIZE lower, or max_connections of the server higher",
         ));
     }
-    if now_ms.abs_diff(clock_ms) > MOST_SKEW.as_millis() as u64 {
-        found.push(Problem::new(
+    found.extend(skew("DATABASE_CONNECTION_URI", "the database", now_ms, clock_ms));
+    found
+}
+
+/// Compares this host's clock with another.
+fn skew(variable: &'static str, whose: &str, now_ms: i64, clock_ms: i64) -> Option<Problem> {
+    let apart = now_ms.abs_diff(clock_ms);
+    (apart > MOST_SKEW.as_millis() as u64).then(|| {
+        Problem::new(
             Severity::Warning,
             "live-clock-skew",
-            "DATABASE_CONNECTION_URI",
-            format!(
-                "the clocks of this host and of the database are {} seconds apart",
-                now_ms.abs_diff(clock_ms) / 1000
-            ),
+            variable,
+            format!("the clocks of this host and of {whose} are {} seconds apart", apart / 1000),
             "let both follow a time server",
-        ));
-    }
-    found
+        )
+    })
 }
 
 async fn whatsapp(settings: &Settings) -> Vec<Problem> {
@@ -169,6 +205,8 @@ async fn whatsapp(settings: &Settings) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn codes(seen: &Look) -> Vec<&'static str> {
@@ -185,20 +223,37 @@ mod tests {
         assert_eq!(codes(&server(100, 20, 1_006_000)), ["live-clock-skew"]);
         assert_eq!(codes(&server(100, 20, 0)), ["live-clock-skew"]);
         assert_eq!(codes(&Look { pending: 2, ..Look::default() }), ["live-database-older"]);
-        let newer = Look { newer: Some("2099".to_owned()), pending: 1, server: None };
+        let newer = Look { newer: Some("2099".to_owned()), pending: 1, ..Look::default() };
         assert_eq!(codes(&newer), ["live-database-newer"]);
+        let others = Look { others: vec![("evolution".to_owned(), 3)], ..Look::default() };
+        assert_eq!(codes(&others), ["live-database-other-names"]);
+        assert_eq!(codes(&Look { other_key: true, ..Look::default() }), ["live-database-other-key"]);
     }
 
     #[test]
-    fn a_directory_that_is_not_there_yet_is_judged_by_where_it_would_be() {
-        let home = tempfile::tempdir().unwrap();
-        assert_eq!(
-            disk(&home.path().join("a/b")).iter().map(|problem| problem.severity).min(),
-            disk(home.path()).iter().map(|problem| problem.severity).min()
-        );
-        assert!(!home.path().join("a").exists(), "nothing is made");
-        let file = home.path().join("file");
-        fs::write(&file, "").unwrap();
-        assert_eq!(disk(&file.join("data"))[0].code, "live-disk-read-only");
+    fn every_code_of_a_look_around_is_documented_and_no_other() {
+        let sources = [
+            include_str!("checkup.rs"),
+            include_str!("checkup/copies.rs"),
+            include_str!("checkup/space.rs"),
+            include_str!("checkup/stored.rs"),
+            include_str!("../cli/doctor/comparison.rs"),
+            include_str!("../cli/doctor/diagnosis.rs"),
+        ];
+        let page = include_str!("../../docs/operating.md");
+        let table = page.split("\n## Is the setup right").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap();
+        let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next()).collect();
+        for begin in ["live-", "stored-"] {
+            let codes = |text: &str, before: char| -> BTreeSet<String> {
+                let written = format!("{before}{begin}");
+                let begins = text.match_indices(&written).map(|(at, _)| &text[at + 1..]);
+                let code = |rest: &str| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+                begins.map(code).filter(|code: &String| code != begin).collect()
+            };
+            let used: BTreeSet<String> =
+                sources.iter().flat_map(|source| codes(source.split("mod tests").next().unwrap(), '"')).collect();
+            let documented: BTreeSet<String> = rows.iter().flat_map(|row| codes(&format!("`{row}"), '`')).collect();
+            assert_eq!(documented, used);
+        }
     }
 }

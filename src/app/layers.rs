@@ -1,6 +1,5 @@
 //! The places beside the database, as they are set.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use anyhow::{Context, Result};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
 
-use crate::cache::{RedisCache, RedisOptions};
+use super::checkup::copies;
+use crate::cache::RedisCache;
 use crate::config;
 use crate::mirror::{Mirror, MirrorParts, MirrorPolicy};
 use crate::ports::board::Board;
@@ -62,12 +62,7 @@ impl Layers {
 }
 
 fn in_redis(settings: &config::Redis, clock: Clock) -> Result<Arc<dyn Layer>> {
-    let config::Redis { uri, authorities, prefix, ttl } = settings;
-    let authorities = authorities
-        .as_deref()
-        .map(|file| fs::read(file).with_context(|| format!("CACHE_REDIS_CA_FILE {} cannot be read", file.display())))
-        .transpose()?;
-    let options = RedisOptions { uri: uri.clone(), prefix: prefix.clone(), ttl: *ttl, authorities };
+    let options = copies::options(settings).context("CACHE_REDIS_CA_FILE cannot be read")?;
     Ok(Arc::new(RedisCache::new(options, clock).context("CACHE_REDIS_URI cannot be used")?))
 }
 

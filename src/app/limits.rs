@@ -9,7 +9,7 @@ const BASE: u64 = 256;
 const EACH: u64 = 3;
 
 /// Returns how many descriptors a service with so many instances may need.
-fn need(instances: usize) -> u64 {
+pub fn need(instances: usize) -> u64 {
     BASE + EACH * instances as u64
 }
 

@@ -85,15 +85,8 @@ impl RedisCache {
     /// # Errors
     /// If the address cannot be used.
     pub fn new(options: RedisOptions, clock: Clock) -> Result<Self, CacheError> {
-        let RedisOptions { uri, prefix, ttl, authorities } = options;
-        let client = match authorities {
-            None => Client::open(uri.expose_secret()),
-            Some(pem) => {
-                let certificates = TlsCertificates { client_tls: None::<ClientTlsConfig>, root_cert: Some(pem) };
-                Client::build_with_tls(uri.expose_secret(), certificates)
-            }
-        };
-        let client = client.map_err(|_holds_a_password| CacheError::Address)?;
+        let client = client(&options)?;
+        let RedisOptions { prefix, ttl, .. } = options;
         let manager =
             Manager::new(client.get_connection_info().clone()).map_err(|_holds_a_password| CacheError::Address)?;
         let waits = Timeouts { wait: Some(DEADLINE), create: Some(DEADLINE), recycle: Some(DEADLINE) };
@@ -279,8 +272,21 @@ impl Layer for RedisCache {
     }
 }
 
+/// Makes a client, which has no connection yet.
+pub(super) fn client(options: &RedisOptions) -> Result<Client, CacheError> {
+    let uri = options.uri.expose_secret();
+    let client = match &options.authorities {
+        None => Client::open(uri),
+        Some(pem) => {
+            let certificates = TlsCertificates { client_tls: None::<ClientTlsConfig>, root_cert: Some(pem.clone()) };
+            Client::build_with_tls(uri, certificates)
+        }
+    };
+    client.map_err(|_holds_a_password| CacheError::Address)
+}
+
 /// A refusal of one question is no refusal of the others.
-fn pipeline() -> Pipeline {
+pub(super) fn pipeline() -> Pipeline {
     let mut pipeline = Pipeline::new();
     pipeline.ignore_errors();
     pipeline

@@ -14,7 +14,7 @@ pub(super) struct CheckConfigArguments {
     /// Say everything as JSON, with every value that is in force. No secret is in it.
     #[arg(long)]
     json: bool,
-    /// Look at the disk, the database and the way to WhatsApp too. Nothing is changed, and nobody logs in.
+    /// Look at disks, the database, the places for copies and the way to WhatsApp too. Nothing is changed, and nobody logs in.
     #[arg(long)]
     live: bool,
 }
@@ -24,7 +24,7 @@ pub(super) fn check_config(arguments: &CheckConfigArguments) -> ExitCode {
     let mut report = Report::clone(&report);
     if let Some(settings) = settings.as_ref().filter(|_| arguments.live) {
         match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
-            Ok(runtime) => report.findings.extend(runtime.block_on(checkup::live(settings))),
+            Ok(runtime) => report.findings.extend(runtime.block_on(checkup::live(settings)).findings),
             Err(error) => {
                 complain(&format!("error: no threads can be started: {error}"));
                 return ExitCode::FAILURE;

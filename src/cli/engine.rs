@@ -38,6 +38,11 @@ impl Engine {
         Self::new(&base, key)
     }
 
+    /// Returns its address.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Asks for a QR code, or for a code to be typed on the phone with this number.
     pub(super) async fn connect(&self, name: &str, number: Option<&str>) -> Result<Value> {
         let query: Vec<(&str, &str)> = number.map(|number| ("number", number)).into_iter().collect();

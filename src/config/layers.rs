@@ -1,13 +1,24 @@
 //! Where copies of sessions are kept beside the database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_core::network::{Class, class};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::reader::Reader;
 use super::table;
+
+/// Evolution's default, and what its example has.
+const COMMON_PREFIXES: [&str; 2] = ["evolution-cache", "evolution"];
+/// A copy in Redis should outlive an outage and a night's repair of the database, or there is none when it is needed.
+const LEAST_TTL: Duration = Duration::from_secs(60 * 60);
+/// Rounds of the files that a copy in Redis should live through.
+const ROUNDS: u32 = 3;
 
 /// The places beside the database.
 #[derive(Debug, Clone)]
@@ -40,11 +51,12 @@ pub enum Files {
 }
 
 pub(super) fn layers(r: &mut Reader<'_>) -> Layers {
-    Layers { redis: redis(r), files: files(r), snapshot_every: r.duration(table::PROVIDER_SNAPSHOT_SECONDS) }
+    let snapshot_every = r.duration(table::PROVIDER_SNAPSHOT_SECONDS);
+    Layers { redis: redis(r, snapshot_every), files: files(r), snapshot_every }
 }
 
 /// Reads what there is of Redis. It has nothing to do unless it saves instances.
-fn redis(r: &mut Reader<'_>) -> Option<Redis> {
+fn redis(r: &mut Reader<'_>, snapshot_every: Duration) -> Option<Redis> {
     let (enabled, saves) = (r.flag(table::CACHE_REDIS_ENABLED), r.flag(table::CACHE_REDIS_SAVE_INSTANCES));
     let uri = r.optional(table::CACHE_REDIS_URI);
     let authorities = r.optional(table::CACHE_REDIS_CA_FILE).map(PathBuf::from);
@@ -70,11 +82,11 @@ fn redis(r: &mut Reader<'_>) -> Option<Redis> {
         return None;
     }
     let plain = uri.as_deref().is_some_and(|uri| uri.starts_with("redis://"));
-    if authorities.as_deref().is_some_and(|file| !file.is_file()) {
+    if let Some(why) = authorities.as_deref().and_then(unfit) {
         r.error(
             "CACHE_REDIS_CA_FILE",
             "cfg-redis-ca",
-            "there is no such file",
+            why,
             "write the path of a file with certificates in PEM, or unset it for the public authorities",
         );
         return None;
@@ -91,7 +103,48 @@ fn redis(r: &mut Reader<'_>) -> Option<Redis> {
         r.error("CACHE_REDIS_URI", "cfg-redis-uri", "Redis is on, and has no address", ADDRESS);
     }
     let uri = uri.filter(|_| enabled && saves)?;
+    keeping(r, &prefix, ttl, snapshot_every);
     Some(Redis { uri: uri.into(), authorities, prefix, ttl })
+}
+
+/// Checks how copies are kept, where some are.
+fn keeping(r: &mut Reader<'_>, prefix: &str, ttl: Duration, rounds: Duration) {
+    if COMMON_PREFIXES.contains(&prefix) {
+        r.warn(
+            "CACHE_REDIS_PREFIX_KEY",
+            "cfg-redis-prefix",
+            "it is the prefix that every installation has: two of them on this Redis would find each other's copies among their own",
+            "give this installation a prefix of its own, such as evolution-production",
+        );
+    }
+    let least = LEAST_TTL.max(rounds * ROUNDS);
+    if ttl < least {
+        r.warn(
+            "CACHE_REDIS_TTL",
+            "cfg-redis-ttl",
+            "copies are gone before an outage of some length is over, and none is there when it is needed",
+            format!("set CACHE_REDIS_TTL to {} or more; a week is usual", least.as_secs()),
+        );
+    }
+}
+
+/// Says why a file has no certificates.
+fn unfit(file: &Path) -> Option<&'static str> {
+    if !file.is_file() {
+        return Some("there is no such file");
+    }
+    // What else is in the file, a key perhaps, is never told.
+    let Ok(found) = CertificateDer::pem_file_iter(file) else { return Some("the file cannot be read") };
+    let certificates: Result<Vec<_>, _> = found.collect();
+    match certificates.as_deref() {
+        Ok([]) => Some("the file holds no certificate in PEM"),
+        Ok(certificates) => {
+            let mut roots = RootCertStore::empty();
+            let all = certificates.iter().all(|certificate| roots.add(certificate.clone()).is_ok());
+            (!all).then_some("what the file holds as a certificate is none")
+        }
+        Err(_) => Some("the file is no PEM that can be read"),
+    }
 }
 
 const ADDRESS: &str = "write redis://USER:PASSWORD@HOST:PORT/NUMBER, or rediss:// for TLS; special characters in a password are written as %XX";
@@ -125,6 +178,14 @@ fn files(r: &mut Reader<'_>) -> Option<Files> {
             "set PROVIDER_HOST, or PROVIDER_ENABLED to false",
         );
     }
+    if enabled && url.as_ref().is_some_and(is_public) {
+        r.warn(
+            "PROVIDER_HOST",
+            "cfg-provider-plain",
+            "the address is one of the internet, and what is sent there is not encrypted on its way: the API key, and the names of instances",
+            "keep the provider in a private network, or reach it through a tunnel that ends on this host",
+        );
+    }
     if directory.as_deref().is_some_and(|path| path.exists() && !path.is_dir()) {
         r.error(
             "PROVIDER_DIR",
@@ -146,6 +207,15 @@ fn files(r: &mut Reader<'_>) -> Option<Files> {
         (Some(directory), None) => Some(Files::Directory(directory)),
         (None, Some(url)) => Some(Files::Provider { url, group }),
         (None, None) => None,
+    }
+}
+
+/// Tells whether an address that is written out is one of the internet. What a name means shows only when it is asked for.
+fn is_public(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => class(address.into()) == Class::Public,
+        Some(Host::Ipv6(address)) => class(address.into()) == Class::Public,
+        Some(Host::Domain(_)) | None => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The settings as an operator may see them: every value with where it comes from, and what was found. No secret is in it.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -14,6 +16,8 @@ const HIDDEN: &str = "[hidden]";
 pub struct Report {
     pub values: Vec<Value>,
     pub findings: Vec<Problem>,
+    /// What was found once the database was open.
+    stored: Arc<OnceLock<Vec<Problem>>>,
 }
 
 /// One variable.
@@ -86,7 +90,12 @@ impl Report {
                 }
             })
             .collect();
-        Self { values, findings }
+        Self { values, findings, stored: Arc::default() }
+    }
+
+    /// Adds what is stored and not done with these settings. Only the first call counts.
+    pub fn note_stored(&self, found: Vec<Problem>) {
+        self.stored.get_or_init(|| found);
     }
 
     /// Returns it as JSON, with the critical and the recommended variables in lists of their own.
@@ -99,8 +108,10 @@ impl Report {
                 })
                 .collect()
         };
+        let mut findings: Vec<&Problem> = self.findings.iter().chain(self.stored.get().into_iter().flatten()).collect();
+        findings.sort_by_key(|problem| problem.severity);
         json!({
-            "findings": self.findings,
+            "findings": findings,
             "critical": ranked("critical"),
             "recommended": ranked("recommended"),
             "values": self.values,

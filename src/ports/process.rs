@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -14,6 +15,8 @@ pub struct Usage {
     pub resident_kib: u64,
     /// Open descriptors: files and sockets.
     pub open_files: u64,
+    /// How many may be open; `None` if nothing limits them.
+    pub open_files_limit: Option<u64>,
     /// Threads.
     pub threads: u64,
     /// Tasks that live on the shared runtime, on which sockets, cryptography and SQL run.
@@ -37,6 +40,7 @@ impl Usage {
         Ok(Self {
             resident_kib: number("VmRSS")?,
             open_files,
+            open_files_limit: getrlimit(Resource::Nofile).current,
             threads: number("Threads")?,
             tasks: runtime.metrics().num_alive_tasks() as u64,
         })

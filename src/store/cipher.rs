@@ -77,7 +77,7 @@ impl Place<'_> {
                 format!("value {category}/#{} of instance {instance}", hex(&Sha256::digest(key.as_bytes())[..4]))
             }
             Place::Copy { instance } => format!("the copy of instance {instance}"),
-            Place::Check => "the check value of the encryption key".to_owned(),
+            Place::Check => "the check value of the encryption key [live-database-other-key]".to_owned(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod configuration;
 mod copies;
 mod crashes;
 mod demo;
+mod diagnosis;
 mod faults;
 mod first_light;
 mod forwarding;

@@ -10,23 +10,28 @@ const SHOP: &str = "5511999990001";
 /// Nobody listens there.
 const NOWHERE: &str = "ws://127.0.0.1:1/";
 
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Said {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Said {
+    /// What was said as JSON.
+    pub(super) fn view(&self) -> Value {
+        serde_json::from_str(&self.out).expect("JSON")
+    }
+
     /// The findings of JSON: code, variable, severity.
-    fn findings(&self) -> Vec<(String, String, String)> {
-        let view: Value = serde_json::from_str(&self.out).expect("JSON");
+    pub(super) fn findings(&self) -> Vec<(String, String, String)> {
+        let view = self.view();
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let findings = view["findings"].as_array().expect("findings").iter();
         findings.map(|found| (text(&found["code"]), text(&found["variable"]), text(&found["severity"]))).collect()
     }
 }
 
-async fn run(home: &Home, arguments: &[&str]) -> Said {
+pub(super) async fn run(home: &Home, arguments: &[&str]) -> Said {
     let output = home.command(arguments).output().await.expect("the command runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
