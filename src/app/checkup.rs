@@ -15,6 +15,7 @@ use super::data_dir::{SessionKeys, read_session_keys};
 use super::{set_session_keys, wiring};
 use crate::config::{Place, Problem, Settings, Severity};
 use crate::ports::clock::Clock;
+use crate::ports::store::StoreError;
 use crate::ports::tenure::Tenure;
 use crate::store::{Look, Looking, PoolOptions, Server, look};
 use crate::whatsapp::reach;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
+use tracing::warn;
 
 use super::checkup::copies;
 use crate::cache::RedisCache;
@@ -68,10 +69,10 @@ fn in_redis(settings: &config::Redis, clock: Clock) -> Result<Arc<dyn Layer>> {
 
 fn in_files(settings: &config::Files, api_key: &SecretString, clock: Clock) -> Result<Arc<dyn Layer>> {
     Ok(match settings {
-        config::Files::Directory(path) => Arc::new(
-            Directory::open(path.clone(), clock)
-                .with_context(|| format!("PROVIDER_DIR {} cannot be used", path.display()))?,
-        ),
+        config::Files::Directory(path) => Arc::new(Directory::open(path.clone(), clock).unwrap_or_else(|error| {
+            warn!(path = %path.display(), %error, "PROVIDER_DIR cannot be used now; it is asked again");
+            Directory::unopened(path.clone(), clock)
+        })),
         config::Files::Provider { url, group } => {
             let options = HttpProviderOptions { url: url.clone(), group: group.clone(), api_key: api_key.clone() };
             Arc::new(HttpProvider::new(options, clock).context("the session provider cannot be used")?)

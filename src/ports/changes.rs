@@ -36,7 +36,9 @@ impl Changes {
     pub fn note(&self, changed: &[(InstanceId, Change)]) {
         let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
         for observer in observers.iter() {
-            changed.iter().for_each(|(id, change)| observer.changed(id, *change));
+            for (id, change) in changed {
+                observer.changed(id, *change);
+            }
         }
     }
 }

@@ -44,7 +44,12 @@ impl Directory {
     pub fn open(path: PathBuf, clock: Clock) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         sweep(&path, clock.wall().into())?;
-        Ok(Self { path: Arc::new(path), clock, readers: Arc::new(Semaphore::new(READERS)), writer: Arc::default() })
+        Ok(Self::unopened(path, clock))
+    }
+
+    /// Takes a directory as it is, which cannot be opened now: it says nothing until it can be read.
+    pub fn unopened(path: PathBuf, clock: Clock) -> Self {
+        Self { path: Arc::new(path), clock, readers: Arc::new(Semaphore::new(READERS)), writer: Arc::default() }
     }
 
     /// Does something on a thread that may block. It goes on when nobody waits any more, and the next writer waits for it.

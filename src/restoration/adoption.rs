@@ -204,7 +204,7 @@ impl Adopter {
             }
             Ok(None) => {}
             Err(error) => {
-                warn!(instance.id = %id, why, %error, "The copy of instance {id} in {place} is damaged, and stays")
+                warn!(instance.id = %id, why, %error, "The copy of instance {id} in {place} is damaged, and stays");
             }
         }
     }
@@ -215,7 +215,7 @@ impl Adopter {
             let Some(layer) = self.places.layer(*source) else { continue };
             match layer.remove(id).await {
                 Ok(()) => {
-                    info!(instance.id = %id, "The copy of instance {id} in {} is of a login that has ended, and was removed", source.word())
+                    info!(instance.id = %id, "The copy of instance {id} in {} is of a login that has ended, and was removed", source.word());
                 }
                 Err(error) => debug!(instance.id = %id, %error, "A copy of an ended login stays for now"),
             }

@@ -135,7 +135,7 @@ impl Watched {
         match self.tools.runtime.spawn(appending).await {
             Ok((Ok(_queued), _)) => {}
             Ok((Err(error), id)) => {
-                warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook")
+                warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook");
             }
             Err(crashed) => warn!(%crashed, "Telling how an instance came back crashed"),
         }

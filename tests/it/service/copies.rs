@@ -31,8 +31,8 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let sim = Simulator::start(Options::default()).await.unwrap();
-        let redis = Redis::start().await.unwrap();
+        let sim = Simulator::start(Options::default()).await.expect("a simulator");
+        let redis = Redis::start().await.expect("a Redis");
         let home = Home::new(sim.ws_url());
         let directory = home.data_dir().join("copies");
         let home = home
@@ -50,8 +50,10 @@ impl Scene {
             ttl: Duration::from_secs(3600),
             authorities: None,
         };
-        let layers: [Box<dyn Layer>; 2] =
-            [Box::new(RedisCache::new(options, clock).unwrap()), Box::new(Directory::open(directory, clock).unwrap())];
+        let layers: [Box<dyn Layer>; 2] = [
+            Box::new(RedisCache::new(options, clock).expect("the cache")),
+            Box::new(Directory::open(directory, clock).expect("the directory")),
+        ];
         Self { sim, receiver: Receiver::start(), redis, home, layers }
     }
 
@@ -64,7 +66,7 @@ impl Scene {
             text: text.clone(),
             ..MessageRequest::default()
         };
-        self.sim.message(request).await.unwrap();
+        self.sim.message(request).await.expect("the message is sent");
         self.receiver.message(&text).await;
     }
 
@@ -84,9 +86,9 @@ impl Scene {
 
     fn revision(&self) -> u64 {
         let path = self.home.data_dir().join("holdfast.db").display().to_string();
-        let mut database = SqliteConnection::establish(&path).unwrap();
+        let mut database = SqliteConnection::establish(&path).expect("the database");
         let query = diesel::select(sql::<BigInt>("(SELECT revision FROM holdfast_session)"));
-        query.get_result::<i64>(&mut database).unwrap().cast_unsigned()
+        query.get_result::<i64>(&mut database).expect("the revision").cast_unsigned()
     }
 
     async fn have_a_copy(&self) {

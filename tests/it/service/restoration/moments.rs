@@ -28,6 +28,8 @@ use crate::harness::redis::Redis;
 
 const ANA: &str = "5511977770001";
 const SESSION_KEY: [u8; 32] = [7; 32];
+/// The same as it is set.
+const SESSION_KEY_HEX: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 const NODE: &str = "it";
 /// Instances that pair at the same time.
 const AT_ONCE: usize = 4;
@@ -99,9 +101,8 @@ impl Fleet {
         postgres: Option<(&Server, &Cable)>,
         trials: Vec<Trial>,
     ) -> Self {
-        let key: String = SESSION_KEY.iter().map(|byte| format!("{byte:02x}")).collect();
         let home = Home::new(sim.ws_url())
-            .set("SESSION_ENCRYPTION_KEY", &key)
+            .set("SESSION_ENCRYPTION_KEY", SESSION_KEY_HEX)
             .set("NODE_ID", NODE)
             .set("CONNECT_TIMEOUT_SECONDS", "3")
             .set("LOGIN_TIMEOUT_SECONDS", &LOGIN.as_secs().to_string());
