@@ -272,10 +272,11 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
     restoring.renew_copies(&parts.copying);
-    restoring.watch(Arc::clone(&parts.board), Arc::clone(store), patience(settings, paired));
+    let patience = patience(settings, paired);
+    restoring.watch(&parts.board, store, patience);
     if waits {
-        let alone = leases.lease_ttl().is_none();
-        actix::spawn(restoring.later(Arc::clone(&parts.board), Arc::clone(store), parts.supervisor.clone(), alone));
+        let (board, store) = (Arc::clone(&parts.board), Arc::clone(store));
+        actix::spawn(restoring.later(board, store, parts.supervisor.clone(), patience));
     }
     Ok(true)
 }

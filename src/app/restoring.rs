@@ -11,7 +11,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, DownReason, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::Source;
+use holdfast_core::restoration::{Action, Source};
 use holdfast_core::status::InstanceStatus;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -26,7 +26,7 @@ use crate::ports::chance;
 use crate::ports::changes::{Change, Observer as _};
 use crate::ports::copying::Copying as _;
 use crate::ports::layer::{Reading, SessionCopy};
-use crate::ports::restoration::{Outcome, Stage};
+use crate::ports::restoration::{Line, Outcome, Stage};
 use crate::ports::store::{InstanceRecord, Store, StoreError};
 use crate::restoration::{Adopter, Places, Settled, Survey, Tools, Watched, survey, watch};
 use crate::store::{EncryptionKey, open_copy};
@@ -264,10 +264,16 @@ impl Restoring {
         }
     }
 
-    /// Watches how the instances come back, beside everything else.
-    pub(super) fn watch(&self, board: Arc<Board>, store: Arc<dyn Store>, patience: Duration) {
-        let watched = Watched { board, store, patience, tools: self.tools.clone() };
-        self.tools.runtime.spawn(watch(watched));
+    /// Watches how the instances that dial come back, beside everything else.
+    pub(super) fn watch(&self, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
+        let report = self.tools.report.read();
+        let dialling = report.lines.into_iter().filter(|(_, line)| line.outcome == Outcome::Dialling);
+        self.watch_these(dialling.map(|(id, _)| id).collect(), board, store, patience);
+    }
+
+    fn watch_these(&self, ids: Vec<InstanceId>, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
+        let (board, store, tools) = (Arc::clone(board), Arc::clone(store), self.tools.clone());
+        self.tools.runtime.spawn(watch(Watched { ids, board, store, patience, tools }));
     }
 
     /// Goes on asking the places that said nothing, until each has. What comes back then is started, where no keeper of leases does that.
@@ -276,15 +282,14 @@ impl Restoring {
         board: Arc<Board>,
         store: Arc<dyn Store>,
         supervisor: Addr<SupervisorActor>,
-        alone: bool,
+        patience: Duration,
     ) {
+        let alone = store.lease_ttl().is_none();
         let mut tries = 0;
         loop {
             tries += 1;
             sleep(AGAIN.delay(tries, chance::unit())).await;
-            let unsettled: BTreeSet<InstanceId> = self.unsettled();
-            let running = board.all().into_iter().map(|(id, _)| id).filter(|id| !unsettled.contains(id)).collect();
-            let settled = match self.round(LAYERS_LATER, running).await {
+            let settled = match self.round(LAYERS_LATER, self.settled(&board)).await {
                 Ok(settled) => settled,
                 Err(error) => {
                     warn!(error = format!("{error:#}"), "The copies could not be asked");
@@ -296,6 +301,9 @@ impl Restoring {
                     warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
                 }
             }
+            if !settled.adopted.is_empty() {
+                self.watch_these(settled.adopted, &board, &store, patience);
+            }
             if !settled.waits {
                 info!("All places have said what they hold");
                 return;
@@ -303,13 +311,12 @@ impl Restoring {
         }
     }
 
-    /// Instances of which it is not yet known how they go on.
-    fn unsettled(&self) -> BTreeSet<InstanceId> {
+    /// Instances of which it is known how they go on: those that were judged, unless they wait or are damaged, and those that were made since.
+    fn settled(&self, board: &Board) -> BTreeSet<InstanceId> {
         let report = self.tools.report.read();
-        let unsettled = report.lines.into_iter().filter(|(_, line)| {
-            line.outcome == Outcome::Waiting || matches!(line.decision.action, holdfast_core::restoration::Action::Park)
-        });
-        unsettled.map(|(id, _)| id).collect()
+        let judged = |line: &Line| line.outcome != Outcome::Waiting && line.decision.action != Action::Park;
+        let made = board.all().into_iter().map(|(id, _)| id).filter(|id| !report.lines.contains_key(id));
+        report.lines.iter().filter(|(_, line)| judged(line)).map(|(id, _)| id.clone()).chain(made).collect()
     }
 }
 

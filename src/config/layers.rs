@@ -129,7 +129,7 @@ fn keeping(r: &mut Reader<'_>, prefix: &str, ttl: Duration, rounds: Duration) {
 }
 
 /// Says why a file has no certificates.
-fn unfit(file: &Path) -> Option<&'static str> {
+pub(super) fn unfit(file: &Path) -> Option<&'static str> {
     if !file.is_file() {
         return Some("there is no such file");
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::layers::unfit;
 use super::reader::Reader;
 use super::{Place, table};
 
@@ -19,7 +20,9 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> Place {
         }
         (None | Some("postgresql" | "psql_bouncer"), Some("postgres" | "postgresql")) => {
             let uri = uri.clone().unwrap_or_default();
-            if Url::parse(&uri).is_ok_and(|url| !url.username().is_empty() && url.path().len() > 1) {
+            let address = Url::parse(&uri).ok().filter(|url| !url.username().is_empty() && url.path().len() > 1);
+            if let Some(address) = address {
+                authorities(r, &address);
                 return Place::Server(uri.into());
             }
             r.error("DATABASE_CONNECTION_URI", "cfg-database-uri", NO_ADDRESS, SERVER);
@@ -51,6 +54,19 @@ pub(super) fn database(r: &mut Reader<'_>, data_dir: &Path) -> Place {
     }
     let path = uri.as_deref().and_then(|uri| uri.strip_prefix("sqlite://")).filter(|path| !path.is_empty());
     Place::File(path.map_or_else(|| data_dir.join("holdfast.db"), PathBuf::from))
+}
+
+/// Checks the file of authorities that an address names.
+fn authorities(r: &mut Reader<'_>, address: &Url) {
+    let named = address.query_pairs().find(|(key, _)| matches!(key.as_ref(), "sslrootcert" | "sslcert"));
+    if let Some(why) = named.and_then(|(_, file)| unfit(Path::new(file.as_ref()))) {
+        r.error(
+            "DATABASE_CONNECTION_URI",
+            "cfg-database-ca",
+            &format!("of the authorities that sslrootcert or sslcert names: {why}"),
+            "let it name a file with certificates in PEM, or leave it out for the public authorities",
+        );
+    }
 }
 
 const NO_ADDRESS: &str = "the value is not the address of a database";

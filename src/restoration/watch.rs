@@ -9,7 +9,7 @@ use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 use tokio::sync::watch::Receiver;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use super::{Tools, view};
@@ -23,8 +23,14 @@ const SAID_EVERY: Duration = Duration::from_secs(5);
 /// How many of those that are not open are named in the log.
 const NAMED: usize = 20;
 
+/// How long an instance may take to be on the board, where the keeper of the leases puts it there.
+const APPEARS_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// What is watched, and who is told.
 pub struct Watched {
+    /// The instances that dial.
+    pub ids: Vec<InstanceId>,
     pub board: Arc<Board>,
     /// Takes the events.
     pub store: Arc<dyn Store>,
@@ -36,25 +42,12 @@ pub struct Watched {
 /// Watches until each instance that dials is open or gone, and says how it went once all are or had their time.
 pub async fn watch(watched: Watched) {
     let tools = &watched.tools;
-    let dialling = |outcome: &Outcome| *outcome == Outcome::Dialling;
-    let report = tools.report.read();
-    let since = report.since;
-    let mut awaited: FuturesUnordered<_> = report
-        .lines
-        .into_iter()
-        .filter(|(_, line)| dialling(&line.outcome))
-        .map(|(id, _)| {
-            let entry = watched.board.watch(&id);
-            async move {
-                let open = match entry {
-                    Some(entry) => until_open(entry, tools).await,
-                    None => false,
-                };
-                (id, open)
-            }
-        })
-        .collect();
-    tools.report.write(|report| report.stage = Stage::Dialling);
+    let since = tools.report.write(|report| {
+        report.stage = Stage::Dialling;
+        report.since
+    });
+    let mut awaited: FuturesUnordered<_> =
+        watched.ids.iter().map(|id| async { (id.clone(), watched.until_open(id).await) }).collect();
     let mut said = interval(SAID_EVERY);
     said.set_missed_tick_behavior(MissedTickBehavior::Delay);
     said.tick().await;
@@ -90,12 +83,22 @@ pub async fn watch(watched: Watched) {
     }
 }
 
-/// Waits until an instance is open; false if it is gone.
-async fn until_open(mut entry: Receiver<Entry>, tools: &Tools) -> bool {
-    entry.wait_for(|entry| entry.status.state_at(tools.clock.now()) == PublicState::Open).await.is_ok()
-}
-
 impl Watched {
+    /// Waits until an instance is open; false if it is not here, or gone.
+    async fn until_open(&self, id: &InstanceId) -> bool {
+        let Ok(mut entry) = timeout(APPEARS_WITHIN, self.appears(id)).await else { return false };
+        entry.wait_for(|entry| entry.status.state_at(self.tools.clock.now()) == PublicState::Open).await.is_ok()
+    }
+
+    async fn appears(&self, id: &InstanceId) -> Receiver<Entry> {
+        loop {
+            if let Some(entry) = self.board.watch(id) {
+                return entry;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Notes that one is open, or that it is not ours any more.
     async fn came(&self, id: &InstanceId, after: Option<Duration>) {
         self.tools.report.amend(id, |line| {
@@ -112,17 +115,17 @@ impl Watched {
 
     /// Those that are not open have had their time.
     async fn late(&self) {
-        let late: Vec<InstanceId> = self.tools.report.write(|report| {
-            let dialling = report.lines.iter_mut().filter(|(_, line)| line.outcome == Outcome::Dialling);
-            dialling
-                .map(|(id, line)| {
+        for id in &self.ids {
+            let late = self.tools.report.write(|report| match report.lines.get_mut(id) {
+                Some(line) if line.outcome == Outcome::Dialling => {
                     line.outcome = Outcome::Late { open_after: None };
-                    id.clone()
-                })
-                .collect()
-        });
-        for id in late {
-            self.announce(&id).await;
+                    true
+                }
+                Some(_) | None => false,
+            });
+            if late {
+                self.announce(id).await;
+            }
         }
     }
 

@@ -126,3 +126,18 @@ fn a_session_provider_on_the_internet_is_warned_of() {
     }
     assert_eq!(codes(&[("PROVIDER_HOST", "1.1.1.1")]), [""; 0], "it is off");
 }
+
+#[test]
+fn the_authorities_of_a_database_are_a_file_of_certificates() {
+    let found = |file: &str| {
+        let address = format!("postgresql://me:s3cret@db/evolution?sslrootcert={file}");
+        let set = [
+            ("DATABASE_CONNECTION_URI", address.as_str()),
+            ("DATABASE_CONNECTION_CLIENT_NAME", "ours"),
+            ("NODE_URL", "http://node:8080"),
+        ];
+        examined(&set).findings.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    assert_eq!(found("/no/such/file.pem"), ["cfg-database-ca"]);
+    assert_eq!(found("/dev/null"), ["cfg-database-ca"]);
+}

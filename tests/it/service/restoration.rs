@@ -130,7 +130,12 @@ async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
         })
         .await;
     }
-    fleet.is_as_expected(&engine.api().get("/engine/restoration").await.good());
+    let report = eventually("all of them to be told of as open", || async {
+        let report = engine.api().get("/engine/restoration").await.good();
+        (report["progress"]["open"] == 6).then_some(report)
+    })
+    .await;
+    fleet.is_as_expected(&report);
     fleet.talks(&engine, &sim, &receiver).await;
     unharmed(&sim);
 }
