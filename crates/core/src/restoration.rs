@@ -115,7 +115,7 @@ pub struct Facts {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on exactly, from a place that holds the database's state.
+    /// It goes on exactly, from the database.
     Dial,
     /// A copy of the database's very state is written over what is damaged there; then it goes on exactly.
     Repair,
@@ -255,7 +255,8 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
             Some((source, mark)) if mark.against(held) == Standing::Newer => {
                 (Action::Adopt, Verdict::DatabaseSetBack, Some(source))
             }
-            Some(_) | None => (Action::Dial, Verdict::Newest, Some(facts.fastest_with(held))),
+            // It is where the engine reads a login that is whole; a copy says no more than that it is the newest.
+            Some(_) | None => (Action::Dial, Verdict::Newest, Some(Source::Database)),
         },
         Database::Corrupt(held) => match newest {
             Some((source, mark)) if held.is_some_and(|held| mark.against(held) == Standing::Exact) => {
@@ -308,12 +309,6 @@ impl Facts {
         let worth = |mark: Mark| (judge.map(|database| mark.against(database)), mark);
         let copies = self.layers().into_iter().filter_map(|(source, layer)| Some((source, held(layer)?)));
         copies.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best })
-    }
-
-    /// Returns the fastest place that holds the database's state. Files are no faster than the database itself.
-    fn fastest_with(&self, state: Mark) -> Source {
-        let in_redis = held(self.redis).is_some_and(|mark| mark.against(state) == Standing::Exact);
-        if in_redis { Source::Redis } else { Source::Database }
     }
 
     /// Decides where no place has a whole copy.

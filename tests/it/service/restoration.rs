@@ -35,8 +35,8 @@ fn trials(rows: &[Row]) -> Vec<Trial> {
 #[tokio::test(flavor = "multi_thread")]
 async fn s28_s30_s32_with_all_places_up_the_newest_goes_on_and_nobody_scans() {
     const ROWS: [Row; 24] = [
-        (Whole, Fresh, Fresh, "dial", "newest", Some("redis")),
-        (Whole, Fresh, Corrupt, "dial", "newest", Some("redis")),
+        (Whole, Fresh, Fresh, "dial", "newest", Some("database")),
+        (Whole, Fresh, Corrupt, "dial", "newest", Some("database")),
         (Whole, Stale, Fresh, "dial", "newest", Some("database")),
         (Whole, Stale, Stale, "dial", "newest", Some("database")),
         (Whole, Nowhere, Nowhere, "dial", "newest", Some("database")),
@@ -143,7 +143,7 @@ async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s54_without_the_database_the_instances_are_known_and_wait_until_it_is_back() {
     const ROWS: [Row; 4] = [
-        (Whole, Fresh, Nowhere, "dial", "newest", Some("redis")),
+        (Whole, Fresh, Nowhere, "dial", "newest", Some("database")),
         (Whole, Nowhere, Fresh, "dial", "newest", Some("database")),
         (Whole, Stale, Stale, "dial", "newest", Some("database")),
         (Whole, Nowhere, Nowhere, "dial", "newest", Some("database")),
