@@ -106,6 +106,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
         || open_store(&settings, node.clone(), &keys, clock, &runtime),
         &listener,
         Arc::clone(&http_settings),
+        settings.database.file().is_none(),
     );
     let Some(store) = unless_stopped(&mut signals, opening).await? else {
         return Ok(stopped_early());

@@ -55,34 +55,37 @@ pub(super) struct Restoring {
 }
 
 impl Restoring {
-    /// Opens the database. While it does not answer, `listener` tells of the instances that the copies know of, and nothing dials.
+    /// Opens the database. While a server does not answer, `listener` tells of the instances that the copies know of, and nothing dials.
     ///
     /// # Errors
-    /// If it answers, and cannot be opened.
+    /// If it answers, and cannot be opened; an embedded one is never waited for.
     pub(super) async fn store<F>(
         &self,
         open: impl Fn() -> F,
         listener: &TcpListener,
         settings: Arc<HttpSettings>,
+        is_server: bool,
     ) -> Result<Arc<dyn Store>>
     where
         F: Future<Output = Result<Arc<dyn Store>>>,
     {
-        let mut server = None;
-        let mut tries = 0;
+        let (mut server, mut tries, mut said) = (None, 0, String::new());
         loop {
             let why = match open().await {
                 Ok(store) => break self.back(store, server).await,
                 Err(error) => match error.downcast_ref::<StoreError>() {
-                    Some(away @ StoreError::Unavailable { .. }) => away.whole(),
+                    Some(away @ StoreError::Unavailable { .. }) if is_server => away.whole(),
                     _ => return Err(error),
                 },
             };
-            if server.is_none() {
+            if said != why {
                 warn!(
                     why,
                     "The database does not answer: instances are known from their copies, and nothing dials until it does"
                 );
+                said = why;
+            }
+            if server.is_none() {
                 let known = Arc::default();
                 server = Some(self.await_database(listener, settings.clone(), Arc::clone(&known))?);
                 self.learn(&known).await?;

@@ -105,13 +105,16 @@ async fn connection_state(awaiting: Data<Awaiting>, request: HttpRequest) -> Ans
 
 async fn fetch_instances(awaiting: Data<Awaiting>, request: HttpRequest) -> Answer {
     let key = Key::of(&request);
-    let name = query::parameter(&request, "instanceName");
+    let (id, name) = (query::parameter(&request, "instanceId"), query::parameter(&request, "instanceName"));
+    let number = query::parameter(&request, "number");
     let global = key.is(&awaiting.settings);
     let now = awaiting.clock.now();
     let rows: Vec<Value> = awaiting
         .known()
         .iter()
         .filter(|(record, _)| global || key.fits(&record.token))
+        .filter(|(record, _)| id.as_ref().is_none_or(|id| record.id.as_str() == id))
+        .filter(|(record, _)| number.as_ref().is_none_or(|number| fetch::has_number(record, number)))
         .filter(|(record, _)| name.as_ref().is_none_or(|name| record.name == *name))
         .map(|(record, entry)| fetch::row(&fleet::here(entry, now), record))
         .collect();

@@ -52,7 +52,7 @@ pub(in crate::http) async fn fetch_instances(api: web::Data<Api>, request: HttpR
     Ok(reply::ok(&chosen.iter().map(|record| row(&fleet.standing(&api, record), record)).collect()))
 }
 
-fn has_number(record: &InstanceRecord, number: &str) -> bool {
+pub(in crate::http) fn has_number(record: &InstanceRecord, number: &str) -> bool {
     let owner = record.owner_jid.as_deref().and_then(|jid| jid.split(['@', ':']).next());
     record.number.as_deref() == Some(number) || owner == Some(number)
 }
