@@ -253,6 +253,8 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     let mut records = store.list().await.context("the stored instances cannot be read")?;
     restoring.enlist(&records, ids.as_ref());
     records.retain(|record| ids.as_ref().is_none_or(|ids| ids.contains(&record.id)));
+    let held_back = restoring.held_back();
+    let (held, mut records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| held_back.contains(&record.id));
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
     limits::check(count);
     // Whoever was online last is missed first; never online comes last.
@@ -277,7 +279,8 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     restoring.watch(&parts.board, store, patience);
     if waits {
         let (board, store) = (Arc::clone(&parts.board), Arc::clone(store));
-        actix::spawn(restoring.later(board, store, parts.supervisor.clone(), patience));
+        let held = held.into_iter().map(|record| record.id).collect();
+        actix::spawn(restoring.later(board, store, parts.supervisor.clone(), patience, held));
     }
     Ok(true)
 }
@@ -303,7 +306,7 @@ fn restoring(
         node,
         client_name: settings.database.client_name.clone(),
         key: Arc::new(keys.encryption_key()),
-        tools: Tools { clock, runtime: runtime.clone(), report },
+        tools: Tools { clock, runtime: runtime.clone(), report, neighbours: Arc::clone(&layers.neighbours) },
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who writes to a layer after the database has: it is told what has changed, waits for nothing, and nobody waits for it.
 
 mod backlog;
+mod pulse;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::ports::clock::Clock;
 use crate::ports::copies::Copies;
 use crate::ports::copying::{CopyFigures, Copying};
 use crate::ports::layer::{Layer, LayerError};
+use crate::ports::neighbours::Neighbours;
 use crate::ports::store::StoreError;
 
 /// How a mirror goes about it.
@@ -60,6 +62,10 @@ pub struct MirrorParts {
     pub copies: Arc<dyn Copies>,
     /// Shows which instances live here.
     pub board: Arc<Board>,
+    /// The engines of other databases that are seen there.
+    pub neighbours: Arc<Neighbours>,
+    /// Whether no other process can work with this database.
+    pub alone: bool,
     pub clock: Clock,
     pub policy: MirrorPolicy,
 }
@@ -71,7 +77,7 @@ pub struct Mirror {
     wake: Notify,
     closing: CancellationToken,
     /// How long the last round may take.
-    last_round: Mutex<Duration>,
+    within: Mutex<Duration>,
     tasks: TaskTracker,
     /// Instances whose copies are being made.
     under_way: AtomicUsize,
@@ -101,7 +107,7 @@ impl Mirror {
             parts,
             wake: Notify::new(),
             closing: CancellationToken::new(),
-            last_round: Mutex::default(),
+            within: Mutex::default(),
             tasks: TaskTracker::new(),
             under_way: AtomicUsize::new(0),
             written: AtomicU64::new(0),
@@ -115,6 +121,12 @@ impl Mirror {
     }
 
     async fn run(self: Arc<Self>) {
+        tokio::join!(self.rounds(), self.show_life());
+        self.last_round().await;
+        self.end_life().await;
+    }
+
+    async fn rounds(&self) {
         loop {
             tokio::select! {
                 biased;
@@ -128,8 +140,11 @@ impl Mirror {
                 () = tokio::time::sleep(self.parts.policy.every) => {}
             }
         }
-        let within = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that rest as well: nobody comes after this.
+    }
+
+    /// Writes what waits, and what rests as well: nobody comes after this.
+    async fn last_round(&self) {
+        let within = *self.within.lock().unwrap_or_else(PoisonError::into_inner);
         let over = timeout(within, self.round(None)).await;
         let waiting = self.waiting();
         if over.is_err() || waiting > 0 {
@@ -280,7 +295,7 @@ impl Copying for Mirror {
     }
 
     async fn close(&self, within: Duration) -> usize {
-        *self.last_round.lock().unwrap_or_else(PoisonError::into_inner) = within;
+        *self.within.lock().unwrap_or_else(PoisonError::into_inner) = within;
         self.closing.cancel();
         // A refresh may hang in a layer that does not answer.
         let _in_time = timeout(within, self.tasks.wait()).await;

@@ -15,6 +15,7 @@ pub mod layer;
 pub mod leases;
 pub mod link;
 pub mod meter;
+pub mod neighbours;
 pub mod node_key;
 pub mod outbox;
 pub mod process;

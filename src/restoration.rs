@@ -21,6 +21,7 @@ pub use self::adoption::{Adopter, Settled};
 pub use self::survey::{Places, Survey, survey};
 pub use self::watch::{Watched, watch};
 use crate::ports::clock::Clock;
+use crate::ports::neighbours::Neighbours;
 use crate::ports::restoration::Restoration;
 
 /// What all steps work with.
@@ -31,4 +32,6 @@ pub struct Tools {
     pub runtime: Handle,
     /// What is told.
     pub report: Arc<Restoration>,
+    /// The engines of other databases, as far as they were heard.
+    pub neighbours: Arc<Neighbours>,
 }

@@ -15,6 +15,7 @@ use crate::mirror::{Mirror, MirrorParts, MirrorPolicy};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::layer::Layer;
+use crate::ports::neighbours::Neighbours;
 use crate::ports::store::Store;
 use crate::provider::{Directory, HttpProvider, HttpProviderOptions};
 
@@ -22,6 +23,8 @@ use crate::provider::{Directory, HttpProvider, HttpProviderOptions};
 pub(super) struct Layers {
     pub(super) redis: Option<Arc<dyn Layer>>,
     pub(super) files: Option<Arc<dyn Layer>>,
+    /// Engines of other databases that are seen there.
+    pub(super) neighbours: Arc<Neighbours>,
     /// How long Redis keeps a copy.
     ttl: Duration,
     /// How often files are written of what has changed.
@@ -37,7 +40,7 @@ impl Layers {
         let redis = settings.redis.as_ref().map(|redis| in_redis(redis, clock)).transpose()?;
         let files = settings.files.as_ref().map(|files| in_files(files, api_key, clock)).transpose()?;
         let ttl = settings.redis.as_ref().map_or(Duration::MAX, |redis| redis.ttl);
-        Ok(Self { redis, files, ttl, snapshot_every: settings.snapshot_every })
+        Ok(Self { redis, files, neighbours: Arc::default(), ttl, snapshot_every: settings.snapshot_every })
     }
 }
 
@@ -52,7 +55,8 @@ impl Layers {
     ) -> Vec<Arc<Mirror>> {
         let start = |layer: &Arc<dyn Layer>, policy| {
             let (layer, copies, board) = (Arc::clone(layer), Arc::clone(store) as _, Arc::clone(board));
-            Mirror::start(MirrorParts { layer, copies, board, clock, policy }, runtime)
+            let (neighbours, alone) = (Arc::clone(&self.neighbours), store.lease_ttl().is_none());
+            Mirror::start(MirrorParts { layer, copies, board, neighbours, alone, clock, policy }, runtime)
         };
         let usual = MirrorPolicy::default();
         let in_redis = MirrorPolicy { refresh_every: usual.refresh_every.min(self.ttl / 3), ..usual };

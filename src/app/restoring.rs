@@ -11,7 +11,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, DownReason, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Source};
+use holdfast_core::restoration::{Action, Source, Verdict};
 use holdfast_core::status::InstanceStatus;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -127,7 +127,7 @@ impl Restoring {
     async fn learn(&self, known: &RwLock<Vec<(InstanceRecord, Entry)>>) -> Result<()> {
         let this = self.clone();
         let learning = self.tools.runtime.spawn(async move {
-            let found = survey(&this.places, LAYERS_WITHIN, this.tools.clock).await;
+            let found = survey(&this.places, LAYERS_WITHIN, &this.tools).await;
             let mut sources: BTreeMap<Source, Vec<InstanceId>> = BTreeMap::new();
             for one in &found.restored {
                 if let Some(source) = one.decision.source {
@@ -217,13 +217,18 @@ impl Restoring {
 
     /// Asks all places, and writes into the database what it lacks.
     pub(super) async fn first(&self) -> Result<Settled> {
+        if let Some(database) = self.places.database.clone() {
+            let now = self.tools.clock.wall();
+            let asking = self.tools.runtime.spawn(async move { database.neighbours(now).await });
+            self.tools.neighbours.remember(asking.await.context("asking for other databases crashed")??);
+        }
         self.round(LAYERS_WITHIN, BTreeSet::new()).await
     }
 
     async fn round(&self, within: Duration, running: BTreeSet<InstanceId>) -> Result<Settled> {
         let this = self.clone();
         let round = async move {
-            let found = survey(&this.places, within, this.tools.clock).await;
+            let found = survey(&this.places, within, &this.tools).await;
             this.settle(found, &running).await
         };
         self.tools.runtime.spawn(round).await.context("asking for copies crashed")
@@ -237,6 +242,16 @@ impl Restoring {
             tools: self.tools.clone(),
         };
         adopter.settle(found, running).await
+    }
+
+    /// Instances that the database knows and that do not dial: the engine of another database has their logins, as far as is known.
+    pub(super) fn held_back(&self) -> BTreeSet<InstanceId> {
+        let report = self.tools.report.read();
+        let used = |line: &Line| {
+            line.decision.verdict == Verdict::UsedElsewhere
+                && matches!(line.outcome, Outcome::Waiting | Outcome::Elsewhere)
+        };
+        report.lines.iter().filter(|(_, line)| used(line)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Says of each instance whether this process connects it. `owned` is `None` where everything is its own.
@@ -279,13 +294,15 @@ impl Restoring {
         self.tools.runtime.spawn(watch(Watched { ids, board, store, patience, tools }));
     }
 
-    /// Goes on asking the places that said nothing, until each has. What comes back then is started, where no keeper of leases does that.
+    /// Goes on asking the places that said nothing, until each has. What comes back then is started, where no keeper of leases does that, and
+    /// so is what this process owns and was `held` back.
     pub(super) async fn later(
         self,
         board: Arc<Board>,
         store: Arc<dyn Store>,
         supervisor: Addr<SupervisorActor>,
         patience: Duration,
+        mut held: Vec<InstanceId>,
     ) {
         let alone = store.lease_ttl().is_none();
         let mut tries = 0;
@@ -299,13 +316,18 @@ impl Restoring {
                     continue;
                 }
             };
-            for id in settled.adopted.iter().filter(|id| alone && board.get(id).is_none()) {
+            let mut back = settled.adopted;
+            let still = self.held_back();
+            let freed: Vec<InstanceId> = held.extract_if(.., |id| !still.contains(id) && !back.contains(id)).collect();
+            let started = back.iter().filter(|_| alone).chain(&freed);
+            for id in started.filter(|id| board.get(id).is_none()) {
                 if let Err(error) = start(&store, &supervisor, id).await {
                     warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
                 }
             }
-            if !settled.adopted.is_empty() {
-                self.watch_these(settled.adopted, &board, &store, patience);
+            back.extend(freed);
+            if !back.is_empty() {
+                self.watch_these(back, &board, &store, patience);
             }
             if !settled.waits {
                 info!("All places have said what they hold");

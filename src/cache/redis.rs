@@ -8,8 +8,9 @@ use deadpool_redis::redis::{
     self, Client, ClientTlsConfig, FromRedisValue, Pipeline, RedisResult, TlsCertificates, Value,
 };
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 use holdfast_core::restoration::Source;
+use holdfast_core::restoration::neighbours::Signs;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
@@ -29,6 +30,10 @@ const CHUNK: usize = 200;
 const MOST_BYTES: usize = 8 << 20;
 /// Letters of a refusal that are told.
 const LONGEST_DETAIL: usize = 100;
+/// How long signs of life are kept that nobody renews.
+const SIGNS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Signs that are looked at. Each is of another database.
+const MOST_SIGNS: usize = 1000;
 /// How long a damaged copy is kept for a person to look at.
 const KEPT_ASIDE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -97,6 +102,10 @@ impl RedisCache {
 
     fn key(&self, id: &InstanceId) -> String {
         format!("{}:holdfast:copy:{id}", self.prefix)
+    }
+
+    fn key_of_signs(&self) -> String {
+        format!("{}:holdfast:signs", self.prefix)
     }
 
     fn key_aside(&self, id: &InstanceId) -> String {
@@ -269,6 +278,30 @@ impl Layer for RedisCache {
         expire.arg(&aside).arg(millis(KEPT_ASIDE));
         self.ask_one::<i64>(&expire).await?;
         Ok(Some(aside))
+    }
+
+    async fn show_life(&self, database: &DatabaseId, sign: &str) -> Result<(), LayerError> {
+        let mut questions = pipeline();
+        questions.cmd("HSET").arg(self.key_of_signs()).arg(database.as_str()).arg(sign);
+        questions.cmd("PEXPIRE").arg(self.key_of_signs()).arg(millis(SIGNS_KEPT));
+        for answer in self.ask(&questions).await? {
+            understood::<i64>(answer).map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    async fn signs_of_life(&self) -> Result<Signs, LayerError> {
+        let mut question = redis::cmd("HGETALL");
+        question.arg(self.key_of_signs());
+        let found: Vec<(String, String)> = self.ask_one(&question).await?;
+        let signs = found.into_iter().take(MOST_SIGNS);
+        Ok(signs.filter_map(|(database, sign)| Some((DatabaseId::parse(&database)?, sign))).collect())
+    }
+
+    async fn end_life(&self, database: &DatabaseId) -> Result<(), LayerError> {
+        let mut question = redis::cmd("HDEL");
+        question.arg(self.key_of_signs()).arg(database.as_str());
+        self.ask_one::<i64>(&question).await.map(drop)
     }
 }
 

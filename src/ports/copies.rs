@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 use holdfast_core::restoration::{Database, Mark, Member};
 
 use super::changes::Changes;
@@ -70,6 +70,15 @@ impl Adopted {
 pub trait Copies: Send + Sync {
     /// Returns who is told when a copy of an instance would be another one.
     fn changes(&self) -> &Changes;
+
+    /// Returns which database it is.
+    fn database(&self) -> DatabaseId;
+
+    /// Lists the other databases that are known to be of other installations.
+    async fn neighbours(&self, now: DateTime<Utc>) -> Result<Vec<DatabaseId>, StoreError>;
+
+    /// Says that the engine of another database lives. Returns whether that is another installation: so it is if this one has a login.
+    async fn note_neighbour(&self, other: &DatabaseId) -> Result<bool, StoreError>;
 
     /// Says of every instance of this installation's client name which state of a login the database holds, and names those that were
     /// deleted.

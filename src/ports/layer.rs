@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast_core::connection::Desired;
-use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
+use holdfast_core::restoration::neighbours::Signs;
 use holdfast_core::restoration::{Mark, Source};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,9 @@ pub struct CopyHeader {
     pub epoch: Epoch,
     /// Which state of the session this is.
     pub revision: Revision,
+    /// The database that the copy is from; none in one of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseId>,
     /// When the copy was made, in Unix milliseconds.
     pub taken_at_ms: i64,
     /// When the instance was online last, in Unix milliseconds.
@@ -160,4 +164,13 @@ pub trait Layer: Send + Sync {
 
     /// Puts a damaged copy by the side, for a person to look at, and returns where; `None` if there is none.
     async fn set_aside(&self, id: &InstanceId) -> Result<Option<String>, LayerError>;
+
+    /// Leaves a new sign that the engine of this database lives.
+    async fn show_life(&self, database: &DatabaseId, sign: &str) -> Result<(), LayerError>;
+
+    /// Returns the signs that engines have left, this one's too.
+    async fn signs_of_life(&self) -> Result<Signs, LayerError>;
+
+    /// Removes the sign of this database: its engine ends in order.
+    async fn end_life(&self, database: &DatabaseId) -> Result<(), LayerError>;
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
+use holdfast_core::restoration::neighbours::Signs;
 use holdfast_core::restoration::{Mark, Source};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
@@ -20,11 +21,16 @@ use crate::ports::layer::{LONGEST_COPY, Layer, LayerError, Reading, SessionCopy}
 
 const NAME: &str = "the provider directory";
 const END: &str = ".copy";
+/// How the name of a sign of life ends.
+const SIGN: &str = ".alive";
+/// Bytes of a sign that are read, and signs that are looked at.
+const LONGEST_SIGN: u64 = 100;
+const MOST_SIGNS: usize = 1000;
 /// A directory may be on another machine.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Files that are read at the same time. One that hangs keeps a thread of the runtime.
 const READERS: usize = 8;
-/// A file that was begun so long ago belongs to a process that was killed.
+/// A file that was begun so long ago belongs to a process that was killed. So does a sign of life.
 const LEFT_OVER: Duration = Duration::from_secs(60 * 60);
 
 /// Copies of sessions in a directory (`PROVIDER_DIR`).
@@ -150,7 +156,7 @@ impl Layer for Directory {
                     set_aside(folder, &name, now.timestamp_millis())?;
                 }
             }
-            replace(folder, &name, &bytes)
+            replace(folder, &name, &bytes, Durable::Yes)
         })
         .await
     }
@@ -176,6 +182,24 @@ impl Layer for Directory {
         let (name, now) = (file_of(id), self.clock.wall().timestamp_millis());
         self.alone(move |folder| set_aside(folder, &name?, now)).await
     }
+
+    async fn show_life(&self, database: &DatabaseId, sign: &str) -> Result<(), LayerError> {
+        let (name, sign) = (sign_of(database), sign.to_owned());
+        self.alone(move |folder| replace(folder, &name, sign.as_bytes(), Durable::No)).await
+    }
+
+    async fn signs_of_life(&self) -> Result<Signs, LayerError> {
+        self.blocking(signs, ()).await
+    }
+
+    async fn end_life(&self, database: &DatabaseId) -> Result<(), LayerError> {
+        let name = sign_of(database);
+        self.alone(move |folder| match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        })
+        .await
+    }
 }
 
 /// What is under a name.
@@ -200,12 +224,22 @@ fn later(one: Mark, other: Mark) -> bool {
     (one.epoch, one.revision) > (other.epoch, other.revision)
 }
 
+/// Whether a file is to be there after a loss of power.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+}
+
 /// Writes a file so that there is always a whole one under its name.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn replace(folder: &Path, name: &str, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let begun = folder.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
         file.write_all(bytes)?;
+        if durable == Durable::No {
+            return fs::rename(&begun, folder.join(name));
+        }
         file.sync_all()?;
         reach!("snapshot.written");
         fs::rename(&begun, folder.join(name))?;
@@ -215,7 +249,30 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_full| {
         let _not_begun = fs::remove_file(&begun);
     })?;
-    sync(folder)
+    if durable == Durable::Yes { sync(folder) } else { Ok(()) }
+}
+
+/// Reads the signs of life.
+fn signs(folder: &Path) -> io::Result<Signs> {
+    let mut found = Signs::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let database = name.to_str().and_then(|name| name.strip_suffix(SIGN)).and_then(DatabaseId::parse);
+        let Some(database) = database.filter(|_| found.len() < MOST_SIGNS) else { continue };
+        let mut sign = Vec::new();
+        match File::open(folder.join(&name)) {
+            // Its engine has just ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?.take(LONGEST_SIGN).read_to_end(&mut sign)?,
+        };
+        found.insert(database, String::from_utf8_lossy(&sign).into_owned());
+    }
+    Ok(found)
+}
+
+/// Returns the name of the file with the sign of a database.
+fn sign_of(database: &DatabaseId) -> String {
+    format!("{}{SIGN}", database.as_str())
 }
 
 /// Puts a change of the directory itself on disk.
@@ -238,9 +295,10 @@ fn sweep(folder: &Path, now: SystemTime) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let begun = name.to_str().is_some_and(|name| name.starts_with('.') && name.strip_suffix(".tmp").is_some());
+        let begun = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
+        let sign = name.to_str().is_some_and(|name| name.ends_with(SIGN));
         let old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > LEFT_OVER);
-        if begun && entry.metadata().and_then(|found| found.modified()).is_ok_and(old) {
+        if (begun || sign) && entry.metadata().and_then(|found| found.modified()).is_ok_and(old) {
             let _another_was_faster = fs::remove_file(entry.path());
         }
     }

@@ -3,16 +3,17 @@
 //! It writes its files in place, so a crash of its own can leave half of one. Each instance therefore has two documents, of which the older one is
 //! written, and the newer whole one counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
+use holdfast_core::restoration::neighbours::Signs;
 use holdfast_core::restoration::{Mark, Source};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -40,6 +41,12 @@ const MOST_FAILURES: usize = 8;
 /// What a document holds besides the copy.
 const FORMAT: &str = "holdfast-copy/1";
 const KEYS: [&str; 2] = ["holdfast-copy-0", "holdfast-copy-1"];
+/// What the name begins with under which the engine of a database shows that it lives, and the key of the document there.
+const LIVING: &str = "holdfast-database-";
+const SIGN: &str = "holdfast-alive";
+/// Letters of a sign that are looked at, and signs.
+const LONGEST_SIGN: usize = 100;
+const MOST_SIGNS: usize = 20;
 const LONGEST_ANSWER: usize = LONGEST_COPY / 3 * 4 + 4096;
 
 /// Where the provider is.
@@ -81,6 +88,8 @@ pub struct HttpProvider {
     clock: Clock,
     /// Which document of an instance was written last and with which state, as far as this process knows.
     written: Mutex<HashMap<InstanceId, (usize, Mark)>>,
+    /// Databases for whose signs of life there is a place.
+    shown: Mutex<BTreeSet<DatabaseId>>,
 }
 
 impl HttpProvider {
@@ -105,7 +114,7 @@ impl HttpProvider {
             .user_agent(concat!("Holdfast/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ProviderError::Client)?;
-        Ok(Self { client, url, group, clock, written: Mutex::default() })
+        Ok(Self { client, url, group, clock, written: Mutex::default(), shown: Mutex::default() })
     }
 
     /// Asks whether it is there.
@@ -206,6 +215,20 @@ impl HttpProvider {
         })
     }
 
+    /// Lists what there is in the group.
+    async fn names(&self) -> Result<Vec<String>, LayerError> {
+        // A group that was never made is an error there: it is made first, which changes nothing if it is there.
+        self.post(self.at(&["session"])?, &json!({ "group": self.group })).await?;
+        let answer = self.ask(Method::GET, self.at(&["session", &self.group, "list-instances"])?, None).await?;
+        if answer.status != StatusCode::OK || answer.too_long {
+            return Err(refused(&answer));
+        }
+        // An empty list is told as nothing at all, and what is no folder as an empty name. Sessions of others are of no concern here.
+        let names: Option<Vec<String>> = serde_json::from_slice(&answer.body)
+            .map_err(|_no_list| unavailable("its list cannot be understood".to_owned()))?;
+        Ok(names.unwrap_or_default())
+    }
+
     async fn post(&self, url: Url, body: &Value) -> Result<(), LayerError> {
         let answer = self.ask(Method::POST, url, Some(body)).await?;
         if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -214,7 +237,11 @@ impl HttpProvider {
         if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, HashMap<InstanceId, (usize, Mark)>> {
+    fn shown(&self) -> MutexGuard<'_, BTreeSet<DatabaseId>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<InstanceId, (usize, Mark)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -226,16 +253,8 @@ impl Layer for HttpProvider {
     }
 
     async fn list(&self) -> Result<Vec<InstanceId>, LayerError> {
-        // A group that was never made is an error there: it is made first, which changes nothing if it is there.
-        self.post(self.at(&["session"])?, &json!({ "group": self.group })).await?;
-        let answer = self.ask(Method::GET, self.at(&["session", &self.group, "list-instances"])?, None).await?;
-        if answer.status != StatusCode::OK || answer.too_long {
-            return Err(refused(&answer));
-        }
-        // An empty list is told as nothing at all, and what is no folder as an empty name. Sessions of others are of no concern here.
-        let names: Option<Vec<String>> = serde_json::from_slice(&answer.body)
-            .map_err(|_no_list| unavailable("its list cannot be understood".to_owned()))?;
-        Ok(names.unwrap_or_default().iter().filter_map(|name| id_of(name)).collect())
+        let names = self.names().await?;
+        Ok(names.iter().filter(|name| !name.starts_with(LIVING)).filter_map(|name| id_of(name)).collect())
     }
 
     async fn read(&self, ids: &[InstanceId]) -> Vec<(InstanceId, Reading)> {
@@ -331,6 +350,45 @@ impl Layer for HttpProvider {
         }
         Ok(aside)
     }
+
+    async fn show_life(&self, database: &DatabaseId, sign: &str) -> Result<(), LayerError> {
+        let name = signs_of(database);
+        if !self.shown().contains(database) {
+            self.post(self.at(&["session", &self.group])?, &json!({ "instance": name })).await?;
+        }
+        let document = json!({ "sign": sign }).to_string();
+        let posted = self.post(self.at(&["session", &self.group, &name, SIGN])?, &json!({ "data": document })).await;
+        match &posted {
+            Ok(()) => self.shown().insert(database.clone()),
+            // Perhaps there is no place for it any more.
+            Err(_) => self.shown().remove(database),
+        };
+        posted
+    }
+
+    async fn signs_of_life(&self) -> Result<Signs, LayerError> {
+        let mut found = Signs::new();
+        let databases =
+            self.names().await?.into_iter().filter_map(|name| DatabaseId::parse(name.strip_prefix(LIVING)?));
+        for database in databases.take(MOST_SIGNS) {
+            let url = self.at(&["session", &self.group, &signs_of(&database), SIGN])?;
+            let answer = self.ask(Method::GET, url, None).await?;
+            if answer.status == StatusCode::OK {
+                found.insert(database, sign_in(&answer.body).chars().take(LONGEST_SIGN).collect());
+            } else if !(answer.status == StatusCode::BAD_REQUEST && says_missing(&answer.body)) {
+                return Err(refused(&answer));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn end_life(&self, database: &DatabaseId) -> Result<(), LayerError> {
+        let url = self.at(&["session", &self.group, &signs_of(database), SIGN])?;
+        let answer = self.ask(Method::DELETE, url, None).await?;
+        let gone =
+            answer.status.is_success() || (answer.status == StatusCode::BAD_REQUEST && says_missing(&answer.body));
+        if gone { Ok(()) } else { Err(refused(&answer)) }
+    }
 }
 
 /// What is under a key.
@@ -386,6 +444,18 @@ fn says_missing(body: &[u8]) -> bool {
 /// Returns the name of an instance there.
 fn named(id: &InstanceId) -> Result<String, LayerError> {
     name_of(id).ok_or_else(|| LayerError::Unfit { layer: NAME, why: "the id of the instance makes no name".to_owned() })
+}
+
+/// Reads a sign. Half of one is a sign as well: it is another one than the whole.
+fn sign_in(body: &[u8]) -> String {
+    let fields: Value = serde_json::from_slice(body).unwrap_or_default();
+    let sign = fields.get("sign").and_then(Value::as_str).map(ToOwned::to_owned);
+    sign.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
+}
+
+/// Returns the name under which the engine of a database shows that it lives.
+fn signs_of(database: &DatabaseId) -> String {
+    format!("{LIVING}{}", database.as_str())
 }
 
 fn tls() -> Result<rustls::ClientConfig, rustls::Error> {

@@ -99,6 +99,7 @@ impl Adopter {
             Action::Dial => (one.decision.clone(), Outcome::Dialling),
             Action::Park => (one.decision.clone(), parked(&one.facts)),
             Action::Wait => return (one.decision.clone(), Outcome::Waiting, damaged),
+            Action::Leave => return (one.decision.clone(), Outcome::Elsewhere, damaged),
             Action::Nothing => (one.decision.clone(), Outcome::NoLogin),
             Action::Adopt | Action::Repair => self.adopt(id, one.facts, &mut damaged).await,
         };
@@ -124,6 +125,7 @@ impl Adopter {
             else {
                 let outcome = match (decision.action, unusable) {
                     (Action::Wait, _) => Outcome::Waiting,
+                    (Action::Leave, _) => Outcome::Elsewhere,
                     (Action::Nothing, None) => Outcome::NoLogin,
                     (Action::Nothing, Some(why)) => Outcome::Refused { why },
                     (Action::Park, _) => parked(&facts),

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
+use holdfast_core::restoration::neighbours::Presence;
 use holdfast_core::restoration::{Layer as Says, Member, Restored, Silence, Source, decide_all};
 use tokio::time::timeout;
 
-use crate::ports::clock::Clock;
+use super::Tools;
 use crate::ports::copies::Copies;
 use crate::ports::layer::{Layer, LayerError, Reading};
 use crate::ports::restoration::Answered;
@@ -55,9 +56,10 @@ pub struct Survey {
 }
 
 /// Asks every place. A layer that has not answered `within` that time is silent.
-pub async fn survey(places: &Places, within: Duration, clock: Clock) -> Survey {
-    let (redis, files) =
-        tokio::join!(of_layer(places.redis.as_ref(), within, clock), of_layer(places.files.as_ref(), within, clock));
+pub async fn survey(places: &Places, within: Duration, tools: &Tools) -> Survey {
+    let (clock, database) = (tools.clock, places.database.as_deref());
+    let ask = |layer| of_layer(layer, database, within, tools);
+    let (redis, files) = tokio::join!(ask(places.redis.as_ref()), ask(places.files.as_ref()));
     let begun = clock.now();
     let states = match &places.database {
         Some(database) => database.states().await.map_err(|error| error.whole()),
@@ -108,13 +110,28 @@ struct Heard {
     names: BTreeMap<InstanceId, String>,
     damaged: BTreeMap<(InstanceId, Source), String>,
     unreadable: Option<String>,
+    /// Which copies are from which database.
+    of: BTreeMap<DatabaseId, Vec<InstanceId>>,
 }
 
-async fn of_layer(layer: Option<&Arc<dyn Layer>>, within: Duration, clock: Clock) -> Option<Asked> {
+async fn of_layer(
+    layer: Option<&Arc<dyn Layer>>,
+    database: Option<&dyn Copies>,
+    within: Duration,
+    tools: &Tools,
+) -> Option<Asked> {
     let layer = layer?;
+    let clock = tools.clock;
     let begun = clock.now();
     let mut heard = Heard::default();
-    let listened = timeout(within, listen(layer.as_ref(), &mut heard)).await;
+    let listening = async {
+        listen(layer.as_ref(), &mut heard).await?;
+        match database {
+            Some(database) => tell_apart(layer.as_ref(), database, tools, &mut heard).await,
+            None => Ok(()),
+        }
+    };
+    let listened = timeout(within, listening).await;
     let (silence, problem) = match listened {
         Ok(Ok(())) => (Silence::Down, heard.unreadable),
         Ok(Err(error)) => (Silence::Down, Some(error.to_string())),
@@ -140,6 +157,9 @@ async fn listen(layer: &dyn Layer, heard: &mut Heard) -> Result<(), LayerError> 
                 Reading::Found(found) => {
                     let header = &found.copy.header;
                     heard.names.insert(id.clone(), header.name.clone());
+                    if let Some(database) = &header.database {
+                        heard.of.entry(database.clone()).or_default().push(id.clone());
+                    }
                     let says = Says::Holds { mark: found.copy.mark(), age: found.age };
                     Member { says, last_online_ms: header.last_online_ms }
                 }
@@ -154,6 +174,40 @@ async fn listen(layer: &dyn Layer, heard: &mut Heard) -> Result<(), LayerError> 
                 }
             };
             says.insert(id, member);
+        }
+    }
+    Ok(())
+}
+
+/// Tells copies that somebody else keeps up to date from those that nobody does. The signs of life are read after the copies, whose
+/// writers leave one when they begin.
+async fn tell_apart(
+    layer: &dyn Layer,
+    database: &dyn Copies,
+    tools: &Tools,
+    heard: &mut Heard,
+) -> Result<(), LayerError> {
+    heard.of.remove(&database.database());
+    let (Some(says), false) = (&mut heard.says, heard.of.is_empty()) else { return Ok(()) };
+    let signs = layer.signs_of_life().await.inspect_err(|_silent| {
+        // Whether they are in use is not known.
+        for id in heard.of.values().flatten() {
+            says.entry(id.clone()).and_modify(|member| member.says = Says::Silent(Silence::Down));
+        }
+    })?;
+    let now = tools.clock.now();
+    tools.neighbours.hear(layer.source(), &signs, database, now).await;
+    for (other, ids) in &heard.of {
+        let surely = match tools.neighbours.presence(other, now) {
+            Presence::Gone => continue,
+            Presence::Lives => false,
+            Presence::Neighbour => true,
+        };
+        for id in ids {
+            let Some(member) = says.get_mut(id) else { continue };
+            if let Says::Holds { mark, .. } = member.says {
+                member.says = Says::Used { mark, surely };
+            }
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
+    id: DatabaseId,
     lanes: Vec<mpsc::Sender<Box<dyn Job>>>,
     pool: Pool,
     /// Jobs about leases have a lane and a connection of their own: they wait for nothing else, and share no transaction.
@@ -95,7 +96,7 @@ impl PostgresStore {
         let tls = Tls::new(&address.trust)?;
         let connector = Connector { address, tls, limits };
         let cipher = Arc::new(Cipher::new(&key));
-        shape::bring(&connector, Arc::clone(&cipher), Arc::clone(&member), clock, retention).await?;
+        let id = shape::bring(&connector, Arc::clone(&cipher), Arc::clone(&member), clock, retention).await?;
 
         // One of the connections is for leases, if there are more.
         let size = size.saturating_sub(1).max(1);
@@ -105,6 +106,7 @@ impl PostgresStore {
         let (lanes, receivers): (Vec<_>, Vec<_>) =
             (0..writer::lanes(size)).map(|_lane| mpsc::channel(group::QUEUE)).unzip();
         let store = Self {
+            id,
             lanes,
             pool,
             leases,

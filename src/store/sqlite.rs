@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +38,7 @@ use crate::ports::store::{Store, StoreError};
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
+    id: DatabaseId,
     /// One writer is all there can be.
     lanes: [mpsc::Sender<Box<dyn Job>>; 1],
     readers: Readers,
@@ -81,12 +82,13 @@ impl SqliteStore {
             };
             write_connection.spawn_blocking(move |conn| Ok(prepare(conn)))
         };
-        prepared.await.map_err(|error| driver("preparing the database", &error))??;
+        let id = prepared.await.map_err(|error| driver("preparing the database", &error))??;
 
         reach!("open.prepared");
         let (writer, jobs) = mpsc::channel(group::QUEUE);
         let (readers, reads) = Readers::new();
         let store = Self {
+            id,
             lanes: [writer],
             readers,
             cipher,

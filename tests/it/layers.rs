@@ -31,6 +31,7 @@ macro_rules! every_layer {
             a_damaged_copy_keeps_nobody_from_writing_a_whole_one,
             what_cannot_be_read_is_not_absent,
             ids_are_names_and_never_paths,
+            engines_show_that_they_live,
         }
     };
 }

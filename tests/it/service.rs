@@ -13,6 +13,7 @@ mod first_light;
 mod forwarding;
 mod kept;
 mod kill_points;
+mod neighbours;
 mod nodes;
 mod notify;
 mod outbox;

@@ -146,6 +146,7 @@ macro_rules! conformance {
                 a_copy_that_was_tampered_with_is_not_adopted,
                 a_copy_from_before_a_change_of_the_key_is_put_under_the_new_one,
                 the_survey_is_of_this_installation_and_tells_times,
+                a_database_has_a_name_and_remembers_others_once_it_has_a_login,
             }
             load {
                 twenty_instances_write_and_read_at_once,

@@ -34,6 +34,31 @@ impl fmt::Debug for InstanceId {
     }
 }
 
+/// Identifies a database from the moment it is made: whoever works with it, and whatever is restored into it. It is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseId(String);
+
+impl DatabaseId {
+    const DIGITS: usize = 32;
+
+    /// Reads one; `None` if it is none: 32 hexadecimal digits, which mean nothing in a path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        (digits && text.len() == Self::DIGITS).then(|| Self(text.to_owned()))
+    }
+
+    /// Makes one of bytes that were chosen at random.
+    pub fn of(bytes: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+
+    /// Returns it as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

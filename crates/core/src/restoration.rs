@@ -6,6 +6,7 @@
 //! cannot be read is never taken for absent, and without the database nothing dials.
 
 mod fleet;
+pub mod neighbours;
 
 use std::time::Duration;
 
@@ -77,6 +78,9 @@ pub enum Silence {
 pub enum Layer {
     /// A copy whose checksum holds.
     Holds { mark: Mark, age: Duration },
+    /// A copy that the engine of another database keeps up to date. `surely` says that this is another installation; otherwise it may be the
+    /// process before this one, of which it is not known yet that it is gone.
+    Used { mark: Mark, surely: bool },
     /// It answered that it has none.
     Absent,
     /// It has one that is damaged.
@@ -125,6 +129,8 @@ pub enum Action {
     Wait,
     /// Nothing, until a person has looked: there was a login, and no place has it whole. No QR code is asked for.
     Park,
+    /// Nothing: the login is another installation's.
+    Leave,
     /// There is no login: whoever wants one pairs.
     Nothing,
 }
@@ -138,6 +144,7 @@ impl Action {
             Self::Adopt => "adopt",
             Self::Wait => "wait",
             Self::Park => "park",
+            Self::Leave => "leave",
             Self::Nothing => "nothing",
         }
     }
@@ -146,7 +153,7 @@ impl Action {
     pub fn dials(self) -> bool {
         match self {
             Self::Dial | Self::Repair | Self::Adopt => true,
-            Self::Wait | Self::Park | Self::Nothing => false,
+            Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
         }
     }
 
@@ -154,7 +161,7 @@ impl Action {
     pub fn keeps_sessions(self) -> bool {
         match self {
             Self::Dial | Self::Repair => true,
-            Self::Adopt | Self::Wait | Self::Park | Self::Nothing => false,
+            Self::Adopt | Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
         }
     }
 
@@ -162,7 +169,7 @@ impl Action {
     pub fn may_pair(self) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Dial | Self::Repair | Self::Adopt | Self::Wait | Self::Park => false,
+            Self::Dial | Self::Repair | Self::Adopt | Self::Wait | Self::Park | Self::Leave => false,
         }
     }
 }
@@ -184,6 +191,8 @@ pub enum Verdict {
     DatabaseSilent,
     /// The only places that may hold a copy could not be read.
     LayersSilent,
+    /// The engine of another database goes on with this login, or has until a moment ago.
+    UsedElsewhere,
     /// What there is of a login is damaged.
     AllDamaged,
     /// There is no login.
@@ -203,6 +212,7 @@ impl Verdict {
             Self::DatabaseEmptied => "database-emptied",
             Self::DatabaseSilent => "store-unavailable",
             Self::LayersSilent => "layers-unavailable",
+            Self::UsedElsewhere => "used-elsewhere",
             Self::AllDamaged => "credentials-corrupt",
             Self::NoLogin => "no-login",
             Self::Deleted => "deleted",
@@ -247,6 +257,9 @@ pub fn decide(facts: &Facts) -> Decision {
 }
 
 fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
+    if let Some(surely) = facts.used_elsewhere() {
+        return (if surely { Action::Leave } else { Action::Wait }, Verdict::UsedElsewhere, None);
+    }
     let newest = facts.newest_copy();
     let copy = newest.map(|(source, _)| source);
     match facts.database {
@@ -311,6 +324,29 @@ impl Facts {
         copies.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best })
     }
 
+    /// Tells whether the engine of another database has the login: its copy knows more than this database does. The answer says whether that is
+    /// sure.
+    fn used_elsewhere(&self) -> Option<bool> {
+        let unknown_here = |mark: Mark| match self.database {
+            Database::Absent | Database::Corrupt(None) => true,
+            Database::Holds(held) | Database::Corrupt(Some(held)) | Database::Unpaired(held) => {
+                mark.against(held) == Standing::Newer
+            }
+            // Nothing dials in any case.
+            Database::Deleted | Database::Silent(_) => false,
+        };
+        let used = self.layers().into_iter().filter_map(|(_, layer)| match layer {
+            Layer::Used { mark, surely } if unknown_here(mark) => Some(surely),
+            Layer::Used { .. }
+            | Layer::Holds { .. }
+            | Layer::Absent
+            | Layer::Corrupt
+            | Layer::Silent(_)
+            | Layer::Off => None,
+        });
+        used.reduce(|one, other| one || other)
+    }
+
     /// Decides where no place has a whole copy.
     fn nowhere(&self) -> (Action, Verdict, Option<Source>) {
         if self.layers().iter().any(|(_, layer)| matches!(layer, Layer::Silent(_))) {
@@ -342,7 +378,7 @@ impl Facts {
         };
         match layer {
             Layer::Holds { age, .. } => Some(age),
-            Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
+            Layer::Used { .. } | Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
         }
     }
 
@@ -378,7 +414,7 @@ impl Facts {
     fn outdated(&self, action: Action, mark: Option<Mark>) -> Vec<Source> {
         let differs = |layer: Layer| match (action, layer) {
             // Nobody writes to what does not answer; its turn comes with the next change. While the database is awaited nothing is known.
-            (_, Layer::Silent(_) | Layer::Off) | (Action::Wait | Action::Park, _) => false,
+            (_, Layer::Silent(_) | Layer::Off) | (Action::Wait | Action::Park | Action::Leave, _) => false,
             (Action::Dial, Layer::Holds { mark: held, .. }) => {
                 mark.is_none_or(|mark| held.against(mark) != Standing::Exact)
             }
@@ -392,6 +428,6 @@ impl Facts {
 fn held(layer: Layer) -> Option<Mark> {
     match layer {
         Layer::Holds { mark, .. } => Some(mark),
-        Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
+        Layer::Used { .. } | Layer::Absent | Layer::Corrupt | Layer::Silent(_) | Layer::Off => None,
     }
 }

@@ -172,7 +172,7 @@ fn layers_that_do_not_hold_what_goes_on_are_written() {
             let expected = match decision.action {
                 Action::Dial => !found.is_silent() && found.mark() != row[1].mark(),
                 Action::Repair | Action::Adopt => !found.is_silent(),
-                Action::Wait | Action::Park | Action::Nothing => false,
+                Action::Wait | Action::Park | Action::Leave | Action::Nothing => false,
             };
             assert_eq!(outdated, expected, "{row:?}: {source:?}");
         }
@@ -240,6 +240,31 @@ fn what_an_operator_deleted_does_not_come_back() {
 }
 
 #[test]
+fn what_another_database_goes_on_with_is_left_alone() {
+    let used = |surely| Layer::Used { mark: mark(5, 100), surely };
+    let own = Layer::Holds { mark: mark(5, 99), age: AGE };
+    let decided = |redis, database, files| {
+        let decision = decide(&Facts { redis, database, files });
+        (decision.action, decision.verdict)
+    };
+    let (waits, leaves) = ((Action::Wait, Verdict::UsedElsewhere), (Action::Leave, Verdict::UsedElsewhere));
+    assert_eq!(decided(used(false), Database::Absent, Layer::Off), waits);
+    assert_eq!(decided(used(true), Database::Absent, Layer::Silent(Silence::Down)), leaves);
+    assert_eq!(decided(own, Database::Absent, used(true)), leaves, "whatever another layer has of it");
+    assert_eq!(decided(used(false), Database::Absent, used(true)), leaves);
+    assert_eq!(decided(used(true), Database::Holds(mark(4, 99)), Layer::Off), leaves, "it was taken in there");
+    assert_eq!(decided(used(true), Database::Corrupt(None), own), leaves);
+    assert_eq!(decided(used(true), Database::Unpaired(mark(4, 99)), Layer::Off), leaves);
+    // It took a copy, and this database has gone on since.
+    let newest = (Action::Dial, Verdict::Newest);
+    assert_eq!(decided(used(true), Database::Holds(mark(5, 101)), Layer::Off), newest);
+    let decision = decide(&Facts { redis: used(true), database: Database::Holds(mark(5, 101)), files: Layer::Off });
+    assert_eq!(decision.outdated, [Source::Redis]);
+    let deleted = Facts { redis: used(true), database: Database::Deleted, files: Layer::Off };
+    assert!(decide(&deleted).outdated.is_empty(), "the copy of somebody else stays");
+}
+
+#[test]
 fn a_later_epoch_is_a_later_history() {
     let database = mark(5, 100);
     for (copy, expected) in [
@@ -268,6 +293,8 @@ fn an_installation_without_layers_has_the_database_alone() {
 fn layers() -> impl Strategy<Value = Layer> {
     prop_oneof![
         (0_u64..4, 0_u64..4).prop_map(|(epoch, revision)| Layer::Holds { mark: mark(epoch, revision), age: AGE }),
+        (0_u64..4, 0_u64..4, any::<bool>())
+            .prop_map(|(epoch, revision, surely)| Layer::Used { mark: mark(epoch, revision), surely }),
         Just(Layer::Absent),
         Just(Layer::Corrupt),
         Just(Layer::Silent(Silence::Down)),
@@ -295,6 +322,20 @@ proptest! {
             .into_iter()
             .filter_map(|layer| if let Layer::Holds { mark, .. } = layer { Some(mark) } else { None })
             .collect();
+        let used = [redis, files].into_iter().filter_map(|layer| if let Layer::Used { mark, .. } = layer { Some(mark) } else { None });
+        let newer_elsewhere = used.clone().any(|mark| match database {
+            Database::Holds(held) | Database::Corrupt(Some(held)) | Database::Unpaired(held) => {
+                mark.against(held) == Standing::Newer
+            }
+            Database::Corrupt(None) | Database::Absent => true,
+            Database::Deleted | Database::Silent(_) => false,
+        });
+        prop_assert_eq!(decision.verdict == Verdict::UsedElsewhere, newer_elsewhere);
+        if newer_elsewhere {
+            prop_assert!(matches!(decision.action, Action::Wait | Action::Leave));
+            prop_assert!(decision.outdated.is_empty() && decision.source.is_none());
+            return Ok(());
+        }
         match database {
             Database::Silent(_) => prop_assert_eq!(decision.action, Action::Wait),
             Database::Deleted => prop_assert_eq!(decision.action, Action::Nothing),

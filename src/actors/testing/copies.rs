@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 use holdfast_core::restoration::{Database, Member};
 
 use super::store::MemoryStore;
@@ -18,6 +18,18 @@ use crate::ports::store::StoreError;
 impl Copies for MemoryStore {
     fn changes(&self) -> &Changes {
         &self.changes
+    }
+
+    fn database(&self) -> DatabaseId {
+        DatabaseId::of([0; 16])
+    }
+
+    async fn neighbours(&self, _: DateTime<Utc>) -> Result<Vec<DatabaseId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn note_neighbour(&self, _: &DatabaseId) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {

@@ -74,7 +74,7 @@ fn judge(seen: Result<RedisLook, Unseen>, ours: Option<&Fingerprint>, now_ms: i6
                 "live-redis-refused",
                 "CACHE_REDIS_URI",
                 format!("Redis answers and refuses: {why}"),
-                "check user, password and the number of the database; the user needs GET, HGET, HSTRLEN, HSET, SET, EVAL, PEXPIRE, SCAN, EXISTS, RENAME and DEL on the keys of CACHE_REDIS_PREFIX_KEY",
+                "check user, password and the number of the database; the user needs GET, HGET, HGETALL, HSTRLEN, HSET, HDEL, SET, EVAL, PEXPIRE, SCAN, EXISTS, RENAME and DEL on the keys of CACHE_REDIS_PREFIX_KEY",
             )];
         }
     };

@@ -196,7 +196,7 @@ impl<'b> Parts<'b> {
 #[cfg(test)]
 mod tests {
     use holdfast_core::connection::Desired;
-    use holdfast_core::id::{Epoch, InstanceId, Revision};
+    use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
     use proptest::prelude::*;
 
     use super::*;
@@ -204,14 +204,17 @@ mod tests {
     fn copies() -> impl Strategy<Value = SessionCopy> {
         let value = ("[a-z-]{1,12}", ".{0,20}", prop::collection::vec(any::<u8>(), 0..60), any::<Option<i64>>())
             .prop_map(|(category, key, sealed, expires_at)| SealedValue { category, key, sealed, expires_at });
-        let header = (".{1,20}", ".{0,20}", any::<[u64; 2]>(), any::<i64>(), any::<Option<i64>>(), any::<bool>());
-        let header = header.prop_map(|(id, name, [epoch, revision], taken_at_ms, last_online_ms, wanted)| CopyHeader {
+        let database = prop::option::of(any::<[u8; 16]>().prop_map(DatabaseId::of));
+        let times = (any::<i64>(), any::<Option<i64>>());
+        let header = (".{1,20}", ".{0,20}", any::<[u64; 2]>(), database, times, any::<bool>());
+        let header = header.prop_map(|(id, name, [epoch, revision], database, times, wanted)| CopyHeader {
             id: InstanceId::new(id),
             name,
             epoch: Epoch(epoch),
             revision: Revision(revision),
-            taken_at_ms,
-            last_online_ms,
+            database,
+            taken_at_ms: times.0,
+            last_online_ms: times.1,
             desired: if wanted { Desired::Connected } else { Desired::Stopped },
         });
         let particulars = prop::collection::vec(any::<u8>(), 0..60);

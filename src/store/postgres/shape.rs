@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use holdfast_core::id::DatabaseId;
 
 use super::dialect::Conn;
 use super::pool::Connector;
@@ -25,7 +26,7 @@ const LOCK: i64 = i64::from_be_bytes(*b"holdfast");
 const PATIENCE: &str =
     "SET statement_timeout = 0; SET lock_timeout = '120s'; SET idle_in_transaction_session_timeout = 0";
 
-/// Brings the database into the newest shape and makes its rows true, on a connection of its own. Processes that do so at once wait for each
+/// Brings the database into the newest shape and makes its rows true, on a connection of its own; returns which it is. Processes that do so at once wait for each
 /// other.
 pub(super) async fn bring(
     connector: &Connector,
@@ -33,7 +34,7 @@ pub(super) async fn bring(
     member: Arc<Member>,
     clock: Clock,
     retention: Retention,
-) -> Result<(), StoreError> {
+) -> Result<DatabaseId, StoreError> {
     let mut link = connector.connect().await?;
     let schema = connector.address.quoted_schema();
     let bringing = tokio::task::spawn_blocking(move || {

@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EventName;
-use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{self, Mark, Member, Standing};
 use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_sender_key};
 
+use super::group::Lane;
 use super::instances::{ensure_session, get};
 use super::sessions::{creds, put_creds};
-use super::{Conn, Database, Tx, archive, departed, dialect, leases, proxies, settings, values, webhooks};
+use super::{Conn, Database, Tx, archive, departed, dialect, leases, neighbours, proxies, settings, values, webhooks};
 use crate::ports::changes::Changes;
 use crate::ports::copies::{Adopted, Adoption, Copies, Particulars};
 use crate::ports::layer::{CopyHeader, SealedValue, SessionCopy};
@@ -36,14 +37,28 @@ impl Copies for Database {
         &self.changes
     }
 
+    fn database(&self) -> DatabaseId {
+        self.id.clone()
+    }
+
+    async fn neighbours(&self, now: DateTime<Utc>) -> Result<Vec<DatabaseId>, StoreError> {
+        let now_ms = now.timestamp_millis();
+        self.read("reading which other databases there are", move |conn| neighbours::list(conn, now_ms)).await
+    }
+
+    async fn note_neighbour(&self, other: &DatabaseId) -> Result<bool, StoreError> {
+        let other = other.clone();
+        self.write("noting another database", Lane::ANY, move |tx| neighbours::note(tx, &other)).await
+    }
+
     async fn states(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
         let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
         self.read("reading the states of all sessions", move |conn| states(conn, &cipher, &client_name)).await
     }
 
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {
-        let (id, cipher) = (id.clone(), self.cipher.clone());
-        self.read("copying a session", move |conn| export(conn, &cipher, &id, taken_at)).await
+        let (id, from) = (id.clone(), self.exporter(taken_at));
+        self.read("copying a session", move |conn| from.export(conn, &id)).await
     }
 
     async fn export_many(
@@ -51,11 +66,11 @@ impl Copies for Database {
         ids: &[InstanceId],
         taken_at: DateTime<Utc>,
     ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
-        let (ids, cipher) = (ids.to_vec(), self.cipher.clone());
+        let (ids, from) = (ids.to_vec(), self.exporter(taken_at));
         self.read("copying sessions", move |conn| {
             let mut copies = Vec::with_capacity(ids.len());
             for id in ids {
-                match export(conn, &cipher, &id, taken_at) {
+                match from.export(conn, &id) {
                     Ok(copy) => copies.push((id, Ok(copy))),
                     Err(Failure::Store(StoreError::NoSuchInstance(_))) => {}
                     Err(Failure::Store(error)) => copies.push((id, Err(error))),
@@ -141,47 +156,59 @@ fn mark(epoch: i64, revision: i64) -> Mark {
     Mark { epoch: Epoch(epoch as u64), revision: Revision(revision as u64) }
 }
 
-fn export(
-    conn: &mut Conn,
-    cipher: &Cipher,
-    id: &InstanceId,
+impl Database {
+    fn exporter(&self, taken_at: DateTime<Utc>) -> Exporter {
+        Exporter { database: self.id.clone(), cipher: self.cipher.clone(), taken_at }
+    }
+}
+
+/// What copies of the same moment have in common.
+struct Exporter {
+    database: DatabaseId,
+    cipher: Arc<Cipher>,
     taken_at: DateTime<Utc>,
-) -> Result<Option<SessionCopy>, Failure> {
-    let Some(record) = get(conn, id)? else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
-    let Some(text) = creds(conn, id)?.filter(|text| !is_foreign(text)) else {
-        return Ok(login(cipher, id, record.paired, None).map(|_nothing| None)?);
-    };
-    let (epoch, revision): (i64, i64) = holdfast_session::table
-        .find(id.as_str())
-        .select((holdfast_session::epoch, holdfast_session::revision))
-        .first(conn)
-        .optional()?
-        .unwrap_or_default();
-    let rows: Vec<(String, String, Vec<u8>, Option<i64>)> = value::table
-        .filter(value::instance_id.eq(id.as_str()))
-        .order((value::category, value::key))
-        .select((value::category, value::key, value::value, value::expires_at))
-        .load(conn)?;
-    let values = rows
-        .into_iter()
-        .map(|(category, key, sealed, expires_at)| SealedValue { category, key, sealed, expires_at })
-        .collect();
-    let webhook = webhooks::read(conn, id)?;
-    let Mark { epoch, revision } = mark(epoch, revision);
-    let header = CopyHeader {
-        id: id.clone(),
-        name: record.name.clone(),
-        epoch,
-        revision,
-        taken_at_ms: taken_at.timestamp_millis(),
-        last_online_ms: record.last_online_at.map(|moment| moment.timestamp_millis()),
-        desired: record.desired,
-    };
-    let mut copy = SessionCopy { header, device: text, values, particulars: Vec::new() };
-    particulars::seal(cipher, &mut copy, particulars_of(record, webhook))?;
-    // What does not open here would take the place of a copy that does.
-    particulars::open(cipher, &copy)?;
-    Ok(Some(copy))
+}
+
+impl Exporter {
+    fn export(&self, conn: &mut Conn, id: &InstanceId) -> Result<Option<SessionCopy>, Failure> {
+        let cipher = &self.cipher;
+        let Some(record) = get(conn, id)? else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
+        let Some(text) = creds(conn, id)?.filter(|text| !is_foreign(text)) else {
+            return Ok(login(cipher, id, record.paired, None).map(|_nothing| None)?);
+        };
+        let (epoch, revision): (i64, i64) = holdfast_session::table
+            .find(id.as_str())
+            .select((holdfast_session::epoch, holdfast_session::revision))
+            .first(conn)
+            .optional()?
+            .unwrap_or_default();
+        let rows: Vec<(String, String, Vec<u8>, Option<i64>)> = value::table
+            .filter(value::instance_id.eq(id.as_str()))
+            .order((value::category, value::key))
+            .select((value::category, value::key, value::value, value::expires_at))
+            .load(conn)?;
+        let values = rows
+            .into_iter()
+            .map(|(category, key, sealed, expires_at)| SealedValue { category, key, sealed, expires_at })
+            .collect();
+        let webhook = webhooks::read(conn, id)?;
+        let Mark { epoch, revision } = mark(epoch, revision);
+        let header = CopyHeader {
+            id: id.clone(),
+            name: record.name.clone(),
+            epoch,
+            revision,
+            database: Some(self.database.clone()),
+            taken_at_ms: self.taken_at.timestamp_millis(),
+            last_online_ms: record.last_online_at.map(|moment| moment.timestamp_millis()),
+            desired: record.desired,
+        };
+        let mut copy = SessionCopy { header, device: text, values, particulars: Vec::new() };
+        particulars::seal(cipher, &mut copy, particulars_of(record, webhook))?;
+        // What does not open here would take the place of a copy that does.
+        particulars::open(cipher, &copy)?;
+        Ok(Some(copy))
+    }
 }
 
 fn particulars_of(record: InstanceRecord, webhook: Option<WebhookRow>) -> Particulars {

@@ -2,7 +2,8 @@
 //! one kind of connection: what a database is, they see through their parent's `dialect` (its connection, its backend, its store, and the
 //! few words in which it differs).
 //!
-//! A store that has them as a part gives them `read`, `write` and `lease`, and its `cipher`, `member`, `appended`, `changes` and `reported`.
+//! A store that has them as a part gives them `read`, `write` and `lease`, and its `id`, `cipher`, `member`, `appended`, `changes` and
+//! `reported`.
 //!
 //! All of it blocks: a whole job runs on one blocking thread, never one statement.
 
@@ -16,6 +17,7 @@ mod instances;
 mod leases;
 mod losses;
 pub(super) mod migrations;
+mod neighbours;
 pub(super) mod outbox;
 mod proxies;
 mod queue;
@@ -29,7 +31,7 @@ mod webhooks;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{DatabaseId, InstanceId};
 
 use self::group::{Lane, Tx};
 use super::dialect::{self, Backend, Conn, Database};
@@ -89,14 +91,14 @@ impl Database {
     }
 }
 
-/// Makes the rows of a database in shape true, before anybody reads them.
+/// Makes the rows of a database in shape true, before anybody reads them; returns which database it is.
 pub(super) fn prepare(
     conn: &mut Conn,
     cipher: &Cipher,
     member: &Member,
     clock: Clock,
     retention: &Retention,
-) -> Result<(), StoreError> {
+) -> Result<DatabaseId, StoreError> {
     let prepared = dialect::exclusively(conn, |conn| {
         let mut tx = Tx { conn, now: clock.wall(), queued: 0, changed: Vec::new() };
         check_key(&mut tx, cipher)?;
@@ -107,7 +109,8 @@ pub(super) fn prepare(
             .bind::<Text, _>(&member.client_name)
             .bind::<Text, _>(&member.node)
             .execute(tx.conn)?;
-        housekeeping::prune(&mut tx, retention)
+        housekeeping::prune(&mut tx, retention)?;
+        neighbours::own(&mut tx)
     });
     prepared.map_err(|failure: Failure| failure.doing("preparing the database"))
 }

@@ -24,7 +24,7 @@ use holdfast::ports::store::{
 use holdfast_core::connection::Desired;
 use holdfast_core::delivery::lanes::Head;
 use holdfast_core::event::EngineEvent;
-use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{Database, Member};
 use holdfast_core::sending::key::Key;
 use holdfast_core::tenancy::Survey;
@@ -307,6 +307,18 @@ impl Sends for FaultyStore {
 impl Copies for FaultyStore {
     fn changes(&self) -> &Changes {
         self.inner.changes()
+    }
+
+    fn database(&self) -> DatabaseId {
+        self.inner.database()
+    }
+
+    async fn neighbours(&self, now: DateTime<Utc>) -> Result<Vec<DatabaseId>, StoreError> {
+        self.pass(Op::States, None, self.inner.neighbours(now)).await
+    }
+
+    async fn note_neighbour(&self, other: &DatabaseId) -> Result<bool, StoreError> {
+        self.pass(Op::States, None, self.inner.note_neighbour(other)).await
     }
 
     async fn states(&self) -> Result<Vec<(InstanceId, Member<Database>)>, StoreError> {

@@ -40,6 +40,7 @@ pub(super) fn copy_of(name: &str, epoch: u64, revision: u64, bytes: usize) -> Se
             name: name.to_owned(),
             epoch: Epoch(epoch),
             revision: Revision(revision),
+            database: None,
             taken_at_ms: (Clock::start().wall() - Duration::from_secs(60)).timestamp_millis(),
             last_online_ms: Some(5),
             desired: Desired::Connected,

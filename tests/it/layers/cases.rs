@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use holdfast::ports::layer::{LayerError, Reading};
+use holdfast_core::id::DatabaseId;
+use holdfast_core::restoration::neighbours::Signs;
 
 use super::bench::{Place, copy, copy_of, id, read, revision};
 
@@ -126,5 +128,27 @@ pub(super) async fn ids_are_names_and_never_paths(place: &impl Place) -> Outcome
         place.layer().remove(&id(name)).await?;
         assert_eq!(read(place.layer(), name).await, Reading::Absent, "{name}");
     }
+    Ok(())
+}
+
+pub(super) async fn engines_show_that_they_live(place: &impl Place) -> Outcome {
+    let layer = place.layer();
+    let [ours, theirs] = [1, 2].map(|number| DatabaseId::of([number; 16]));
+    let signs = |of: &[(&DatabaseId, &str)]| -> Signs {
+        of.iter().map(|(database, sign)| ((*database).clone(), (*sign).to_owned())).collect()
+    };
+    assert!(layer.signs_of_life().await?.is_empty());
+    layer.end_life(&ours).await?;
+    layer.write(&copy("shop", 1, 1)).await?;
+    layer.show_life(&ours, "a").await?;
+    layer.show_life(&theirs, "b").await?;
+    assert_eq!(layer.signs_of_life().await?, signs(&[(&ours, "a"), (&theirs, "b")]));
+    layer.show_life(&ours, "c").await?;
+    assert_eq!(layer.signs_of_life().await?, signs(&[(&ours, "c"), (&theirs, "b")]));
+    assert_eq!(layer.list().await?, [id("shop")], "a sign is no copy");
+    layer.end_life(&ours).await?;
+    assert_eq!(layer.signs_of_life().await?, signs(&[(&theirs, "b")]));
+    layer.show_life(&ours, "d").await?;
+    assert_eq!(layer.signs_of_life().await?, signs(&[(&ours, "d"), (&theirs, "b")]));
     Ok(())
 }

@@ -38,6 +38,8 @@ async fn scene() -> anyhow::Result<Scene> {
         layer: layer.clone(),
         copies: bench.store.clone(),
         board: Arc::default(),
+        neighbours: Arc::default(),
+        alone: true,
         clock: Clock::start(),
         policy,
     };

@@ -12,7 +12,7 @@ use holdfast::ports::store::{ProxySpec, SettingsSpec, StoreError};
 use holdfast::store::{EncryptionKey, open_copy};
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EventName;
-use holdfast_core::id::{Epoch, InstanceId, Revision};
+use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{Database, Mark, Standing};
 use holdfast_core::restored::REVISIONS_PASSED_OVER;
 
@@ -361,5 +361,23 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
     let epoch = bench.store.claim(&shop).await?.epoch;
     bench.store.commit(&shop, epoch, SessionBatch { paired: Some(true), ..SessionBatch::default() }).await?;
     assert_eq!(says(&bench, &shop).await?, Some(Database::Holds(mark(epoch.0, 3))));
+    Ok(())
+}
+
+pub(super) async fn a_database_has_a_name_and_remembers_others_once_it_has_a_login(mut bench: Bench) -> Outcome {
+    let (ours, other) = (bench.store.database(), DatabaseId::of([7; 16]));
+    assert_ne!(ours, other);
+    assert!(!bench.store.note_neighbour(&other).await?, "it may be the one before this one");
+    assert!(bench.store.neighbours(Utc::now()).await?.is_empty());
+    let (id, _) = login(&bench, "shop").await?;
+    let copy = bench.store.export(&id, now()).await?.expect("a login");
+    assert_eq!(copy.header.database.as_ref(), Some(&ours));
+    assert!(bench.store.note_neighbour(&other).await?);
+    assert!(bench.store.note_neighbour(&other).await?);
+    bench.reopen(Opening::default()).await?;
+    assert_eq!(bench.store.database(), ours);
+    assert_eq!(bench.store.neighbours(Utc::now()).await?, [other]);
+    let later = Utc::now() + chrono::Duration::days(8);
+    assert!(bench.store.neighbours(later).await?.is_empty(), "not seen for a week");
     Ok(())
 }
