@@ -9,9 +9,10 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::figures::{Empty, Figures, connected, watch};
-use crate::harness::engine::{Engine, Home};
+use crate::harness::engine::Engine;
 use crate::phone;
 use crate::process::Process;
+use crate::production::home;
 
 /// Pairings under way at a moment.
 const SIDE_BY_SIDE: usize = 8;
@@ -20,10 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(instances: usize, idle: Duration) -> anyhow::Result<Figures> {
     let sim = Simulator::start(Options::default()).await?;
-    // As it is set in production, where the tests are quick and talkative.
-    let home = ["HEALTH_CHECK_INTERVAL_SECONDS", "HEALTH_PING_TIMEOUT_SECONDS", "RECONNECT_BASE_MS", "LOG_FORMAT"]
-        .into_iter()
-        .fold(Home::new(sim.ws_url()).set("RUST_LOG", "warn"), Home::unset);
+    let home = home(sim.ws_url());
     let engine = home.start().await;
     let empty = Empty::of(Process(engine.id()))?;
     let pairings = (0..instances).map(|number| {

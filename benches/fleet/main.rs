@@ -18,6 +18,8 @@ mod harness {
 mod figures;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/production.rs"]
+mod production;
 
 use std::time::Duration;
 

@@ -12,9 +12,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Run;
 use crate::figures::{Costs, Figures, Latencies, per_second};
 use crate::harness::client::Api;
-use crate::harness::engine::{Engine, Home};
+use crate::harness::engine::Engine;
 use crate::meter::{Meter, now};
 use crate::process::Process;
+use crate::production::home;
 use crate::receiver::Receiver;
 
 /// Pairings under way at a moment.
@@ -25,9 +26,7 @@ pub(crate) async fn measure(run: &Run) -> anyhow::Result<Figures> {
     let sim = Simulator::start(Options::default()).await?;
     let meter = Arc::new(Meter::default());
     let receiver = Receiver::start(Arc::clone(&meter))?;
-    // As it is set in production, where the tests are quick and talkative.
-    let home = Home::new(sim.ws_url()).set("RUST_LOG", "warn").unset("LOG_FORMAT");
-    let home = home.unset("HEALTH_CHECK_INTERVAL_SECONDS").unset("HEALTH_PING_TIMEOUT_SECONDS");
+    let home = home(sim.ws_url());
     let engine = home.start().await;
     let process = Process(engine.id());
     stream::iter(0..run.instances)

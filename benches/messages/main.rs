@@ -20,6 +20,8 @@ mod meter;
 #[expect(dead_code, reason = "the bench of fleets uses the rest of it")]
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/production.rs"]
+mod production;
 mod receiver;
 
 use std::time::Duration;

@@ -10,9 +10,10 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::figures::connected;
-use crate::harness::engine::{Engine, Home};
+use crate::harness::engine::Engine;
 use crate::harness::postgres::Server;
 use crate::harness::redis::Redis;
+use crate::production::home;
 use crate::{From, phone};
 
 /// Pairings under way at a moment.
@@ -32,9 +33,7 @@ pub(crate) struct Came {
 
 pub(crate) async fn measure(instances: usize, from: From) -> anyhow::Result<Came> {
     let sim = Simulator::start(Options::default()).await?;
-    let usual = ["HEALTH_CHECK_INTERVAL_SECONDS", "HEALTH_PING_TIMEOUT_SECONDS", "RECONNECT_BASE_MS", "LOG_FORMAT"];
-    let home = usual.into_iter().fold(Home::new(sim.ws_url()).set("RUST_LOG", "warn"), Home::unset);
-    let home = home
+    let home = home(sim.ws_url())
         .set("DIAL_CONCURRENCY", "1000")
         .set("DIAL_RATE_PER_SECOND", "1000")
         .set("PROVIDER_SNAPSHOT_SECONDS", "5")

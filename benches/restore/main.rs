@@ -24,6 +24,8 @@ mod harness {
 mod figures;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/production.rs"]
+mod production;
 
 use std::io::Write as _;
 use std::time::Duration;

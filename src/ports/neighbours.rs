@@ -31,7 +31,9 @@ impl Neighbours {
     /// Takes these for other installations: the database remembers them.
     pub fn remember(&self, databases: Vec<DatabaseId>) {
         let mut state = self.lock();
-        databases.into_iter().for_each(|database| state.heard.remember(database));
+        for database in databases {
+            state.heard.remember(database);
+        }
     }
 
     /// Takes in what a place shows of other databases. One that lives while this one has logins of its own is remembered.
@@ -62,9 +64,7 @@ impl Neighbours {
         let mut state = self.lock();
         let mut living = state.heard.hear(place, signs, now);
         living.retain(|database| state.noted.get(database).is_none_or(|noted| now.since(*noted) >= NOTE_EVERY));
-        living.iter().for_each(|database| {
-            state.noted.insert(database.clone(), now);
-        });
+        state.noted.extend(living.iter().map(|database| (database.clone(), now)));
         living
     }
 

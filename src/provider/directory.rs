@@ -295,7 +295,7 @@ fn sweep(folder: &Path, now: SystemTime) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let begun = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
+        let begun = name.to_str().is_some_and(|name| name.starts_with('.') && name.strip_suffix(".tmp").is_some());
         let sign = name.to_str().is_some_and(|name| name.ends_with(SIGN));
         let old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > LEFT_OVER);
         if (begun || sign) && entry.metadata().and_then(|found| found.modified()).is_ok_and(old) {

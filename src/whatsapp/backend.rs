@@ -88,7 +88,7 @@ pub(super) struct Backend {
     tokens: AsyncMutex<()>,
     secrets: AsyncMutex<()>,
     mappings: AsyncMutex<()>,
-    saving: AsyncMutex<()>,
+    saving: AsyncMutex<device::OnDisk>,
     /// Whether a device that is linked to an account is on disk.
     linked: AtomicBool,
     known: OnceLock<device::Identity>,

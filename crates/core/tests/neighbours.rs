@@ -28,7 +28,11 @@ fn a_sign_that_does_not_change_is_of_an_engine_that_is_gone() {
     for round in 0..3 {
         assert!(heard.hear(Source::Redis, &signs(&[(1, "a")]), at(SIGN_EVERY * round)).is_empty());
     }
-    assert_eq!(heard.presence(&database(1), at(GONE_AFTER - MOMENT)), Presence::Lives, "that is not known yet");
+    assert_eq!(
+        heard.presence(&database(1), at(GONE_AFTER.saturating_sub(MOMENT))),
+        Presence::Lives,
+        "that is not known yet"
+    );
     assert_eq!(heard.presence(&database(1), at(GONE_AFTER)), Presence::Gone);
 }
 
@@ -39,7 +43,7 @@ fn a_sign_that_changes_is_of_an_engine_that_lives() {
     let later = GONE_AFTER * 10;
     assert_eq!(heard.presence(&database(1), at(later)), Presence::Gone);
     assert_eq!(heard.hear(Source::Files, &signs(&[(1, "b")]), at(later)), [database(1)]);
-    assert_eq!(heard.presence(&database(1), at(later + GONE_AFTER - MOMENT)), Presence::Lives);
+    assert_eq!(heard.presence(&database(1), at(later + GONE_AFTER.saturating_sub(MOMENT))), Presence::Lives);
     assert_eq!(heard.presence(&database(2), at(later)), Presence::Gone);
 }
 

@@ -152,9 +152,14 @@ impl InstanceActor {
 
     pub(super) fn learn_owner(&mut self, owner: Owner) {
         let known = &mut self.owner;
+        let before = known.clone();
         known.jid = owner.jid.or(known.jid.take());
         known.name = owner.name.or(known.name.take());
         known.picture = owner.picture.or(known.picture.take());
+        // It is told at each login.
+        if *known == before {
+            return;
+        }
         self.scribe.patch(InstancePatch {
             owner_jid: known.jid.clone(),
             profile_name: known.name.clone(),

@@ -1,6 +1,6 @@
 //! The key-value table of a session, each value encrypted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
@@ -17,6 +17,8 @@ use crate::store::schema::holdfast_session_value::{self as value, category, expi
 
 /// Keys in one statement, well below what SQLite binds.
 const CHUNK: usize = 500;
+/// From how many keys on they are looked for as a range.
+const WORTH_A_RANGE: usize = 32;
 
 type Plain = Vec<(String, Vec<u8>)>;
 type Query<'q> = value::BoxedQuery<'q, Backend>;
@@ -42,12 +44,39 @@ pub(super) fn read_many(
     names: &[String],
 ) -> Result<Plain, Failure> {
     require(conn, id)?;
+    if let Some(found) = read_range(conn, cipher, id, kind, names)? {
+        return Ok(found);
+    }
     let mut found = Vec::with_capacity(names.len());
     for chunk in names.chunks(CHUNK) {
         let rows = of(id, kind).filter(key.eq_any(chunk));
         found.append(&mut load(conn, cipher, id, kind, rows)?);
     }
     Ok(found)
+}
+
+/// Reads many keys as the range in which they lie: one short statement, and one walk through the table, where each key by itself is a search.
+/// `None` if they are few, or if too many others lie between them.
+fn read_range(
+    conn: &mut Conn,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    names: &[String],
+) -> Result<Option<Plain>, Failure> {
+    let (Some(first), Some(last)) = (names.iter().min(), names.iter().max()) else { return Ok(Some(Vec::new())) };
+    if names.len() < WORTH_A_RANGE {
+        return Ok(None);
+    }
+    let most = names.len() * 2;
+    let rows = of(id, kind).filter(key.ge(first)).filter(key.le(last)).limit(most as i64);
+    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
+    if sealed.len() == most {
+        return Ok(None);
+    }
+    let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let asked = sealed.into_iter().filter(|(name, _)| wanted.contains(name.as_str()));
+    Ok(Some(opened(cipher, id, kind, asked)?))
 }
 
 pub(super) fn scan(
@@ -133,6 +162,15 @@ fn end_of(prefix: &str) -> Option<String> {
 
 fn load(conn: &mut Conn, cipher: &Cipher, id: &InstanceId, kind: &str, rows: Query<'_>) -> Result<Plain, Failure> {
     let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
+    Ok(opened(cipher, id, kind, sealed)?)
+}
+
+fn opened(
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    sealed: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<Plain, StoreError> {
     let plain = sealed.into_iter().map(|(name, sealed)| {
         let plain = open(cipher, id, kind, &name, &sealed)?;
         Ok((name, plain))

@@ -4,6 +4,7 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 use wacore::store::Device;
 use wacore::store::traits::DeviceStore;
 
@@ -16,6 +17,10 @@ const LAST_WORDS: &str = "last-words";
 /// What was on disk when the client was made: its identity key, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity(Option<Vec<u8>>);
+
+/// The SHA-256 of the device that is on disk, if it is known.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk(Option<[u8; 32]>);
 
 fn identity_of(device: &Device) -> Vec<u8> {
     device.identity_key.public_key.public_key_bytes().to_vec()
@@ -41,14 +46,14 @@ impl Backend {
 
     /// Writes the newest state of the device, whatever others are writing at the moment. It is durable when this returns.
     pub(in crate::whatsapp) async fn save_newest(&self) -> Result<(), Unusable> {
-        let _alone = self.saving.lock().await;
+        let mut on_disk = self.saving.lock().await;
         match self.memory.get().and_then(Weak::upgrade) {
-            Some(memory) => self.write_device(&memory.get_device_snapshot().core).await,
+            Some(memory) => self.write_device(&memory.get_device_snapshot().core, &mut on_disk).await,
             None => Ok(()),
         }
     }
 
-    async fn write_device(&self, device: &Device) -> Result<(), Unusable> {
+    async fn write_device(&self, device: &Device, on_disk: &mut OnDisk) -> Result<(), Unusable> {
         // A device that no phone has accepted is worth nothing after a restart, and must not look like credentials.
         if !device.is_registered() {
             return Ok(());
@@ -62,13 +67,23 @@ impl Backend {
             Some(_) => {}
         }
         let bytes = self.encode("device", device)?;
+        let digest = Sha256::digest(&bytes).into();
+        // At each login the library sets again what it had set before.
+        if on_disk.0 == Some(digest) {
+            return self.seal.check().map_err(|_sealed| Unusable);
+        }
+        // What is there after a commit that failed is not known.
+        on_disk.0 = None;
         self.commit(SessionBatch { device: Some(bytes), paired: Some(true), ..SessionBatch::default() }).await?;
         self.linked.store(true, Ordering::Release);
+        on_disk.0 = Some(digest);
         Ok(())
     }
 
     async fn stored(&self) -> Result<Option<Device>, Unusable> {
+        let mut on_disk = self.saving.lock().await;
         let bytes = self.attempt("read the device", || self.store.device(&self.instance)).await?;
+        on_disk.0 = bytes.as_ref().map(|bytes| Sha256::digest(bytes).into());
         let device: Option<Device> = bytes.map(|bytes| self.decode("device", &bytes)).transpose()?;
         let _ = self.known.set(Identity(device.as_ref().map(identity_of)));
         self.linked.store(device.as_ref().is_some_and(Device::is_registered), Ordering::Release);
@@ -83,7 +98,8 @@ impl DeviceStore for Backend {
         if self.memory.get().is_some() {
             return Ok(self.save_newest().await?);
         }
-        Ok(self.write_device(device).await?)
+        let mut on_disk = self.saving.lock().await;
+        Ok(self.write_device(device, &mut on_disk).await?)
     }
 
     async fn load(&self) -> Result<Option<Device>> {

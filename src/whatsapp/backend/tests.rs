@@ -440,3 +440,39 @@ async fn a_sent_message_is_there_for_everybody_who_asks_for_it_again() {
     }
     assert_eq!(backend.take_sent_message("g@g.us", "2").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_device_that_is_on_disk_is_not_written_again() {
+    let (backend, fake, seal) = backend().await;
+    assert!(backend.load().await.unwrap().is_none());
+    let mut device = Device::new();
+    device.pn = Some("5511999990001:1@s.whatsapp.net".parse().unwrap());
+    let written = || *fake.revision.lock().unwrap();
+    backend.save(&device).await.unwrap();
+    backend.save(&device).await.unwrap();
+    assert_eq!(written(), 1);
+    "another name".clone_into(&mut device.push_name);
+    let clock = Clock::start();
+    let open = Arc::new(Seal::new(clock, Arc::new(Tenure::forever())));
+    let other = Backend::new(Arc::clone(&fake) as _, InstanceId::new("i"), open, clock, Duration::from_secs(5));
+    other.claim().await.unwrap();
+    let found = other.load().await.unwrap().unwrap();
+    other.save(&found).await.unwrap();
+    assert_eq!(written(), 1, "as it was read");
+    backend.save(&device).await.unwrap();
+    assert_eq!(written(), 2);
+    seal.set(SealReason::FencedOff);
+    assert!(backend.save(&device).await.is_err(), "a sealed link saves nothing, and does not say so either");
+}
+
+#[tokio::test]
+async fn what_the_library_tries_at_the_start_is_not_written() {
+    let (backend, fake, _) = backend().await;
+    let id = "__wa_durability_probe_1_1__";
+    backend.store_pending_inbound("0@s.whatsapp.net", "0@s.whatsapp.net", id, b"probe").await.unwrap();
+    let get = || backend.get_pending_inbound("0@s.whatsapp.net", "0@s.whatsapp.net", id);
+    assert_eq!(get().await.unwrap().as_deref(), Some(&b"probe"[..]));
+    backend.delete_pending_inbound("0@s.whatsapp.net", "0@s.whatsapp.net", id).await.unwrap();
+    assert_eq!(get().await.unwrap(), None);
+    assert_eq!((*fake.revision.lock().unwrap(), fake.rows.lock().unwrap().len()), (0, 0));
+}

@@ -366,9 +366,10 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
 
 pub(super) async fn a_database_has_a_name_and_remembers_others_once_it_has_a_login(mut bench: Bench) -> Outcome {
     let (ours, other) = (bench.store.database(), DatabaseId::of([7; 16]));
+    let today = holdfast::ports::clock::Clock::start().wall();
     assert_ne!(ours, other);
     assert!(!bench.store.note_neighbour(&other).await?, "it may be the one before this one");
-    assert!(bench.store.neighbours(Utc::now()).await?.is_empty());
+    assert!(bench.store.neighbours(today).await?.is_empty());
     let (id, _) = login(&bench, "shop").await?;
     let copy = bench.store.export(&id, now()).await?.expect("a login");
     assert_eq!(copy.header.database.as_ref(), Some(&ours));
@@ -376,8 +377,8 @@ pub(super) async fn a_database_has_a_name_and_remembers_others_once_it_has_a_log
     assert!(bench.store.note_neighbour(&other).await?);
     bench.reopen(Opening::default()).await?;
     assert_eq!(bench.store.database(), ours);
-    assert_eq!(bench.store.neighbours(Utc::now()).await?, [other]);
-    let later = Utc::now() + chrono::Duration::days(8);
+    assert_eq!(bench.store.neighbours(today).await?, [other]);
+    let later = today + chrono::Duration::days(8);
     assert!(bench.store.neighbours(later).await?.is_empty(), "not seen for a week");
     Ok(())
 }

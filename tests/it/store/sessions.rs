@@ -1,5 +1,6 @@
 //! Sessions: ownership, batches, reading, archiving.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast::ports::outbox::Settlement;
@@ -117,6 +118,13 @@ pub(super) async fn many_values_are_read_at_once(bench: Bench) -> Outcome {
     assert_eq!(found.len(), keys.len());
     assert!(bench.store.read_many(&id, "prekey", &[]).await?.is_empty());
     assert!(bench.store.read_many(&id, "session", &asked).await?.is_empty());
+    // Few of them, among many, among a few others, and a few by themselves.
+    for (every, upto) in [(30, 1200), (2, 1200), (1, 100), (10, 100)] {
+        let asked: Vec<String> = keys[..upto].iter().step_by(every).cloned().collect();
+        let found = bench.store.read_many(&id, "prekey", &asked).await?;
+        let found: BTreeSet<String> = found.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(found, asked.into_iter().collect(), "every {every}. of {upto}");
+    }
     Ok(())
 }
 
