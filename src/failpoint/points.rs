@@ -43,8 +43,6 @@ pub const POINTS: &[&str] = &[
     "commit.lid.before",
     "commit.message-secret.after",
     "commit.message-secret.before",
-    "commit.pending-inbound-gone.after",
-    "commit.pending-inbound-gone.before",
     "commit.pending-inbound.after",
     "commit.pending-inbound.before",
     "commit.pre-key-gone.after",

@@ -20,8 +20,6 @@ pub(super) const STOPPING: &[&str] = &[
     "socket.leaving",
     "socket.gone",
     "dial.ran",
-    "commit.device.before",
-    "commit.device.after",
     "dial.over",
     "instance.leaving",
     "instance.written",
