@@ -37,7 +37,7 @@ const LAYERS_WITHIN: Duration = Duration::from_secs(3);
 /// How long they may take when nobody waits.
 const LAYERS_LATER: Duration = Duration::from_secs(60);
 /// How often the database is tried, and a layer that said nothing.
-const AGAIN: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
+const AGAIN: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(5) };
 /// Copies that are in memory at the same time.
 const AT_ONCE: usize = 32;
 

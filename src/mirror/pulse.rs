@@ -36,10 +36,15 @@ impl Mirror {
 
     async fn show_once(&self, own: &mut Option<String>, warned: &mut bool) -> Result<(), LayerError> {
         let (layer, copies) = (&self.parts.layer, &self.parts.copies);
-        let mut signs = layer.signs_of_life().await?;
+        let seen = layer.signs_of_life().await;
+        // Others have to see that this one lives, also if it cannot see them.
+        let sign = uuid::Uuid::new_v4().simple().to_string();
+        layer.show_life(&copies.database(), &sign).await?;
+        let before = own.replace(sign);
+        let mut signs = seen?;
         let there = signs.remove(&copies.database());
         // Several processes may work with a server; an embedded database has one.
-        let somebody = self.parts.alone && own.is_some() && there.is_some() && there != *own;
+        let somebody = self.parts.alone && before.is_some() && there.is_some() && there != before;
         if somebody && !std::mem::replace(warned, true) {
             tracing::error!(
                 code = "live-database-copied",
@@ -48,9 +53,6 @@ impl Mirror {
         }
         let now = self.parts.clock.now();
         self.parts.neighbours.hear(layer.source(), &signs, copies.as_ref(), now).await;
-        let sign = uuid::Uuid::new_v4().simple().to_string();
-        layer.show_life(&copies.database(), &sign).await?;
-        *own = Some(sign);
         Ok(())
     }
 
