@@ -3,6 +3,7 @@
 //! `cargo xtask faults --instances N --minutes N --seed N` raises a big one; the suite a small one.
 
 mod field;
+mod panics;
 mod plan;
 mod report;
 mod watch;
@@ -75,14 +76,16 @@ async fn a_storm_of_every_fault_leaves_no_false_open_no_second_socket_and_no_los
     field.come_to_rest().await;
     books.balance(&sim, &receiver, Duration::from_secs(60)).await;
 
+    let (mut log, told) = (field.log(), home.log());
     let report = Report {
-        log: field.log(),
+        unexplained: log.unexplained(panics::told(&told)),
+        log,
         bound: Duration::from_secs(timings.interval + timings.deadline),
         back,
         parked,
         disagreements,
-        restarts: home.log().matches("it is started again").count(),
-        quarantined: home.log().matches("crashed too often").count(),
+        restarts: told.matches(" crashed; it is started again").count(),
+        quarantined: told.matches("crashed too often").count(),
         messages: books.result(&sim),
     };
     println!("\n{report}");

@@ -133,7 +133,6 @@ impl<'a> Field<'a> {
     async fn strike(&mut self, strike: &Strike) -> bool {
         let kind = strike.kind;
         if kind == Kind::Panic {
-            self.watch.log().panic_ordered(now(&self.clock));
             self.panics += 1;
             self.home.order(&format!("{}=1*panic", PANICS[self.panics % PANICS.len()]));
             return false;

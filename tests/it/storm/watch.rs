@@ -1,6 +1,6 @@
 //! What is seen of a storm from outside: every 100 ms what each instance says, against what the server knows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use reqwest::Method;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::panics::Panic;
 use super::plan::Kind;
 use crate::harness::client::{Answer, Api};
 use crate::torture::talk::phone;
 
 const EVERY: Duration = Duration::from_millis(100);
-/// How long after the order to panic somebody has to have obeyed, in milliseconds.
-const PANICS_WITHIN: u64 = 5_000;
+/// How long after a panic its instance has to be seen leaving, in milliseconds.
+const PANIC_SEEN_WITHIN: u64 = 3_000;
 
 /// Milliseconds since 1970, of the clock that the simulator reads too.
 pub(super) type Moment = u64;
@@ -57,6 +58,15 @@ struct Fault {
     left: Option<Moment>,
 }
 
+/// An instance left `open`, and no fault that was done to its connection says why.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    number: usize,
+    at: Moment,
+    /// What was being done to it, which is no reason to leave.
+    under: Option<Kind>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Track {
     open: bool,
@@ -76,12 +86,10 @@ pub(super) struct Log {
     pub(super) false_open: u64,
     /// The longest such time, and whose.
     pub(super) longest: (u64, Option<(usize, Kind)>),
-    /// Instances that left `open` though nothing had struck them.
-    pub(super) unexplained: Vec<String>,
+    departures: Vec<Departure>,
     last: Moment,
     /// Until when newcomers are refused.
     shut_until: Moment,
-    panics: VecDeque<Moment>,
 }
 
 impl Log {
@@ -134,10 +142,23 @@ impl Log {
         }
     }
 
-    /// Somebody's task is to panic; it will be seen whose.
-    pub(super) fn panic_ordered(&mut self, at: Moment) {
-        self.kinds.entry(Kind::Panic).or_default().struck += 1;
-        self.panics.push_back(at);
+    /// Counts the panics that came, and returns those who left `open` though neither a panic nor anything else had struck them.
+    pub(super) fn unexplained(&mut self, mut panics: Vec<Panic>) -> Vec<String> {
+        let figures = self.kinds.entry(Kind::Panic).or_default();
+        figures.struck += panics.len() as u64;
+        let mut unexplained = Vec::new();
+        for Departure { number, at, under } in self.departures.drain(..) {
+            let who = phone(number);
+            let is_why = |panic: &Panic| panic.who == who && (panic.at..=panic.at + PANIC_SEEN_WITHIN).contains(&at);
+            match panics.iter().position(is_why) {
+                Some(place) => figures.detected.push(at - panics.swap_remove(place).at),
+                None => unexplained.push(format!(
+                    "{who}{} at {at}",
+                    under.map(|kind| format!(", to whom a {kind} was done,")).unwrap_or_default()
+                )),
+            }
+        }
+        unexplained
     }
 
     /// Takes in what was seen.
@@ -145,9 +166,6 @@ impl Log {
         let since_last = look.asked.saturating_sub(self.last);
         self.last = look.asked;
         self.looks += 1;
-        while self.panics.front().is_some_and(|at| at + PANICS_WITHIN < look.asked) {
-            self.panics.pop_front();
-        }
         for (number, seen) in look.seen.iter().enumerate() {
             self.count_false_open(number, *seen, look, since_last);
             self.follow(number, *seen, look);
@@ -172,16 +190,9 @@ impl Log {
         let track = &mut self.tracks[number];
         let Some(mut fault) = track.fault else {
             if track.open && !seen.open && track.terminal.is_none() {
-                let panicked = self.panics.pop_front();
-                if panicked.is_none() {
-                    self.unexplained.push(format!("{} at {}", phone(number), look.answered));
-                }
-                let began = panicked.unwrap_or(look.answered);
-                let fault = Fault { kind: Kind::Panic, began, over: 0, left: Some(look.answered) };
-                track.fault = panicked.map(|_at| fault);
-                if panicked.is_some() {
-                    self.kinds.entry(Kind::Panic).or_default().detected.push(look.answered - began);
-                }
+                let at = look.answered;
+                self.departures.push(Departure { number, at, under: None });
+                track.fault = Some(Fault { kind: Kind::Panic, began: at, over: 0, left: Some(at) });
             }
             return;
         };
@@ -193,11 +204,8 @@ impl Log {
                 fault.left = Some(look.answered);
                 if fault.kind.cuts() {
                     figures.detected.push(look.answered - fault.began);
-                } else if let Some(at) = self.panics.pop_front() {
-                    // The panic came to one whose connection was late, too.
-                    self.kinds.entry(Kind::Panic).or_default().detected.push(look.answered - at);
                 } else {
-                    self.unexplained.push(format!("{} by a {} at {}", phone(number), fault.kind, look.answered));
+                    self.departures.push(Departure { number, at: look.answered, under: Some(fault.kind) });
                 }
             }
             // Gone and back between two looks.
@@ -298,7 +306,7 @@ mod tests {
         let figures = &log.kinds[&Kind::Silence];
         assert_eq!((&figures.detected, &figures.recovered), (&vec![271], &vec![200]));
         assert_eq!(log.false_open, 170);
-        assert!(log.is_at_ease(0) && log.unexplained.is_empty());
+        assert!(log.is_at_ease(0) && log.unexplained(Vec::new()).is_empty());
     }
 
     #[test]
@@ -309,6 +317,21 @@ mod tests {
         log.see(&look(1_100, true, true, 1_060));
         assert_eq!(log.kinds[&Kind::Rst].detected, [50]);
         log.see(&look(1_200, false, false, 1_150));
-        assert_eq!(log.unexplained.len(), 1);
+        assert_eq!(log.unexplained(Vec::new()).len(), 1);
+    }
+
+    #[test]
+    fn only_a_panic_of_its_own_and_of_that_time_explains_why_one_left() {
+        let mut log = Log::new(1);
+        log.see(&look(9_000, true, true, 500));
+        log.see(&look(9_200, false, false, 9_150));
+        log.see(&look(9_400, true, true, 9_300));
+        assert_eq!(log.kinds[&Kind::Panic].recovered, [200]);
+        let panic = |who: usize, at| Panic { who: phone(who), at };
+        let (others, later, much_earlier) = (panic(1, 9_100), panic(0, 9_250), panic(0, 9_200 - PANIC_SEEN_WITHIN));
+        assert_eq!(log.clone().unexplained(vec![others, later, much_earlier]).len(), 1);
+        assert!(log.unexplained(vec![panic(0, 9_150)]).is_empty());
+        let figures = &log.kinds[&Kind::Panic];
+        assert_eq!((figures.struck, figures.detected.as_slice()), (1, [51].as_slice()));
     }
 }
