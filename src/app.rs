@@ -32,7 +32,7 @@ use self::data_dir::{DataDir, SessionKeys};
 use self::fleet::Owned;
 use self::layers::Layers;
 use self::notify::Manager;
-use self::restoring::Restoring;
+use self::restoring::{Restoring, Returning};
 use self::signals::StopSignals;
 use self::upkeep::Restorer;
 use self::wiring::Parts;
@@ -50,7 +50,7 @@ use crate::ports::node_key::NodeKey;
 use crate::ports::restoration::Restoration;
 use crate::ports::store::Store;
 use crate::ports::tenure::Tenure;
-use crate::restoration::{Places, Settled, Tools};
+use crate::restoration::{Places, Tools};
 use crate::store::{PoolOptions, Retention, StoreOptions};
 
 /// How long the HTTP server may take to close what is still open when everything else has stopped.
@@ -244,8 +244,10 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 /// now: a signal may have come first.
 async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, settings: &Settings) -> Result<bool> {
     let leases: Arc<dyn Leases> = Arc::clone(store) as _;
-    let Settled { waits, .. } = restoring.first().await?;
+    let settling = restoring.first().await?;
     reach!("boot.restored");
+    // Before the rows are read: whatever is written after this is read anew when it comes.
+    let held_back = restoring.held_back();
     let Owned { asked_at, ids } = fleet::own(&leases, restoring.tools.clock, &restoring.tools.runtime)
         .await
         .context("what this process owns cannot be claimed")?;
@@ -253,7 +255,6 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     let mut records = store.list().await.context("the stored instances cannot be read")?;
     restoring.enlist(&records, ids.as_ref());
     records.retain(|record| ids.as_ref().is_none_or(|ids| ids.contains(&record.id)));
-    let held_back = restoring.held_back();
     let (held, mut records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| held_back.contains(&record.id));
     let (count, paired) = (records.len(), records.iter().filter(|record| record.paired).count());
     limits::check(count);
@@ -275,13 +276,11 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     reach!("boot.done");
     info!(instances = count, paired, "Restoring {paired} of {count} instances");
     restoring.renew_copies(&parts.copying);
-    let patience = patience(settings, paired);
+    let patience = patience(settings, paired + held_back.len());
     restoring.watch(&parts.board, store, patience);
-    if waits {
-        let (board, store) = (Arc::clone(&parts.board), Arc::clone(store));
-        let held = held.into_iter().map(|record| record.id).collect();
-        actix::spawn(restoring.later(board, store, parts.supervisor.clone(), patience, held));
-    }
+    let held = held.into_iter().map(|record| record.id).collect();
+    let (board, store, supervisor) = (Arc::clone(&parts.board), Arc::clone(store), parts.supervisor.clone());
+    actix::spawn(restoring.later(settling, Returning { board, store, supervisor, patience, held }));
     Ok(true)
 }
 

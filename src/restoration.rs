@@ -4,7 +4,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `survey` | what the places say, and what is decided from it |
-//! | `adoption` | what is done about it, before anything dials |
+//! | `adoption` | what is done about it; no instance dials before that is done for it |
 //! | `watch` | how long each takes to be open, and what is told of those that are not |
 //! | `view` | a line of the report, as it is told |
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-pub use self::adoption::{Adopter, Settled};
+pub use self::adoption::{Adopter, Settling};
 pub use self::survey::{Places, Survey, survey};
 pub use self::watch::{Watched, watch};
 use crate::ports::clock::Clock;

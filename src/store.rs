@@ -23,6 +23,7 @@ mod failure;
 mod look;
 mod member;
 mod particulars;
+mod planned;
 pub mod postgres;
 mod rows;
 mod schema;

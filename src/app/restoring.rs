@@ -13,7 +13,7 @@ use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
 use holdfast_core::restoration::{Action, Source, Verdict};
 use holdfast_core::status::InstanceStatus;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::actors::supervisor::SupervisorActor;
@@ -28,13 +28,15 @@ use crate::ports::copying::Copying as _;
 use crate::ports::layer::{Reading, SessionCopy};
 use crate::ports::restoration::{Line, Outcome, Stage};
 use crate::ports::store::{InstanceRecord, Store, StoreError};
-use crate::restoration::{Adopter, Places, Settled, Survey, Tools, Watched, survey, watch};
+use crate::restoration::{Adopter, Places, Settling, Survey, Tools, Watched, survey, watch};
 use crate::store::{EncryptionKey, open_copy};
 use crate::whatsapp::DeviceRenewal;
 
 /// How long the layers may take at the start, while HTTP is not ready.
 const LAYERS_WITHIN: Duration = Duration::from_secs(3);
-/// How long they may take when nobody waits.
+/// How long the first copies may take to be written before HTTP is ready; the others are written beside everything else.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(1);
+/// How long the layers may take when nobody waits.
 const LAYERS_LATER: Duration = Duration::from_secs(60);
 /// How often the database is tried, and a layer that said nothing.
 const AGAIN: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(5) };
@@ -134,7 +136,8 @@ impl Restoring {
                     sources.entry(source).or_default().push(one.id.clone());
                 }
             }
-            this.settle(found, &BTreeSet::new()).await;
+            // Without a database nothing is written.
+            let _waits = this.settle(found, &BTreeSet::new()).waits.await;
             this.tools.report.write(|report| report.stage = Stage::AwaitingDatabase);
             let mut learnt = Vec::new();
             for (source, ids) in sources {
@@ -215,43 +218,52 @@ impl Restoring {
         Self { places: Places { database: Some(Arc::clone(store) as _), ..self.places }, ..self }
     }
 
-    /// Asks all places, and writes into the database what it lacks.
-    pub(super) async fn first(&self) -> Result<Settled> {
+    /// Asks all places, and begins to write into the database what it lacks. That is done when this returns, or goes on beside.
+    pub(super) async fn first(&self) -> Result<Settling> {
         if let Some(database) = self.places.database.clone() {
             let now = self.tools.clock.wall();
             let asking = self.tools.runtime.spawn(async move { database.neighbours(now).await });
             self.tools.neighbours.remember(asking.await.context("asking for other databases crashed")??);
         }
-        self.round(LAYERS_WITHIN, BTreeSet::new()).await
+        let mut settling = self.round(LAYERS_WITHIN, BTreeSet::new()).await?;
+        let all = async { while settling.adopted.recv().await.is_some() {} };
+        if timeout(ADOPTED_WITHIN, all).await.is_err() {
+            info!("HTTP does not wait for all copies to be written into the database");
+        }
+        Ok(settling)
     }
 
-    async fn round(&self, within: Duration, running: BTreeSet<InstanceId>) -> Result<Settled> {
+    async fn round(&self, within: Duration, running: BTreeSet<InstanceId>) -> Result<Settling> {
         let this = self.clone();
         let round = async move {
             let found = survey(&this.places, within, &this.tools).await;
-            this.settle(found, &running).await
+            this.settle(found, &running)
         };
         self.tools.runtime.spawn(round).await.context("asking for copies crashed")
     }
 
-    async fn settle(&self, found: Survey, running: &BTreeSet<InstanceId>) -> Settled {
+    fn settle(&self, found: Survey, running: &BTreeSet<InstanceId>) -> Settling {
         let adopter = Adopter {
             places: self.places.clone(),
             node: self.node.clone(),
             renewal: Arc::new(DeviceRenewal::new(self.tools.clock)),
             tools: self.tools.clone(),
         };
-        adopter.settle(found, running).await
+        adopter.settle(found, running)
     }
 
-    /// Instances that the database knows and that do not dial: the engine of another database has their logins, as far as is known.
+    /// Instances that do not dial although the database may know them: their newer copy is still to be written, or the engine of another
+    /// database has their logins, as far as is known.
     pub(super) fn held_back(&self) -> BTreeSet<InstanceId> {
         let report = self.tools.report.read();
-        let used = |line: &Line| {
-            line.decision.verdict == Verdict::UsedElsewhere
-                && matches!(line.outcome, Outcome::Waiting | Outcome::Elsewhere)
+        let held = |line: &Line| match line.decision.action {
+            Action::Adopt | Action::Repair => line.outcome == Outcome::Waiting,
+            _other => {
+                let unsettled = matches!(line.outcome, Outcome::Waiting | Outcome::Elsewhere);
+                unsettled && line.decision.verdict == Verdict::UsedElsewhere
+            }
         };
-        report.lines.iter().filter(|(_, line)| used(line)).map(|(id, _)| id.clone()).collect()
+        report.lines.iter().filter(|(_, line)| held(line)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Says of each instance whether this process connects it. `owned` is `None` where everything is its own.
@@ -282,11 +294,16 @@ impl Restoring {
         }
     }
 
-    /// Watches how the instances that dial come back, beside everything else.
+    /// Watches how the instances that dial come back, and those whose copy is still being written, beside everything else.
     pub(super) fn watch(&self, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let report = self.tools.report.read();
-        let dialling = report.lines.into_iter().filter(|(_, line)| line.outcome == Outcome::Dialling);
-        self.watch_these(dialling.map(|(id, _)| id).collect(), board, store, patience);
+        let comes = |line: &Line| match &line.outcome {
+            Outcome::Dialling => true,
+            Outcome::Waiting => matches!(line.decision.action, Action::Adopt | Action::Repair),
+            _other => false,
+        };
+        let coming = report.lines.into_iter().filter(|(_, line)| comes(line));
+        self.watch_these(coming.map(|(id, _)| id).collect(), board, store, patience);
     }
 
     fn watch_these(&self, ids: Vec<InstanceId>, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
@@ -294,45 +311,39 @@ impl Restoring {
         self.tools.runtime.spawn(watch(Watched { ids, board, store, patience, tools }));
     }
 
-    /// Goes on asking the places that said nothing, until each has. What comes back then is started, where no keeper of leases does that, and
-    /// so is what this process owns and was `held` back.
-    pub(super) async fn later(
-        self,
-        board: Arc<Board>,
-        store: Arc<dyn Store>,
-        supervisor: Addr<SupervisorActor>,
-        patience: Duration,
-        mut held: Vec<InstanceId>,
-    ) {
-        let alone = store.lease_ttl().is_none();
+    /// Starts what comes back, as it does, and goes on asking the places that said nothing, until each has.
+    pub(super) async fn later(self, mut settling: Settling, mut returning: Returning) {
         let mut tries = 0;
         loop {
-            tries += 1;
-            sleep(AGAIN.delay(tries, chance::unit())).await;
-            let settled = match self.round(LAYERS_LATER, self.settled(&board)).await {
-                Ok(settled) => settled,
-                Err(error) => {
-                    warn!(error = format!("{error:#}"), "The copies could not be asked");
-                    continue;
-                }
-            };
-            let mut back = settled.adopted;
-            let still = self.held_back();
-            let freed: Vec<InstanceId> = held.extract_if(.., |id| !still.contains(id) && !back.contains(id)).collect();
-            let started = back.iter().filter(|_| alone).chain(&freed);
-            for id in started.filter(|id| board.get(id).is_none()) {
-                if let Err(error) = start(&store, &supervisor, id).await {
-                    warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
-                }
+            let mut back = Vec::new();
+            while let Some(id) = settling.adopted.recv().await {
+                returning.adopted(&self, &id).await;
+                back.push(id);
             }
-            back.extend(freed);
-            if !back.is_empty() {
-                self.watch_these(back, &board, &store, patience);
+            // Whoever crashed has not said that all is done.
+            let waits = settling.waits.await.unwrap_or_else(|crashed| {
+                warn!(%crashed, "Taking copies in crashed");
+                true
+            });
+            back.extend(returning.freed(&self).await);
+            // Those of the start are watched already.
+            if tries > 0 && !back.is_empty() {
+                self.watch_these(back, &returning.board, &returning.store, returning.patience);
             }
-            if !settled.waits {
-                info!("All places have said what they hold");
+            if !waits {
+                if tries > 0 {
+                    info!("All places have said what they hold");
+                }
                 return;
             }
+            settling = loop {
+                tries += 1;
+                sleep(AGAIN.delay(tries, chance::unit())).await;
+                match self.round(LAYERS_LATER, self.settled(&returning.board)).await {
+                    Ok(settling) => break settling,
+                    Err(error) => warn!(error = format!("{error:#}"), "The copies could not be asked"),
+                }
+            };
         }
     }
 
@@ -345,10 +356,51 @@ impl Restoring {
     }
 }
 
-async fn start(store: &Arc<dyn Store>, supervisor: &Addr<SupervisorActor>, id: &InstanceId) -> Result<()> {
-    let record = store.get(id).await?.context("its row is gone")?;
-    match supervisor.send(StartInstance { record }).await.context("the supervisor is gone")? {
-        Ok(()) | Err(CommandError::Stopping) => Ok(()),
-        Err(refused) => Err(refused).context("it cannot be put on the roster"),
+/// Where instances go that come back after the start.
+pub(super) struct Returning {
+    pub(super) board: Arc<Board>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) supervisor: Addr<SupervisorActor>,
+    /// How long one may take to be open.
+    pub(super) patience: Duration,
+    /// What this process owns and did not start.
+    pub(super) held: BTreeSet<InstanceId>,
+}
+
+impl Returning {
+    /// A login was taken in: it goes to work, unless a keeper of leases sees to that.
+    async fn adopted(&mut self, restoring: &Restoring, id: &InstanceId) {
+        self.held.remove(id);
+        if self.store.lease_ttl().is_none() {
+            self.begin(restoring, id).await;
+        }
+    }
+
+    /// Starts what is not held back any more, and returns it.
+    async fn freed(&mut self, restoring: &Restoring) -> Vec<InstanceId> {
+        let still = restoring.held_back();
+        let freed: Vec<InstanceId> = self.held.extract_if(.., |id| !still.contains(id)).collect();
+        for id in &freed {
+            self.begin(restoring, id).await;
+        }
+        freed
+    }
+
+    async fn begin(&self, restoring: &Restoring, id: &InstanceId) {
+        if self.board.get(id).is_some() {
+            return;
+        }
+        if let Err(error) = self.start(restoring, id).await {
+            warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
+        }
+    }
+
+    async fn start(&self, restoring: &Restoring, id: &InstanceId) -> Result<()> {
+        let record = self.store.get(id).await?.context("its row is gone")?;
+        restoring.enlist(std::slice::from_ref(&record), None);
+        match self.supervisor.send(StartInstance { record }).await.context("the supervisor is gone")? {
+            Ok(()) | Err(CommandError::Stopping) => Ok(()),
+            Err(refused) => Err(refused).context("it cannot be put on the roster"),
+        }
     }
 }

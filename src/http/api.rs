@@ -85,6 +85,11 @@ impl Api {
         }
     }
 
+    /// Says that an instance is not here. One that is on its way back is no reason to create it anew.
+    pub(super) fn unknown(&self, name: &str) -> ApiError {
+        if self.restoration.awaits(name) { ApiError::returning() } else { ApiError::unknown_instance(name) }
+    }
+
     /// Reads the status that hangs on the board.
     pub(super) fn status(&self, id: &InstanceId) -> Option<InstanceStatus> {
         self.board.get(id).map(|entry| entry.status)

@@ -76,7 +76,7 @@ pub(super) async fn instance(api: &Api, request: &HttpRequest) -> Result<Known, 
     let Some((id, entry)) = api.board.by_name(&name) else {
         // Before the stored instances hang on the board, a 404 would send clients off to create them anew.
         api.require_running().await?;
-        return Err(ApiError::unknown_instance(&name));
+        return Err(api.unknown(&name));
     };
     let key = Key::of(request);
     let vouched = request.extensions().contains::<Vouched>();

@@ -89,6 +89,8 @@ codes! {
         "The service is stopping and takes no new work.",
     StoreUnavailable "store-unavailable" "check_store"
         "The database does not answer.",
+    InstanceReturning "instance-returning" "retry"
+        "The instance is known from a copy and is not back in the database yet; GET /engine/restoration says why.",
     InstanceMoving "instance-moving" "retry"
         "A node is taking the instance over at this moment; nothing was done.",
     InstanceUnowned "instance-unowned" "wait"

@@ -60,6 +60,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::UnknownInstance, json!([text]))
     }
 
+    /// For an instance that is on its way back: a 404 would send clients off to create it anew.
+    pub(super) fn returning() -> Self {
+        Self::unavailable(ErrorCode::InstanceReturning)
+    }
+
     /// The wording of `fetchInstances`.
     pub(super) fn instance_not_found(wanted: &str) -> Self {
         let text = format!("Instance \"{wanted}\" not found");

@@ -54,7 +54,7 @@ pub struct Answered {
 pub enum Outcome {
     /// Nothing was to be done: there is no login.
     NoLogin,
-    /// It waits for a place that said nothing.
+    /// It waits for a place that said nothing, or until its copy is written into the database.
     Waiting,
     /// Another node has it.
     Elsewhere,
@@ -126,6 +126,24 @@ impl Restoration {
     /// Reads the report as it is now.
     pub fn read(&self) -> Report {
         self.written.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells whether an instance of this name waits: it is not on the board, and will be.
+    pub fn awaits(&self, name: &str) -> bool {
+        let report = self.written.read().unwrap_or_else(PoisonError::into_inner);
+        report.lines.values().any(|line| line.outcome == Outcome::Waiting && line.name.as_deref() == Some(name))
+    }
+
+    /// Tells whether any instance waits.
+    pub fn waits(&self) -> bool {
+        let report = self.written.read().unwrap_or_else(PoisonError::into_inner);
+        report.lines.values().any(|line| line.outcome == Outcome::Waiting)
+    }
+
+    /// Reads what became of an instance.
+    pub fn outcome(&self, id: &InstanceId) -> Option<Outcome> {
+        let report = self.written.read().unwrap_or_else(PoisonError::into_inner);
+        report.lines.get(id).map(|line| line.outcome.clone())
     }
 
     /// Reads the line of an instance.

@@ -1,4 +1,5 @@
-//! What is done about what was found, before anything dials: copies are written into the database, damaged ones are set aside.
+//! What is done about what was found: copies are written into the database, damaged ones are set aside. No instance dials before that is done
+//! for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_core::id::InstanceId;
 use holdfast_core::restoration::{Action, Decision, Facts, Restored, Source, decide};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use super::Tools;
@@ -30,13 +33,12 @@ pub struct Adopter {
     pub tools: Tools,
 }
 
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Settled {
-    /// Instances whose login the database holds now, and did not before.
-    pub adopted: Vec<InstanceId>,
-    /// Whether something waits for a place that said nothing.
-    pub waits: bool,
+/// Work that goes on.
+pub struct Settling {
+    /// Instances whose login the database holds now, and did not before, as they come; no more than the survey has named.
+    pub adopted: UnboundedReceiver<InstanceId>,
+    /// Says, once all is done, whether something waits for a place that said nothing.
+    pub waits: JoinHandle<bool>,
 }
 
 /// How it went with one copy.
@@ -53,56 +55,83 @@ enum Tried {
 }
 
 impl Adopter {
-    /// Does what was decided about each instance. Those that are at work already (`running`) are left alone.
-    pub async fn settle(&self, survey: Survey, running: &BTreeSet<InstanceId>) -> Settled {
-        let Survey { restored, answered, names, damaged, database_silent, layers_silent } = survey;
+    /// Says of each instance what was decided, and begins to do it; those that were online last come first. Those that are at work already
+    /// (`running`) are left alone.
+    pub fn settle(self, survey: Survey, running: &BTreeSet<InstanceId>) -> Settling {
+        let Survey { restored, answered, names, mut damaged, database_silent, layers_silent } = survey;
+        let open = restored.into_iter().enumerate().filter(|(_, one)| !running.contains(&one.id));
+        let open: Vec<(usize, Restored)> = open.collect();
         self.tools.report.write(|report| {
             report.answered = answered;
             if database_silent.is_none() {
                 report.stage = report.stage.max(Stage::Adopting);
             }
+            for (place, one) in &open {
+                // What the database named keeps its name.
+                let known = report.lines.get(&one.id).and_then(|known| known.name.clone());
+                let name = names.get(&one.id).cloned().or(known);
+                let (decision, outcome) = (one.decision.clone(), at_first(one));
+                report
+                    .lines
+                    .insert(one.id.clone(), Line { name, decision, outcome, damaged: Vec::new(), place: *place });
+            }
         });
-        let mut settled = Settled { adopted: Vec::new(), waits: layers_silent || database_silent.is_some() };
-        let open = restored.into_iter().enumerate().filter(|(_, one)| !running.contains(&one.id));
-        let mut work = stream::iter(open)
-            .map(|(place, one)| {
+        let work: Vec<(Restored, Vec<Damaged>)> = open
+            .into_iter()
+            .map(|(_, one)| {
                 let found_damaged = [Source::Redis, Source::Files].into_iter().filter_map(|source| {
-                    let why = damaged.get(&(one.id.clone(), source))?;
-                    Some(Damaged { source, why: why.clone(), aside: None })
+                    let why = damaged.remove(&(one.id.clone(), source))?;
+                    Some(Damaged { source, why, aside: None })
                 });
-                let (name, found_damaged) = (names.get(&one.id).cloned(), found_damaged.collect());
-                async move {
-                    let (decision, outcome, found_damaged) = self.one(&one, found_damaged).await;
-                    (one.id, Line { name, decision, outcome, damaged: found_damaged, place })
-                }
+                let found_damaged = found_damaged.collect();
+                (one, found_damaged)
+            })
+            .collect();
+        let (told, adopted) = unbounded_channel();
+        let silent = layers_silent || database_silent.is_some();
+        let runtime = self.tools.runtime.clone();
+        let waits = runtime.spawn(async move { self.each(work, &told).await || silent });
+        Settling { adopted, waits }
+    }
+
+    /// Does what is to be done; returns whether one waits.
+    async fn each(&self, work: Vec<(Restored, Vec<Damaged>)>, told: &UnboundedSender<InstanceId>) -> bool {
+        let mut done = stream::iter(work)
+            .map(|(one, damaged)| async move {
+                let (decision, outcome, damaged) = self.one(&one, damaged).await;
+                (one, decision, outcome, damaged)
             })
             .buffer_unordered(AT_ONCE);
-        while let Some((id, line)) = work.next().await {
-            settled.waits |= line.outcome == Outcome::Waiting;
-            let adopts = matches!(line.decision.action, Action::Adopt | Action::Repair);
-            if adopts && line.outcome == Outcome::Dialling {
-                settled.adopted.push(id.clone());
-            }
-            self.tools.report.write(|report| {
-                // What the database named keeps its name.
-                let name = line.name.clone().or_else(|| report.lines.get(&id).and_then(|known| known.name.clone()));
-                report.lines.insert(id, Line { name, ..line })
+        let mut waits = false;
+        while let Some((one, decision, outcome, damaged)) = done.next().await {
+            waits |= outcome == Outcome::Waiting;
+            let adopted = outcome == Outcome::Dialling && is_taken_in(one.decision.action);
+            self.tools.report.amend(&one.id, |line| {
+                // Of the others it was known at once, and they may be open by now.
+                if is_taken_in(one.decision.action) {
+                    line.outcome = outcome;
+                }
+                (line.decision, line.damaged) = (decision, damaged);
             });
+            if adopted {
+                // Nobody may want to know.
+                let _told = told.send(one.id);
+            }
         }
-        settled
+        waits
     }
 
     async fn one(&self, one: &Restored, mut damaged: Vec<Damaged>) -> (Decision, Outcome, Vec<Damaged>) {
         let id = &one.id;
         let broken = damaged.len();
-        let (decision, outcome) = match one.decision.action {
-            Action::Dial => (one.decision.clone(), Outcome::Dialling),
-            Action::Park => (one.decision.clone(), parked(&one.facts)),
-            Action::Wait => return (one.decision.clone(), Outcome::Waiting, damaged),
-            Action::Leave => return (one.decision.clone(), Outcome::Elsewhere, damaged),
-            Action::Nothing => (one.decision.clone(), Outcome::NoLogin),
-            Action::Adopt | Action::Repair => self.adopt(id, one.facts, &mut damaged).await,
+        let (decision, outcome) = if is_taken_in(one.decision.action) {
+            self.adopt(id, one.facts, &mut damaged).await
+        } else {
+            (one.decision.clone(), at_first(one))
         };
+        if matches!(decision.action, Action::Wait | Action::Leave) {
+            return (decision, outcome, damaged);
+        }
         // A person may want to look at what is damaged; until the login is safe it stays where it is. So does what is whole and does not
         // open: with another key it may.
         if outcome != Outcome::Waiting {
@@ -121,8 +150,7 @@ impl Adopter {
         let mut unusable: Option<String> = None;
         loop {
             let mut decision = decide(&facts);
-            let Some(source) = decision.source.filter(|_| matches!(decision.action, Action::Adopt | Action::Repair))
-            else {
+            let Some(source) = decision.source.filter(|_| is_taken_in(decision.action)) else {
                 let outcome = match (decision.action, unusable) {
                     (Action::Wait, _) => Outcome::Waiting,
                     (Action::Leave, _) => Outcome::Elsewhere,
@@ -222,6 +250,22 @@ impl Adopter {
                 Err(error) => debug!(instance.id = %id, %error, "A copy of an ended login stays for now"),
             }
         }
+    }
+}
+
+/// Tells whether a copy is written into the database.
+fn is_taken_in(action: Action) -> bool {
+    matches!(action, Action::Adopt | Action::Repair)
+}
+
+/// How it is with an instance before anything is done about it.
+fn at_first(one: &Restored) -> Outcome {
+    match one.decision.action {
+        Action::Dial => Outcome::Dialling,
+        Action::Park => parked(&one.facts),
+        Action::Wait | Action::Adopt | Action::Repair => Outcome::Waiting,
+        Action::Leave => Outcome::Elsewhere,
+        Action::Nothing => Outcome::NoLogin,
     }
 }
 

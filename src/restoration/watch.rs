@@ -9,7 +9,7 @@ use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 use tokio::sync::watch::Receiver;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use super::{Tools, view};
@@ -23,13 +23,13 @@ const SAID_EVERY: Duration = Duration::from_secs(5);
 /// How many of those that are not open are named in the log.
 const NAMED: usize = 20;
 
-/// How long an instance may take to be on the board, where the keeper of the leases puts it there.
+/// How long an instance whose login is in the database may take to be on the board, where the keeper of the leases puts it there.
 const APPEARS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is watched, and who is told.
 pub struct Watched {
-    /// The instances that dial.
+    /// The instances that dial, or will once their copy is written.
     pub ids: Vec<InstanceId>,
     pub board: Arc<Board>,
     /// Takes the events.
@@ -84,16 +84,28 @@ pub async fn watch(watched: Watched) {
 }
 
 impl Watched {
-    /// Waits until an instance is open; false if it is not here, or gone.
+    /// Waits until an instance is open; false if it is not here, not to be connected, or gone.
     async fn until_open(&self, id: &InstanceId) -> bool {
-        let Ok(mut entry) = timeout(APPEARS_WITHIN, self.appears(id)).await else { return false };
+        let Some(mut entry) = self.appears(id).await else { return false };
         entry.wait_for(|entry| entry.status.state_at(self.tools.clock.now()) == PublicState::Open).await.is_ok()
     }
 
-    async fn appears(&self, id: &InstanceId) -> Receiver<Entry> {
+    /// Waits until it hangs on the board, unless it turns out that it is not to be connected.
+    async fn appears(&self, id: &InstanceId) -> Option<Receiver<Entry>> {
+        let mut written = None;
         loop {
-            if let Some(entry) = self.board.watch(id) {
-                return entry;
+            let now = self.tools.clock.now();
+            match self.tools.report.outcome(id)? {
+                Outcome::Waiting => {}
+                Outcome::Dialling | Outcome::Late { .. } => {
+                    if let Some(entry) = self.board.watch(id) {
+                        return Some(entry);
+                    }
+                    if now.since(*written.get_or_insert(now)) > APPEARS_WITHIN {
+                        return None;
+                    }
+                }
+                _otherwise => return None,
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -103,7 +115,8 @@ impl Watched {
     async fn came(&self, id: &InstanceId, after: Option<Duration>) {
         self.tools.report.amend(id, |line| {
             line.outcome = match (after, &line.outcome) {
-                (None, _) => Outcome::Elsewhere,
+                (None, Outcome::Dialling | Outcome::Late { .. }) => Outcome::Elsewhere,
+                (None, known) => known.clone(),
                 (Some(after), Outcome::Late { .. }) => Outcome::Late { open_after: Some(after) },
                 (Some(after), _) => Outcome::Open { after },
             };

@@ -13,6 +13,19 @@ use super::backend::signed_pre_key;
 use crate::ports::clock::Clock;
 use crate::ports::restore::{Renewal, Renewed};
 
+/// One-time pre-keys of one upload, as WhatsApp Web has them.
+const PRE_KEYS: usize = 812;
+/// Those of a renewed device. A whole fleet may come back from copies at once, and 812 keys of each are most of that work; the server asks
+/// for more when few are left.
+const PRE_KEYS_OF_RENEWED: usize = 100;
+
+/// Returns how many one-time pre-keys a device uploads when the server has none of it.
+pub(super) fn pre_keys_wanted(device: &Device) -> usize {
+    // A device that was just paired has not made any yet.
+    let renewed = device.pn.is_some() && !device.server_has_prekeys && device.next_pre_key_id > 1;
+    if renewed { PRE_KEYS_OF_RENEWED } else { PRE_KEYS }
+}
+
 /// Renews devices of the library.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceRenewal {
@@ -85,6 +98,11 @@ mod tests {
         assert_ne!(public, old.signed_pre_key.public_key.serialize());
         let identity = &new.identity_key.public_key;
         assert!(identity.verify_signature(&public, &new.signed_pre_key_signature));
+
+        assert_eq!((pre_keys_wanted(&old), pre_keys_wanted(&new)), (PRE_KEYS, PRE_KEYS_OF_RENEWED));
+        let mut paired = Device::new();
+        paired.pn.clone_from(&old.pn);
+        assert_eq!(pre_keys_wanted(&paired), PRE_KEYS);
 
         assert_eq!(renewed.own, ["5511999990001", "900001"]);
         let [outgoing] = renewed.writes.as_slice() else { panic!("one value") };

@@ -23,7 +23,7 @@ use crate::ports::store::NewInstance;
 /// A name that is taken is answered first, then a wrong key, then the body.
 pub(in crate::http) async fn create(api: web::Data<Api>, request: HttpRequest, Body(body): Body) -> Answer {
     if let Some(name) = form::name(&body)
-        && api.board.by_name(name).is_some()
+        && (api.board.by_name(name).is_some() || api.restoration.awaits(name))
     {
         return Err(ApiError::name_taken(name));
     }

@@ -41,11 +41,16 @@ pub(in crate::http) async fn fetch_instances(api: web::Data<Api>, request: HttpR
         };
         let own: Vec<InstanceRecord> = rows.into_iter().filter(own).collect();
         if own.is_empty() {
-            return Err(ApiError::unauthorized());
+            // The token may be that of an instance which is on its way back.
+            let returning = name.as_ref().map_or_else(|| api.restoration.waits(), |name| api.restoration.awaits(name));
+            return Err(if returning { ApiError::returning() } else { ApiError::unauthorized() });
         }
         (own, None)
     };
     if let (Some(wanted), true) = (&wanted, chosen.is_empty()) {
+        if api.restoration.awaits(wanted) {
+            return Err(ApiError::returning());
+        }
         return Err(ApiError::instance_not_found(wanted));
     }
     let fleet = Fleet::ask(&api).await.map_err(|error| ApiError::of_store(error, ""))?;

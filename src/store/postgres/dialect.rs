@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) use super::PostgresStore as Database;
 use crate::ports::session::MessageKey;
 use crate::store::failure::Failure;
+use crate::store::planned::fixed;
 use crate::store::rows::NewValue;
 
 /// A connection that blocks its thread, which is one of the runtime's blocking threads.
@@ -102,13 +103,13 @@ pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> 
             values.push(value);
             ends.push(expires_at);
         }
-        diesel::sql_query(PUT)
+        let put = diesel::sql_query(PUT)
             .bind::<Text, _>(id.as_str())
             .bind::<Array<Text>, _>(categories)
             .bind::<Array<Text>, _>(keys)
             .bind::<Array<Binary>, _>(values)
-            .bind::<Array<Nullable<BigInt>>, _>(ends)
-            .execute(conn)?;
+            .bind::<Array<Nullable<BigInt>>, _>(ends);
+        fixed!(put).execute(conn)?;
     }
     Ok(())
 }

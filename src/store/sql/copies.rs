@@ -25,6 +25,7 @@ use crate::store::columns::{self, Status, clip, column_time};
 use crate::store::envelope::{self, Creds, is_foreign};
 use crate::store::failure::{Failure, unreadable};
 use crate::store::particulars::{self, Opened};
+use crate::store::planned::{fixed, planned};
 use crate::store::rows::{NewValue, desired_word};
 use crate::store::schema::{holdfast_session, holdfast_session_value as value, instance, session};
 
@@ -280,7 +281,7 @@ fn hold(tx: &mut Tx<'_>, id: &InstanceId, adoption: &Adoption) -> Result<Option<
     ensure_session(tx, id)?;
     let row = diesel::update(holdfast_session::table.find(id.as_str())).set(epoch.eq(epoch));
     let (at_epoch, at_revision, owner): (i64, i64, Option<String>) =
-        row.returning((epoch, revision, lease_node)).get_result(tx.conn)?;
+        fixed!(row.returning((epoch, revision, lease_node))).get_result(tx.conn)?;
     if let Some(by) = owner.filter(|owner| *owner != adoption.node) {
         return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
     }
@@ -310,8 +311,8 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &
         instance::profile_name.eq(short(&particulars.profile_name)),
         instance::profile_pic_url.eq(particulars.profile_picture.as_deref().map(|url| clip(url, columns::URL))),
     );
-    let inserted =
-        diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing().execute(tx.conn)?;
+    let inserted = diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing();
+    let inserted = fixed!(inserted).execute(tx.conn)?;
     if inserted == 0 {
         return Err(StoreError::NameTaken(name.clone()).into());
     }
@@ -331,7 +332,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &
 fn wish(tx: &mut Tx<'_>, id: &InstanceId, desired: Desired, last_online_ms: Option<i64>) -> Result<(), Failure> {
     let columns =
         (holdfast_session::desired.eq(desired_word(desired)), holdfast_session::last_online_at.eq(last_online_ms));
-    diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
+    fixed!(diesel::update(holdfast_session::table.find(id.as_str())).set(columns)).execute(tx.conn)?;
     Ok(())
 }
 
@@ -426,6 +427,6 @@ fn finish(tx: &mut Tx<'_>, id: &InstanceId, latest: Mark, by: u64) -> Result<Mar
         holdfast_session::lease_node.eq(None::<String>),
         holdfast_session::lease_ended_at.eq(leases::now()),
     );
-    diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
+    planned(diesel::update(holdfast_session::table.find(id.as_str())).set(columns)).execute(tx.conn)?;
     Ok(mark(epoch, revision))
 }

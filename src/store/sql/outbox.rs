@@ -18,6 +18,7 @@ use crate::ports::store::StoreError;
 use crate::store::columns;
 use crate::store::failure::Failure;
 use crate::store::member::Member;
+use crate::store::planned::{fixed, planned};
 use crate::store::schema::holdfast_outbox;
 
 /// Finds the oldest waiting row of each instance. It leaps from instance to instance through the index, whose columns are all it needs:
@@ -196,9 +197,9 @@ impl Outbox for Database {
 fn heads(conn: &mut Conn, member: &Member) -> Result<Vec<Head>, Failure> {
     let query = diesel::sql_query(heads_query());
     let rows: Vec<HeadRow> = if dialect::SHARED {
-        query.bind::<Text, _>(&member.node).bind::<Text, _>(&member.client_name).load(conn)?
+        planned(query.bind::<Text, _>(&member.node).bind::<Text, _>(&member.client_name)).load(conn)?
     } else {
-        query.load(conn)?
+        planned(query).load(conn)?
     };
     let mut heads: Vec<Head> = Vec::with_capacity(rows.len());
     let mut last_url = String::new();
@@ -221,8 +222,8 @@ fn heads(conn: &mut Conn, member: &Member) -> Result<Vec<Head>, Failure> {
 }
 
 fn next(conn: &mut Conn, id: &InstanceId, now_ms: i64) -> Result<Loaded, Failure> {
-    let row: Option<NextRow> =
-        diesel::sql_query(NEXT).bind::<BigInt, _>(now_ms).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
+    let next = diesel::sql_query(NEXT).bind::<BigInt, _>(now_ms).bind::<Text, _>(id.as_str());
+    let row: Option<NextRow> = fixed!(next).get_result(conn).optional()?;
     Ok(row.map_or(Loaded::Nothing, loaded))
 }
 

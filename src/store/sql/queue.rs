@@ -11,6 +11,7 @@ use super::Tx;
 use crate::store::columns::JsonText;
 use crate::store::failure::Failure;
 use crate::store::member::Member;
+use crate::store::planned::fixed;
 use crate::store::rows::event_keys;
 use crate::store::schema::{holdfast_outbox, instance, webhook};
 
@@ -88,7 +89,7 @@ pub(super) fn add<'e>(
             holdfast_outbox::headers.eq(subscriber.headers.as_ref().map(|headers| &headers.0)),
             holdfast_outbox::by_events.eq(subscriber.by_events.unwrap_or(false)),
         );
-        added += diesel::insert_into(holdfast_outbox::table).values(row).execute(tx.conn)?;
+        added += fixed!(diesel::insert_into(holdfast_outbox::table).values(row)).execute(tx.conn)?;
     }
     tx.queued += added;
     Ok(added)

@@ -18,6 +18,7 @@ use crate::store::cuid::cuid;
 use crate::store::envelope::{self, Creds};
 use crate::store::failure::{Failure, unreadable};
 use crate::store::member::Member;
+use crate::store::planned::{fixed, planned};
 use crate::store::schema::{holdfast_accepted, holdfast_session, session};
 
 #[async_trait]
@@ -123,7 +124,8 @@ fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Fai
     standing::admit(tx, member, id)?;
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
-    let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
+    let raised = diesel::update(row).set(claimed).returning((epoch, revision));
+    let (held, at): (i64, i64) = fixed!(raised).get_result(tx.conn)?;
     reach!("claim.raised");
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64) })
 }
@@ -131,9 +133,9 @@ fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Fai
 fn release(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, held: Epoch) -> Result<(), Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node};
     let row = holdfast_session::table.find(id.as_str()).filter(epoch.eq(held.0 as i64));
-    diesel::update(row.filter(lease_node.eq(&member.node)))
-        .set((lease_node.eq(None::<String>), lease_ended_at.eq(leases::now())))
-        .execute(tx.conn)?;
+    let released = diesel::update(row.filter(lease_node.eq(&member.node)))
+        .set((lease_node.eq(None::<String>), lease_ended_at.eq(leases::now())));
+    planned(released).execute(tx.conn)?;
     Ok(())
 }
 
@@ -184,7 +186,7 @@ fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, batch: SessionBatch
     }
     if let Some(paired) = paired {
         let row = holdfast_session::table.find(id.as_str());
-        diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
+        fixed!(diesel::update(row).set(holdfast_session::paired.eq(paired))).execute(tx.conn)?;
     }
     Ok(())
 }
@@ -200,7 +202,7 @@ fn next_revision(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, claimed: Epo
         .filter(epoch.gt(0))
         .filter(lease_node.eq(&member.node));
     let raised = diesel::update(owned).set(revision.eq(revision + 1)).returning(revision);
-    let found: Option<i64> = raised.get_result(tx.conn).optional()?;
+    let found: Option<i64> = fixed!(raised).get_result(tx.conn).optional()?;
     if let Some(at) = found {
         return Ok(Revision(at as u64));
     }
@@ -232,7 +234,8 @@ fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool,
         holdfast_accepted::accepted_at.eq(tx.now_ms()),
     );
     losses::forget(tx, id, key)?;
-    Ok(diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing().execute(tx.conn)? == 1)
+    let noted = diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing();
+    Ok(fixed!(noted).execute(tx.conn)? == 1)
 }
 
 /// Tells whether a message with this id was accepted, whoever is said to have sent it.
@@ -268,11 +271,11 @@ pub(super) fn put_creds(tx: &mut Tx<'_>, id: &InstanceId, text: &str) -> Result<
         session::creds.eq(text),
         session::created_at.eq(column_time(tx.now)),
     );
-    diesel::insert_into(session::table)
+    let put = diesel::insert_into(session::table)
         .values(row)
         .on_conflict(session::session_id)
         .do_update()
-        .set(session::creds.eq(text))
-        .execute(tx.conn)?;
+        .set(session::creds.eq(text));
+    fixed!(put).execute(tx.conn)?;
     Ok(())
 }

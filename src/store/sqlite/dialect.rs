@@ -10,6 +10,7 @@ use holdfast_core::id::InstanceId;
 pub(super) use super::SqliteStore as Database;
 use crate::ports::session::MessageKey;
 use crate::store::failure::Failure;
+use crate::store::planned::fixed;
 use crate::store::rows::NewValue;
 use crate::store::schema::holdfast_session_value as values;
 
@@ -83,12 +84,12 @@ pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> 
             values::value.eq(value),
             values::expires_at.eq(expires_at),
         );
-        diesel::insert_into(values::table)
+        let put = diesel::insert_into(values::table)
             .values(row)
             .on_conflict((values::instance_id, values::category, values::key))
             .do_update()
-            .set((values::value.eq(excluded(values::value)), values::expires_at.eq(excluded(values::expires_at))))
-            .execute(conn)?;
+            .set((values::value.eq(excluded(values::value)), values::expires_at.eq(excluded(values::expires_at))));
+        fixed!(put).execute(conn)?;
     }
     Ok(())
 }

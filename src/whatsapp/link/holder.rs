@@ -27,6 +27,7 @@ use crate::whatsapp::durability::Handover;
 use crate::whatsapp::events::{self, Listener, Own};
 use crate::whatsapp::http::SealedHttp;
 use crate::whatsapp::manners::Manners;
+use crate::whatsapp::renewal::pre_keys_wanted;
 use crate::whatsapp::reports::Reports;
 use crate::whatsapp::runtime::GuardedRuntime;
 use crate::whatsapp::seal::{self, Seal};
@@ -84,6 +85,7 @@ impl Holder {
             return Err(DownReason::StoreUnavailable);
         }
         let saved = Arc::new(saved);
+        let pre_keys = pre_keys_wanted(&saved.get_device_snapshot());
         backend.remember(Arc::downgrade(&saved));
         // Neither is part of what is stored.
         saved.process_command(DeviceCommand::SetDeviceProps(props(&shared.settings, &manners.conduct()))).await;
@@ -122,6 +124,7 @@ impl Holder {
                 spec.instance.clone(),
             ))
             .with_skip_history_sync(true)
+            .with_wanted_pre_key_count(pre_keys)
             .with_background_saver_interval(SAVE_EVERY)
             .build();
         let built = Box::pin(build).await.map_err(|error| {

@@ -141,6 +141,48 @@ async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s34_copies_that_are_still_being_written_keep_nobody_else_waiting() {
+    const ROWS: [Row; 3] = [
+        (Whole, Fresh, Nowhere, "dial", "newest", Some("database")),
+        (Emptied, Fresh, Nowhere, "adopt", "database-emptied", Some("redis")),
+        (SetBack, Fresh, Nowhere, "adopt", "database-set-back", Some("redis")),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    fleet.home.order("restore.adopting=pause");
+    let engine = fleet.home.start().await;
+    engine.reaches("i0", "open").await;
+    let api = engine.api();
+    for (name, action) in [("i1", "adopt"), ("i2", "adopt")] {
+        let report = api.get("/engine/restoration").await.good();
+        let line = report_of(&report, name);
+        assert_eq!((&line["action"], &line["outcome"]), (&action.into(), &"waiting".into()), "{line}");
+        for path in ["/instance/connectionState/", "/instance/connect/"] {
+            let answer = api.get(&format!("{path}{name}")).await;
+            assert_eq!(
+                (answer.status, &answer.body["response"]["code"]),
+                (503, &"instance-returning".into()),
+                "{name}"
+            );
+        }
+        let form = serde_json::json!({ "instanceName": name, "integration": "WHATSAPP-BAILEYS" });
+        let made = api.post("/instance/create", form).await;
+        assert_eq!((made.status, &made.body["response"]["code"]), (403, &"instance-name-taken".into()), "{name}");
+    }
+    let listed = api.get("/instance/fetchInstances?instanceName=i1").await;
+    assert_eq!((listed.status, &listed.body["response"]["code"]), (503, &"instance-returning".into()));
+    assert_eq!(api.get("/instance/fetchInstances?instanceName=i9").await.status, 404);
+    assert_eq!(sim.counters(None).unwrap().current, 1, "what is older than its copy does not dial");
+    fleet.home.order("restore.adopting=off");
+    let report = over(&engine).await;
+    assert_eq!(report["progress"]["open"], 3, "{report}");
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s54_without_the_database_the_instances_are_known_and_wait_until_it_is_back() {
     const ROWS: [Row; 4] = [
         (Whole, Fresh, Nowhere, "dial", "newest", Some("database")),
