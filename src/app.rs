@@ -133,7 +133,8 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     // Nothing may act before the first renewal, unless no other process can exist.
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, tenure, &layers)?;
+    let withheld = Arc::clone(&restoring.tools.withheld);
+    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, (tenure, withheld), &layers)?;
     reach!("boot.wired");
     let api = parts.api(http_settings, Arc::new(restore), Arc::clone(&restoring.tools.report))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
@@ -247,7 +248,7 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
     let settling = restoring.first().await?;
     reach!("boot.restored");
     // Before the rows are read: whatever is written after this is read anew when it comes.
-    let held_back = restoring.held_back();
+    let held_back = restoring.tools.withheld.all();
     let Owned { asked_at, ids } = fleet::own(&leases, restoring.tools.clock, &restoring.tools.runtime)
         .await
         .context("what this process owns cannot be claimed")?;
@@ -305,7 +306,14 @@ fn restoring(
         node,
         client_name: settings.database.client_name.clone(),
         key: Arc::new(keys.encryption_key()),
-        tools: Tools { clock, runtime: runtime.clone(), report, neighbours: Arc::clone(&layers.neighbours) },
+        tools: Tools {
+            clock,
+            runtime: runtime.clone(),
+            report,
+            neighbours: Arc::clone(&layers.neighbours),
+            memory: Arc::default(),
+            withheld: Arc::default(),
+        },
     }
 }
 

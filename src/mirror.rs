@@ -5,12 +5,13 @@ mod pulse;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::id::InstanceId;
+use holdfast_core::restoration::Source;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -38,7 +39,7 @@ pub struct MirrorPolicy {
     pub rest: Duration,
     /// The longest queue. What does not fit is left out, and comes with its next change.
     pub most: usize,
-    /// How often the layer is told which instances live.
+    /// How often the layer is told which instances live, and asked whether it has lost a copy of one.
     pub refresh_every: Duration,
 }
 
@@ -48,7 +49,7 @@ impl Default for MirrorPolicy {
             every: Duration::from_secs(2),
             rest: Duration::from_secs(30),
             most: 100_000,
-            refresh_every: Duration::from_secs(60 * 60),
+            refresh_every: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -83,6 +84,8 @@ pub struct Mirror {
     under_way: AtomicUsize,
     written: AtomicU64,
     failed: AtomicU64,
+    /// Whether it was told that the layer takes no copies.
+    told: AtomicBool,
 }
 
 /// What came of a batch.
@@ -112,6 +115,7 @@ impl Mirror {
             under_way: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         });
         mirror.parts.copies.changes().tell(Arc::clone(&mirror) as _);
         mirror.tasks.spawn_on(Arc::clone(&mirror).run(), runtime);
@@ -217,11 +221,15 @@ impl Mirror {
                 Ok(Some(copy)) => match self.parts.layer.write(&copy).await {
                     Ok(()) => {
                         self.written.fetch_add(1, Ordering::Relaxed);
+                        self.tell(None);
                     }
                     Err(LayerError::Unfit { layer, why }) => {
                         tracing::error!(instance.id = %id, why, "{layer} cannot keep a copy of instance {id}");
                     }
-                    Err(LayerError::Unavailable { .. } | LayerError::LeftAlone { .. }) => failed.push(id),
+                    Err(error @ (LayerError::Unavailable { .. } | LayerError::LeftAlone { .. })) => {
+                        self.tell(Some(&error));
+                        failed.push(id);
+                    }
                 },
                 // It has no login.
                 Ok(None) => {
@@ -246,7 +254,21 @@ impl Mirror {
         Outcome { failed, removed: gone }
     }
 
-    /// Says every now and then which instances live, so that their copies do not grow old.
+    /// Says once that files take no copies, and once that they do again. Redis tells of itself.
+    fn tell(&self, error: Option<&LayerError>) {
+        let source = self.parts.layer.source();
+        if source == Source::Redis || self.told.swap(error.is_some(), Ordering::Relaxed) == error.is_some() {
+            return;
+        }
+        if let Some(error) = error {
+            tracing::warn!(%error, "Copies of sessions cannot be written to {}; trying again", source.word());
+        } else {
+            tracing::info!("Copies of sessions can be written to {} again", source.word());
+        }
+    }
+
+    /// Says every now and then which instances live, so that their copies do not grow old, and makes those that were lost: by a Redis that was
+    /// flushed or started anew, or with a file that somebody has removed.
     async fn refresh(self: Arc<Self>) {
         loop {
             tokio::select! {
@@ -254,9 +276,11 @@ impl Mirror {
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(self.parts.policy.refresh_every) => {}
             }
-            let living: Vec<InstanceId> = self.parts.board.all().into_iter().map(|(id, _)| id).collect();
-            if let Err(error) = self.parts.layer.refresh(&living).await {
-                tracing::debug!(%error, "Copies were not kept from growing old");
+            let all = self.parts.board.all().into_iter();
+            let living: Vec<InstanceId> = all.filter(|(_, entry)| entry.status.paired).map(|(id, _)| id).collect();
+            match self.parts.layer.refresh(&living).await {
+                Ok(lost) => lost.iter().for_each(|id| self.changed(id, Change::Content)),
+                Err(error) => tracing::debug!(%error, "Copies were not kept from growing old"),
             }
         }
     }

@@ -28,3 +28,4 @@ pub mod signing_key;
 pub mod sink;
 pub mod store;
 pub mod tenure;
+pub mod withheld;

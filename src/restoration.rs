@@ -13,8 +13,9 @@ mod survey;
 pub mod view;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_core::restoration::Memory;
 use tokio::runtime::Handle;
 
 pub use self::adoption::{Adopter, Settling};
@@ -23,6 +24,7 @@ pub use self::watch::{Watched, watch};
 use crate::ports::clock::Clock;
 use crate::ports::neighbours::Neighbours;
 use crate::ports::restoration::Restoration;
+use crate::ports::withheld::Withheld;
 
 /// What all steps work with.
 #[derive(Clone)]
@@ -34,4 +36,15 @@ pub struct Tools {
     pub report: Arc<Restoration>,
     /// The engines of other databases, as far as they were heard.
     pub neighbours: Arc<Neighbours>,
+    /// What earlier rounds have shown.
+    pub memory: Arc<Mutex<Memory>>,
+    /// Those that must not dial yet.
+    pub withheld: Arc<Withheld>,
+}
+
+impl Tools {
+    /// Reads and writes what is remembered.
+    fn remembering<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
+        with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }

@@ -16,6 +16,7 @@ mod tenancy;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix::prelude::{Actor, ArbiterHandle, AsyncContext, Context, Recipient, SpawnHandle};
 use holdfast_core::fleet::{self, Fleet};
@@ -27,6 +28,7 @@ use self::protocol::Upward;
 use self::roster::{Former, Roster};
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::InstanceParts;
+use crate::ports::withheld::Withheld;
 
 /// Commands that may wait for the supervisor.
 const MAILBOX: usize = 1024;
@@ -42,6 +44,8 @@ pub struct SupervisorParts {
     pub policy: RestartPolicy,
     /// Who may dial when.
     pub fleet: fleet::Policy,
+    /// Those that are not put on the roster, though this node may own them.
+    pub withheld: Arc<Withheld>,
 }
 
 /// The supervisor.

@@ -81,6 +81,7 @@ impl World {
                 stable_after: Duration::from_secs(300),
             },
             fleet: fleet::Policy::default(),
+            withheld: Arc::default(),
         })
         .start();
         Self { clock, links, store, board, meter, health, supervisor }

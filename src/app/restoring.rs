@@ -11,7 +11,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, DownReason, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Source, Verdict};
+use holdfast_core::restoration::{Action, Source};
 use holdfast_core::status::InstanceStatus;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -252,20 +252,6 @@ impl Restoring {
         adopter.settle(found, running)
     }
 
-    /// Instances that do not dial although the database may know them: their newer copy is still to be written, or the engine of another
-    /// database has their logins, as far as is known.
-    pub(super) fn held_back(&self) -> BTreeSet<InstanceId> {
-        let report = self.tools.report.read();
-        let held = |line: &Line| match line.decision.action {
-            Action::Adopt | Action::Repair => line.outcome == Outcome::Waiting,
-            _other => {
-                let unsettled = matches!(line.outcome, Outcome::Waiting | Outcome::Elsewhere);
-                unsettled && line.decision.verdict == Verdict::UsedElsewhere
-            }
-        };
-        report.lines.iter().filter(|(_, line)| held(line)).map(|(id, _)| id.clone()).collect()
-    }
-
     /// Says of each instance whether this process connects it. `owned` is `None` where everything is its own.
     pub(super) fn enlist(&self, records: &[InstanceRecord], owned: Option<&HashSet<InstanceId>>) {
         self.tools.report.write(|report| {
@@ -297,10 +283,9 @@ impl Restoring {
     /// Watches how the instances that dial come back, and those whose copy is still being written, beside everything else.
     pub(super) fn watch(&self, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let report = self.tools.report.read();
-        let comes = |line: &Line| match &line.outcome {
-            Outcome::Dialling => true,
-            Outcome::Waiting => matches!(line.decision.action, Action::Adopt | Action::Repair),
-            _other => false,
+        let comes = |line: &Line| {
+            let pending = line.outcome == Outcome::Waiting && line.decision.action.writes();
+            pending || line.outcome == Outcome::Dialling
         };
         let coming = report.lines.into_iter().filter(|(_, line)| comes(line));
         self.watch_these(coming.map(|(id, _)| id).collect(), board, store, patience);
@@ -330,7 +315,7 @@ impl Restoring {
             if tries > 0 && !back.is_empty() {
                 self.watch_these(back, &returning.board, &returning.store, returning.patience);
             }
-            if !waits {
+            if !waits && !returning.tries_again(&self) {
                 if tries > 0 {
                     info!("All places have said what they hold");
                 }
@@ -378,20 +363,26 @@ impl Returning {
 
     /// Starts what is not held back any more, and returns it.
     async fn freed(&mut self, restoring: &Restoring) -> Vec<InstanceId> {
-        let still = restoring.held_back();
-        let freed: Vec<InstanceId> = self.held.extract_if(.., |id| !still.contains(id)).collect();
+        let freed: Vec<InstanceId> = self.held.extract_if(.., |id| !restoring.tools.withheld.has(id)).collect();
         for id in &freed {
             self.begin(restoring, id).await;
         }
         freed
     }
 
-    async fn begin(&self, restoring: &Restoring, id: &InstanceId) {
+    /// Tells whether something could not be started that may be.
+    fn tries_again(&self, restoring: &Restoring) -> bool {
+        self.held.iter().any(|id| !restoring.tools.withheld.has(id))
+    }
+
+    /// Starts an instance; one that could not be is tried again after the next round.
+    async fn begin(&mut self, restoring: &Restoring, id: &InstanceId) {
         if self.board.get(id).is_some() {
             return;
         }
         if let Err(error) = self.start(restoring, id).await {
-            warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started");
+            warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started; trying again");
+            self.held.insert(id.clone());
         }
     }
 

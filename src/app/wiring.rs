@@ -35,6 +35,7 @@ use crate::ports::restoration::Restoration;
 use crate::ports::restore::Restore;
 use crate::ports::store::Store;
 use crate::ports::tenure::Tenure;
+use crate::ports::withheld::Withheld;
 use crate::sinks::webhook::{WebhookSettings, WebhookSink};
 use crate::telemetry::figures::Figures;
 use crate::whatsapp::LinkSettings;
@@ -72,7 +73,7 @@ pub(super) fn build(
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: &Handle,
-    tenure: Arc<Tenure>,
+    (tenure, withheld): (Arc<Tenure>, Arc<Withheld>),
     layers: &Layers,
 ) -> Result<Parts> {
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
@@ -114,6 +115,7 @@ pub(super) fn build(
         unwatch: health.recipient(),
         policy: settings.supervision,
         fleet: settings.fleet,
+        withheld,
     })
     .start();
 

@@ -247,15 +247,21 @@ impl Layer for RedisCache {
         self.ask_one::<i64>(&question).await.map(drop)
     }
 
-    async fn refresh(&self, ids: &[InstanceId]) -> Result<(), LayerError> {
+    async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError> {
+        let mut missing = Vec::new();
         for chunk in ids.chunks(CHUNK) {
             let mut questions = pipeline();
             for id in chunk {
                 questions.cmd("PEXPIRE").arg(self.key(id)).arg(millis(self.ttl));
             }
-            self.ask(&questions).await?;
+            let answers = self.ask(&questions).await?;
+            for (id, answer) in chunk.iter().zip(answers) {
+                if understood::<i64>(answer).map_err(unavailable)? == 0 {
+                    missing.push(id.clone());
+                }
+            }
         }
-        Ok(())
+        Ok(missing)
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), LayerError> {

@@ -124,6 +124,7 @@ pub const POINTS: &[&str] = &[
     "received.session",
     "restore.adopted",
     "restore.adopting",
+    "restore.judged",
     "save.after",
     "save.before",
     "save.signal",

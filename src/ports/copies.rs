@@ -42,6 +42,8 @@ pub struct Adoption {
     pub node: String,
     /// The state that the database said it holds; `None` if it said that it does not know the instance.
     pub seen: Option<Mark>,
+    /// The newest state that any copy was seen to hold, if one was: what is written is beyond it, and never goes on exactly from an older one.
+    pub proved: Option<Mark>,
 }
 
 /// What came of writing a copy into the database.

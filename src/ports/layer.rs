@@ -156,8 +156,8 @@ pub trait Layer: Send + Sync {
     /// Keeps a copy. A newer one that is there already stays.
     async fn write(&self, copy: &SessionCopy) -> Result<(), LayerError>;
 
-    /// Says that these instances live: their copies do not grow old.
-    async fn refresh(&self, ids: &[InstanceId]) -> Result<(), LayerError>;
+    /// Says that these instances live: their copies do not grow old. Returns those of which there is no copy.
+    async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError>;
 
     /// Forgets an instance that is gone. One of which there is no copy is no error.
     async fn remove(&self, id: &InstanceId) -> Result<(), LayerError>;

@@ -1,10 +1,12 @@
 //! A directory with one file for each instance: written beside, put on disk, then renamed, so that a crash leaves the earlier one or this one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -28,7 +30,9 @@ const LONGEST_SIGN: u64 = 100;
 const MOST_SIGNS: usize = 1000;
 /// A directory may be on another machine.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Files that are read at the same time. One that hangs keeps a thread of the runtime.
+/// How long it may take to open it, while the start waits.
+const OPENED_WITHIN: Duration = Duration::from_secs(3);
+/// Readings at the same time. One that hangs keeps a thread of the runtime, on which the database works too.
 const READERS: usize = 8;
 /// A file that was begun so long ago belongs to a process that was killed. So does a sign of life.
 const LEFT_OVER: Duration = Duration::from_secs(60 * 60);
@@ -46,10 +50,17 @@ impl Directory {
     /// Opens a directory, and makes it if it is not there. What a killed process has begun is removed.
     ///
     /// # Errors
-    /// If it cannot be made or read.
+    /// If it cannot be made or read, or does not answer: one on another machine may hang whoever asks.
     pub fn open(path: PathBuf, clock: Clock) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        sweep(&path, clock.wall().into())?;
+        let (done, prepared) = mpsc::channel();
+        let (folder, now) = (path.clone(), clock.wall().into());
+        thread::Builder::new().name("provider-dir".to_owned()).spawn(move || {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            // It may be too late for whoever asked.
+            let _gone = done.send(made.and_then(|()| sweep(&folder, now)));
+        })?;
+        let late = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "it has not answered in time");
+        prepared.recv_timeout(OPENED_WITHIN).map_err(late)??;
         Ok(Self::unopened(path, clock))
     }
 
@@ -76,6 +87,16 @@ impl Directory {
         }
     }
 
+    /// Reads something, with few others at the same time.
+    async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, LayerError> {
+        let turn = timeout(DEADLINE, Arc::clone(&self.readers).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(unavailable("earlier reads have not ended".to_owned())) };
+        self.blocking(work, turn).await
+    }
+
     /// Does something that nobody else does at the same time.
     async fn alone<T: Send + 'static>(
         &self,
@@ -94,18 +115,15 @@ impl Layer for Directory {
     }
 
     async fn list(&self) -> Result<Vec<InstanceId>, LayerError> {
-        self.blocking(
-            |folder| {
-                let mut ids = Vec::new();
-                for entry in fs::read_dir(folder)? {
-                    let name = entry?.file_name();
-                    ids.extend(name.to_str().and_then(|name| name.strip_suffix(END)).and_then(id_of));
-                }
-                ids.sort();
-                Ok(ids)
-            },
-            (),
-        )
+        self.reading(|folder| {
+            let mut ids = Vec::new();
+            for entry in fs::read_dir(folder)? {
+                let name = entry?.file_name();
+                ids.extend(name.to_str().and_then(|name| name.strip_suffix(END)).and_then(id_of));
+            }
+            ids.sort();
+            Ok(ids)
+        })
         .await
     }
 
@@ -114,14 +132,7 @@ impl Layer for Directory {
             let (name, now) = (file_of(id), self.clock.wall());
             let asked = id.clone();
             async move {
-                let reading = async {
-                    let turn = timeout(DEADLINE, Arc::clone(&self.readers).acquire_owned()).await;
-                    let Ok(Ok(turn)) = turn else {
-                        return Err(unavailable("earlier reads have not ended".to_owned()));
-                    };
-                    self.blocking(move |folder| read(&folder.join(name?)), turn).await
-                };
-                let reading = match reading.await {
+                let reading = match self.reading(move |folder| read(&folder.join(name?))).await {
                     Ok(Content::Absent) => Reading::Absent,
                     Ok(Content::TooLong) => Reading::Corrupt { why: "it is too long".to_owned() },
                     Ok(Content::Bytes(bytes)) => Reading::of(&asked, &bytes, now),
@@ -162,8 +173,9 @@ impl Layer for Directory {
     }
 
     /// Files do not grow old.
-    async fn refresh(&self, _ids: &[InstanceId]) -> Result<(), LayerError> {
-        Ok(())
+    async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError> {
+        let there: BTreeSet<InstanceId> = self.list().await?.into_iter().collect();
+        Ok(ids.iter().filter(|id| !there.contains(id)).cloned().collect())
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), LayerError> {
@@ -189,7 +201,7 @@ impl Layer for Directory {
     }
 
     async fn signs_of_life(&self) -> Result<Signs, LayerError> {
-        self.blocking(signs, ()).await
+        self.reading(signs).await
     }
 
     async fn end_life(&self, database: &DatabaseId) -> Result<(), LayerError> {

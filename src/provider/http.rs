@@ -231,8 +231,10 @@ impl HttpProvider {
 
     async fn post(&self, url: Url, body: &Value) -> Result<(), LayerError> {
         let answer = self.ask(Method::POST, url, Some(body)).await?;
-        if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
-            return Err(LayerError::Unfit { layer: NAME, why: "it is longer than the server takes".to_owned() });
+        // The usual server answers 400 to what is too long for it. To try the same again would change nothing.
+        if matches!(answer.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST) {
+            let why = format!("the server does not take it ({}); it may be too long for it", answer.status.as_u16());
+            return Err(LayerError::Unfit { layer: NAME, why });
         }
         if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
     }
@@ -304,8 +306,10 @@ impl Layer for HttpProvider {
     }
 
     /// Files do not grow old.
-    async fn refresh(&self, _ids: &[InstanceId]) -> Result<(), LayerError> {
-        Ok(())
+    async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError> {
+        let there: BTreeSet<InstanceId> = self.list().await?.into_iter().collect();
+        self.written().retain(|id, _| there.contains(id));
+        Ok(ids.iter().filter(|id| !there.contains(id)).cloned().collect())
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), LayerError> {

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Decision, Facts, Restored, Source, decide};
+use holdfast_core::restoration::{Action, Decision, Facts, Layer, Restored, Source, Verdict, decide};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
@@ -16,7 +17,7 @@ use super::Tools;
 use super::survey::{Places, Survey};
 use crate::failpoint::reach;
 use crate::ports::copies::{Adopted, Adoption, Copies};
-use crate::ports::layer::{Reading, SessionCopy};
+use crate::ports::layer::{Layer as LayerPort, Reading, SessionCopy};
 use crate::ports::restoration::{Damaged, Line, Outcome, Stage};
 use crate::ports::restore::Renewal;
 use crate::ports::store::StoreError;
@@ -44,8 +45,10 @@ pub struct Settling {
 /// How it went with one copy.
 enum Tried {
     Done(Adopted),
-    /// It does not open, or is not there any more: another place may have one that does.
+    /// It does not open: another place may have one that does.
     Unusable(String),
+    /// It is not there any more, or not whole.
+    Lost(Layer, String),
     Elsewhere,
     /// An operator has deleted the instance meanwhile.
     Deleted,
@@ -67,6 +70,7 @@ impl Adopter {
                 report.stage = report.stage.max(Stage::Adopting);
             }
             for (place, one) in &open {
+                self.tools.withheld.set(&one.id, is_withheld(&one.decision));
                 // What the database named keeps its name.
                 let known = report.lines.get(&one.id).and_then(|known| known.name.clone());
                 let name = names.get(&one.id).cloned().or(known);
@@ -96,6 +100,7 @@ impl Adopter {
 
     /// Does what is to be done; returns whether one waits.
     async fn each(&self, work: Vec<(Restored, Vec<Damaged>)>, told: &UnboundedSender<InstanceId>) -> bool {
+        reach!("restore.judged");
         let mut done = stream::iter(work)
             .map(|(one, damaged)| async move {
                 let (decision, outcome, damaged) = self.one(&one, damaged).await;
@@ -105,10 +110,13 @@ impl Adopter {
         let mut waits = false;
         while let Some((one, decision, outcome, damaged)) = done.next().await {
             waits |= outcome == Outcome::Waiting;
-            let adopted = outcome == Outcome::Dialling && is_taken_in(one.decision.action);
+            if outcome != Outcome::Waiting && one.decision.action.writes() {
+                self.tools.withheld.set(&one.id, is_withheld_for_good(&decision));
+            }
+            let adopted = outcome == Outcome::Dialling && one.decision.action.writes();
             self.tools.report.amend(&one.id, |line| {
                 // Of the others it was known at once, and they may be open by now.
-                if is_taken_in(one.decision.action) {
+                if one.decision.action.writes() {
                     line.outcome = outcome;
                 }
                 (line.decision, line.damaged) = (decision, damaged);
@@ -124,7 +132,7 @@ impl Adopter {
     async fn one(&self, one: &Restored, mut damaged: Vec<Damaged>) -> (Decision, Outcome, Vec<Damaged>) {
         let id = &one.id;
         let broken = damaged.len();
-        let (decision, outcome) = if is_taken_in(one.decision.action) {
+        let (decision, outcome) = if one.decision.action.writes() {
             self.adopt(id, one.facts, &mut damaged).await
         } else {
             (one.decision.clone(), at_first(one))
@@ -150,14 +158,14 @@ impl Adopter {
         let mut unusable: Option<String> = None;
         loop {
             let mut decision = decide(&facts);
-            let Some(source) = decision.source.filter(|_| is_taken_in(decision.action)) else {
+            let Some(source) = decision.source.filter(|_| decision.action.writes()) else {
                 let outcome = match (decision.action, unusable) {
                     (Action::Wait, _) => Outcome::Waiting,
                     (Action::Leave, _) => Outcome::Elsewhere,
                     (Action::Nothing, None) => Outcome::NoLogin,
                     (Action::Nothing, Some(why)) => Outcome::Refused { why },
                     (Action::Park, _) => parked(&facts),
-                    (Action::Dial | Action::Repair | Action::Adopt, _) => Outcome::Dialling,
+                    (Action::Dial | Action::Repair | Action::Adopt | Action::Renew, _) => Outcome::Dialling,
                 };
                 return (decision, outcome);
             };
@@ -171,7 +179,16 @@ impl Adopter {
                     error!(instance.id = %id, why, "The copy of instance {id} in {} cannot be used", source.word());
                     damaged.push(Damaged { source, why: why.clone(), aside: None });
                     unusable = Some(why);
+                    self.tools.remembering(|memory| memory.forget(id));
                     facts = facts.without(source);
+                }
+                Tried::Lost(now, why) => {
+                    warn!(instance.id = %id, why, "The copy of instance {id} in {} is lost", source.word());
+                    if now == Layer::Corrupt {
+                        damaged.push(Damaged { source, why: why.clone(), aside: None });
+                    }
+                    unusable = Some(why);
+                    facts = facts.lost(source, now);
                 }
                 Tried::Elsewhere => return (decision, Outcome::Elsewhere),
                 Tried::Deleted => return (decision, Outcome::NoLogin),
@@ -185,18 +202,15 @@ impl Adopter {
     }
 
     async fn try_copy(&self, id: &InstanceId, facts: &Facts, source: Source) -> Tried {
-        let (Some(layer), Some(database)) = (self.places.layer(source), &self.places.database) else {
-            return Tried::Waits;
+        let Some(database) = &self.places.database else { return Tried::Waits };
+        let copy = match self.places.layer(source) {
+            Some(layer) => read_again(layer.as_ref(), id).await,
+            // It goes on from itself.
+            None => export(database.as_ref(), id, self.tools.clock.wall()).await,
         };
-        let reading = layer.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading);
-        let copy = match reading {
-            Some(Reading::Found(found)) => found.copy,
-            Some(Reading::Corrupt { why }) => return Tried::Unusable(why),
-            Some(Reading::Absent) | None => return Tried::Unusable("it is not there any more".to_owned()),
-            Some(Reading::Unreadable { why }) => {
-                debug!(instance.id = %id, why, "A copy could not be read again");
-                return Tried::Waits;
-            }
+        let copy = match copy {
+            Ok(copy) => copy,
+            Err(tried) => return tried,
         };
         reach!("restore.adopting");
         let tried = self.write(database, id, copy, facts).await;
@@ -205,7 +219,7 @@ impl Adopter {
     }
 
     async fn write(&self, database: &Arc<dyn Copies>, id: &InstanceId, copy: SessionCopy, facts: &Facts) -> Tried {
-        let adoption = Adoption { node: self.node.clone(), seen: facts.seen() };
+        let adoption = Adoption { node: self.node.clone(), seen: facts.seen(), proved: facts.before.proved };
         match database.adopt_copy(copy, adoption, Arc::clone(&self.renewal)).await {
             Ok(adopted) => Tried::Done(adopted),
             Err(error @ StoreError::Corrupt { .. }) => Tried::Unusable(error.whole()),
@@ -253,9 +267,38 @@ impl Adopter {
     }
 }
 
-/// Tells whether a copy is written into the database.
-fn is_taken_in(action: Action) -> bool {
-    matches!(action, Action::Adopt | Action::Repair)
+async fn read_again(layer: &dyn LayerPort, id: &InstanceId) -> Result<SessionCopy, Tried> {
+    match layer.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading) {
+        Some(Reading::Found(found)) => Ok(found.copy),
+        Some(Reading::Corrupt { why }) => Err(Tried::Lost(Layer::Corrupt, why)),
+        Some(Reading::Absent) | None => Err(Tried::Lost(Layer::Absent, "it is not there any more".to_owned())),
+        Some(Reading::Unreadable { why }) => {
+            debug!(instance.id = %id, why, "A copy could not be read again");
+            Err(Tried::Waits)
+        }
+    }
+}
+
+async fn export(database: &dyn Copies, id: &InstanceId, now: DateTime<Utc>) -> Result<SessionCopy, Tried> {
+    match database.export(id, now).await {
+        Ok(Some(copy)) => Ok(copy),
+        Ok(None) | Err(StoreError::NoSuchInstance(_)) => Err(Tried::Deleted),
+        Err(error) => {
+            warn!(instance.id = %id, error = error.whole(), "A login could not be read from the database");
+            Err(Tried::Waits)
+        }
+    }
+}
+
+/// Tells whether an instance must not dial, whoever owns it, before the decision is carried out.
+fn is_withheld(decision: &Decision) -> bool {
+    decision.action.writes() || is_withheld_for_good(decision)
+}
+
+/// The same once all has been done that can be: what goes on elsewhere, or was proved to be set back and cannot be mended yet.
+fn is_withheld_for_good(decision: &Decision) -> bool {
+    let doubtful = matches!(decision.verdict, Verdict::UsedElsewhere | Verdict::DatabaseSetBack);
+    doubtful && matches!(decision.action, Action::Wait | Action::Leave)
 }
 
 /// How it is with an instance before anything is done about it.
@@ -263,7 +306,7 @@ fn at_first(one: &Restored) -> Outcome {
     match one.decision.action {
         Action::Dial => Outcome::Dialling,
         Action::Park => parked(&one.facts),
-        Action::Wait | Action::Adopt | Action::Repair => Outcome::Waiting,
+        Action::Wait | Action::Adopt | Action::Repair | Action::Renew => Outcome::Waiting,
         Action::Leave => Outcome::Elsewhere,
         Action::Nothing => Outcome::NoLogin,
     }

@@ -75,8 +75,14 @@ pub async fn survey(places: &Places, within: Duration, tools: &Tools) -> Survey 
         Ok(states) => (None, Ok(states.into_iter().collect::<BTreeMap<_, _>>())),
         Err(why) => (Some(why), Err(Silence::Down)),
     };
-    let restored =
-        decide_all(redis.as_ref().map(|asked| &asked.says), &states, files.as_ref().map(|asked| &asked.says));
+    let (in_redis, in_files) = (redis.as_ref().map(|asked| &asked.says), files.as_ref().map(|asked| &asked.says));
+    let restored = tools.remembering(|memory| {
+        let restored = decide_all(in_redis, &states, in_files, memory);
+        for one in &restored {
+            memory.learn(one);
+        }
+        restored
+    });
     let mut found = Survey {
         restored,
         answered: vec![database],

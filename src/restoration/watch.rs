@@ -105,7 +105,11 @@ impl Watched {
                         return None;
                     }
                 }
-                _otherwise => return None,
+                Outcome::NoLogin
+                | Outcome::Elsewhere
+                | Outcome::Refused { .. }
+                | Outcome::Resting
+                | Outcome::Open { .. } => return None,
             }
             sleep(LOOK_AGAIN).await;
         }

@@ -3,9 +3,11 @@
 //! Three places may hold a session: the database, Redis, and provider files. The database is the judge: a state of the session is known to be
 //! the newest only if the database says so. A copy that holds the database's state goes on exactly; one that is newer, or the only one, keeps
 //! its identity and gives up its Signal sessions ([`crate::restored`]), because keys that it still holds may have been used since. What
-//! cannot be read is never taken for absent, and without the database nothing dials.
+//! cannot be read is never taken for absent, what a place has said it does not take back by falling silent, and without the database nothing
+//! dials.
 
 mod fleet;
+mod memory;
 pub mod neighbours;
 
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use crate::id::{Epoch, Revision};
 
 pub use self::fleet::{Member, Restored, decide_all};
+pub use self::memory::{Before, Memory};
 
 /// Where a copy of a session can be. The order is that of their speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +64,12 @@ impl Mark {
             return Standing::Newer;
         }
         if self.revision == database.revision { Standing::Exact } else { Standing::Older }
+    }
+
+    /// Returns the later of both numbers each: no history that has one of the two marks is beyond it.
+    #[must_use]
+    pub fn latest(self, other: Self) -> Self {
+        Self { epoch: self.epoch.max(other.epoch), revision: self.revision.max(other.revision) }
     }
 }
 
@@ -114,6 +123,8 @@ pub struct Facts {
     pub redis: Layer,
     pub database: Database,
     pub files: Layer,
+    /// What earlier rounds have shown.
+    pub before: Before,
 }
 
 /// What is to be done.
@@ -125,6 +136,9 @@ pub enum Action {
     Repair,
     /// The copy is written into the database with its identity and without its Signal sessions; then it goes on.
     Adopt,
+    /// The database's own login goes on with its identity and without its Signal sessions: it was seen to be older than a copy that is not to
+    /// be had any more.
+    Renew,
     /// Nothing, until a place that said nothing can be read. Nothing dials, and no QR code is asked for.
     Wait,
     /// Nothing, until a person has looked: there was a login, and no place has it whole. No QR code is asked for.
@@ -142,6 +156,7 @@ impl Action {
             Self::Dial => "dial",
             Self::Repair => "repair",
             Self::Adopt => "adopt",
+            Self::Renew => "renew",
             Self::Wait => "wait",
             Self::Park => "park",
             Self::Leave => "leave",
@@ -152,7 +167,7 @@ impl Action {
     /// Tells whether the instance may dial with a login once this is done.
     pub fn dials(self) -> bool {
         match self {
-            Self::Dial | Self::Repair | Self::Adopt => true,
+            Self::Dial | Self::Repair | Self::Adopt | Self::Renew => true,
             Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
         }
     }
@@ -161,7 +176,7 @@ impl Action {
     pub fn keeps_sessions(self) -> bool {
         match self {
             Self::Dial | Self::Repair => true,
-            Self::Adopt | Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
+            Self::Adopt | Self::Renew | Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
         }
     }
 
@@ -169,7 +184,15 @@ impl Action {
     pub fn may_pair(self) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Dial | Self::Repair | Self::Adopt | Self::Wait | Self::Park | Self::Leave => false,
+            Self::Dial | Self::Repair | Self::Adopt | Self::Renew | Self::Wait | Self::Park | Self::Leave => false,
+        }
+    }
+
+    /// Tells whether the database is written before the instance dials.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Repair | Self::Adopt | Self::Renew => true,
+            Self::Dial | Self::Wait | Self::Park | Self::Leave | Self::Nothing => false,
         }
     }
 }
@@ -260,6 +283,9 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
     if let Some(surely) = facts.used_elsewhere() {
         return (if surely { Action::Leave } else { Action::Wait }, Verdict::UsedElsewhere, None);
     }
+    if facts.before.used && facts.is_a_layer_silent() && facts.database != Database::Deleted {
+        return (Action::Wait, Verdict::UsedElsewhere, None);
+    }
     let newest = facts.newest_copy();
     let copy = newest.map(|(source, _)| source);
     match facts.database {
@@ -268,11 +294,19 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
             Some((source, mark)) if mark.against(held) == Standing::Newer => {
                 (Action::Adopt, Verdict::DatabaseSetBack, Some(source))
             }
+            Some(_) | None if facts.was_set_back(held) && facts.is_a_layer_silent() => {
+                (Action::Wait, Verdict::DatabaseSetBack, None)
+            }
+            Some(_) | None if facts.was_set_back(held) => {
+                (Action::Renew, Verdict::DatabaseSetBack, Some(Source::Database))
+            }
             // It is where the engine reads a login that is whole; a copy says no more than that it is the newest.
             Some(_) | None => (Action::Dial, Verdict::Newest, Some(Source::Database)),
         },
         Database::Corrupt(held) => match newest {
-            Some((source, mark)) if held.is_some_and(|held| mark.against(held) == Standing::Exact) => {
+            Some((source, mark))
+                if held.is_some_and(|held| mark.against(held) == Standing::Exact && !facts.was_set_back(held)) =>
+            {
                 (Action::Repair, Verdict::DamageRepaired, Some(source))
             }
             Some((source, _)) => (Action::Adopt, Verdict::DamageReplaced, Some(source)),
@@ -281,6 +315,9 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
         Database::Unpaired(held) => match newest {
             Some((source, mark)) if mark.against(held) == Standing::Newer => {
                 (Action::Adopt, Verdict::DatabaseSetBack, Some(source))
+            }
+            Some(_) | None if facts.was_set_back(held) && facts.is_a_layer_silent() => {
+                (Action::Wait, Verdict::DatabaseSetBack, None)
             }
             // A login that the database has seen end does not come back.
             Some(_) | None => (Action::Nothing, Verdict::NoLogin, None),
@@ -299,12 +336,26 @@ impl Facts {
         self.mark_in(Source::Database)
     }
 
-    /// Takes back what a layer said: its copy turned out to be damaged.
+    /// Takes back what a layer said: its copy does not open, and so proves nothing.
     #[must_use]
     pub fn without(mut self, source: Source) -> Self {
+        self.before.proved = None;
+        self.instead(source, Layer::Corrupt)
+    }
+
+    /// Takes in that a layer has lost its copy since. That there was such a state stays known.
+    #[must_use]
+    pub fn lost(mut self, source: Source, now: Layer) -> Self {
+        if source != Source::Database {
+            self.before.saw(self.mark_in(source));
+        }
+        self.instead(source, now)
+    }
+
+    fn instead(mut self, source: Source, says: Layer) -> Self {
         match source {
-            Source::Redis => self.redis = Layer::Corrupt,
-            Source::Files => self.files = Layer::Corrupt,
+            Source::Redis => self.redis = says,
+            Source::Files => self.files = says,
             // Of the database nothing is known before it has judged.
             Source::Database => {}
         }
@@ -347,9 +398,18 @@ impl Facts {
         used.reduce(|one, other| one || other)
     }
 
+    /// Tells whether a copy was seen that is newer than what the database holds.
+    fn was_set_back(&self, held: Mark) -> bool {
+        self.before.proved.is_some_and(|proved| proved.against(held) == Standing::Newer)
+    }
+
+    fn is_a_layer_silent(&self) -> bool {
+        self.layers().iter().any(|(_, layer)| matches!(layer, Layer::Silent(_)))
+    }
+
     /// Decides where no place has a whole copy.
     fn nowhere(&self) -> (Action, Verdict, Option<Source>) {
-        if self.layers().iter().any(|(_, layer)| matches!(layer, Layer::Silent(_))) {
+        if self.is_a_layer_silent() {
             return (Action::Wait, Verdict::LayersSilent, None);
         }
         if !self.corrupt().is_empty() {
@@ -418,7 +478,7 @@ impl Facts {
             (Action::Dial, Layer::Holds { mark: held, .. }) => {
                 mark.is_none_or(|mark| held.against(mark) != Standing::Exact)
             }
-            (Action::Dial | Action::Repair | Action::Adopt, _) => true,
+            (Action::Dial | Action::Repair | Action::Adopt | Action::Renew, _) => true,
             (Action::Nothing, layer) => matches!(layer, Layer::Holds { .. } | Layer::Corrupt),
         };
         self.layers().into_iter().filter(|(_, layer)| differs(*layer)).map(|(source, _)| source).collect()

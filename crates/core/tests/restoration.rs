@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{
-    Action, Database, Facts, Layer, Mark, Member, Silence, Source, Standing, Verdict, decide, decide_all,
+    Action, Before, Database, Facts, Layer, Mark, Member, Memory, Silence, Source, Standing, Verdict, decide,
+    decide_all,
 };
 use proptest::prelude::*;
 
@@ -76,7 +77,7 @@ fn matrix() -> impl Iterator<Item = [Found; 3]> {
 }
 
 fn facts([redis, database, files]: [Found; 3]) -> Facts {
-    Facts { redis: redis.layer(), database: database.database(), files: files.layer() }
+    Facts { redis: redis.layer(), database: database.database(), files: files.layer(), before: Before::default() }
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn layers_that_do_not_hold_what_goes_on_are_written() {
             let outdated = decision.outdated.contains(&source);
             let expected = match decision.action {
                 Action::Dial => !found.is_silent() && found.mark() != row[1].mark(),
-                Action::Repair | Action::Adopt => !found.is_silent(),
+                Action::Repair | Action::Adopt | Action::Renew => !found.is_silent(),
                 Action::Wait | Action::Park | Action::Leave | Action::Nothing => false,
             };
             assert_eq!(outdated, expected, "{row:?}: {source:?}");
@@ -223,7 +224,12 @@ fn rows_that_people_know() {
 #[test]
 fn a_login_that_the_database_has_seen_end_does_not_come_back() {
     let old = Layer::Holds { mark: mark(5, 100), age: AGE };
-    let ended = Facts { redis: old, database: Database::Unpaired(mark(5, 101)), files: Layer::Corrupt };
+    let ended = Facts {
+        redis: old,
+        database: Database::Unpaired(mark(5, 101)),
+        files: Layer::Corrupt,
+        before: Before::default(),
+    };
     let decision = decide(&ended);
     assert_eq!((decision.action, decision.verdict, decision.source), (Action::Nothing, Verdict::NoLogin, None));
     assert_eq!(decision.outdated, [Source::Redis, Source::Files]);
@@ -234,7 +240,8 @@ fn a_login_that_the_database_has_seen_end_does_not_come_back() {
 #[test]
 fn what_an_operator_deleted_does_not_come_back() {
     let old = Layer::Holds { mark: mark(5, 100), age: AGE };
-    let decision = decide(&Facts { redis: old, database: Database::Deleted, files: Layer::Off });
+    let decision =
+        decide(&Facts { redis: old, database: Database::Deleted, files: Layer::Off, before: Before::default() });
     assert_eq!((decision.action, decision.verdict), (Action::Nothing, Verdict::Deleted));
     assert_eq!(decision.outdated, [Source::Redis]);
 }
@@ -244,7 +251,7 @@ fn what_another_database_goes_on_with_is_left_alone() {
     let used = |surely| Layer::Used { mark: mark(5, 100), surely };
     let own = Layer::Holds { mark: mark(5, 99), age: AGE };
     let decided = |redis, database, files| {
-        let decision = decide(&Facts { redis, database, files });
+        let decision = decide(&Facts { redis, database, files, before: Before::default() });
         (decision.action, decision.verdict)
     };
     let (waits, leaves) = ((Action::Wait, Verdict::UsedElsewhere), (Action::Leave, Verdict::UsedElsewhere));
@@ -258,9 +265,15 @@ fn what_another_database_goes_on_with_is_left_alone() {
     // It took a copy, and this database has gone on since.
     let newest = (Action::Dial, Verdict::Newest);
     assert_eq!(decided(used(true), Database::Holds(mark(5, 101)), Layer::Off), newest);
-    let decision = decide(&Facts { redis: used(true), database: Database::Holds(mark(5, 101)), files: Layer::Off });
+    let decision = decide(&Facts {
+        redis: used(true),
+        database: Database::Holds(mark(5, 101)),
+        files: Layer::Off,
+        before: Before::default(),
+    });
     assert_eq!(decision.outdated, [Source::Redis]);
-    let deleted = Facts { redis: used(true), database: Database::Deleted, files: Layer::Off };
+    let deleted =
+        Facts { redis: used(true), database: Database::Deleted, files: Layer::Off, before: Before::default() };
     assert!(decide(&deleted).outdated.is_empty(), "the copy of somebody else stays");
 }
 
@@ -282,7 +295,7 @@ fn a_later_epoch_is_a_later_history() {
 
 #[test]
 fn an_installation_without_layers_has_the_database_alone() {
-    let alone = |database| decide(&Facts { redis: Layer::Off, database, files: Layer::Off });
+    let alone = |database| decide(&Facts { redis: Layer::Off, database, files: Layer::Off, before: Before::default() });
     assert_eq!(alone(Database::Holds(mark(1, 1))).action, Action::Dial);
     assert_eq!(alone(Database::Corrupt(None)).action, Action::Park);
     assert_eq!(alone(Database::Unpaired(mark(1, 1))).action, Action::Nothing);
@@ -317,7 +330,7 @@ fn databases() -> impl Strategy<Value = Database> {
 proptest! {
     #[test]
     fn with_any_numbers_too(redis in layers(), database in databases(), files in layers()) {
-        let decision = decide(&Facts { redis, database, files });
+        let decision = decide(&Facts { redis, database, files, before: Before::default() });
         let copies: Vec<Mark> = [redis, files]
             .into_iter()
             .filter_map(|layer| if let Layer::Holds { mark, .. } = layer { Some(mark) } else { None })
@@ -379,7 +392,7 @@ fn the_fleet_is_every_instance_that_any_place_knows_the_last_connected_first() {
         ("atelier", Database::Unpaired(mark(0, 0)), None),
         ("shop", Database::Holds(mark(1, 1)), Some(40)),
     ]));
-    let decided = decide_all(Some(&redis), &database, None);
+    let decided = decide_all(Some(&redis), &database, None, &Memory::default());
     let shown: Vec<(&str, Action, Option<Source>)> =
         decided.iter().map(|one| (one.id.as_str(), one.decision.action, one.decision.source)).collect();
     assert_eq!(
@@ -397,9 +410,9 @@ fn the_fleet_is_every_instance_that_any_place_knows_the_last_connected_first() {
 #[test]
 fn a_place_that_says_nothing_says_nothing_of_anybody() {
     let files = Ok(fleet(&[("shop", Layer::Corrupt, None)]));
-    let decided = decide_all(Some(&Err(Silence::Slow)), &Ok(BTreeMap::new()), Some(&files));
+    let decided = decide_all(Some(&Err(Silence::Slow)), &Ok(BTreeMap::new()), Some(&files), &Memory::default());
     assert_eq!(decided[0].decision.action, Action::Wait, "Redis may have it");
     assert_eq!(decided[0].decision.silent, [(Source::Redis, Silence::Slow)]);
-    let decided = decide_all(None, &Err(Silence::Down), Some(&files));
+    let decided = decide_all(None, &Err(Silence::Down), Some(&files), &Memory::default());
     assert_eq!(decided[0].decision.action, Action::Wait);
 }

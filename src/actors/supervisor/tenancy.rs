@@ -56,7 +56,8 @@ impl Handler<Own> for SupervisorActor {
             self.disown(&id, ctx);
         }
         self.left.retain(|_, not_before| asked_at < *not_before);
-        let missing = ids.iter().filter(|id| !self.roster.has(id) && !self.left.contains_key(id));
+        let startable = |id: &InstanceId| !self.left.contains_key(id) && !self.parts.withheld.has(id);
+        let missing = ids.iter().filter(|id| !self.roster.has(id) && startable(id));
         MessageResult(missing.cloned().collect())
     }
 }
@@ -68,6 +69,9 @@ impl Handler<TakeIn> for SupervisorActor {
         let id = record.id.clone();
         if self.draining || self.roster.has(&id) {
             return;
+        }
+        if self.parts.withheld.has(&id) {
+            return info!(instance.id = %id, "Instance {} is this node's, and does not dial before its login is settled", record.name);
         }
         if self.left.get(&id).is_some_and(|not_before| asked_at < *not_before) {
             return debug!(instance.id = %id, "Instance {id} has left since it was asked whose it is");

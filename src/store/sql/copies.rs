@@ -8,13 +8,15 @@ use diesel::prelude::*;
 use holdfast_core::connection::Desired;
 use holdfast_core::event::EventName;
 use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
-use holdfast_core::restoration::{self, Mark, Member, Standing};
+use holdfast_core::restoration::{self, Mark, Standing};
 use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_sender_key};
 
 use super::group::Lane;
 use super::instances::{ensure_session, get};
 use super::sessions::{creds, put_creds};
-use super::{Conn, Database, Tx, archive, departed, dialect, leases, neighbours, proxies, settings, values, webhooks};
+use super::{
+    Conn, Database, Tx, archive, departed, dialect, leases, neighbours, proxies, settings, standing, values, webhooks,
+};
 use crate::ports::changes::Changes;
 use crate::ports::copies::{Adopted, Adoption, Copies, Particulars};
 use crate::ports::layer::{CopyHeader, SealedValue, SessionCopy};
@@ -24,6 +26,7 @@ use crate::store::cipher::{Cipher, Place};
 use crate::store::columns::{self, Status, clip, column_time};
 use crate::store::envelope::{self, Creds, is_foreign};
 use crate::store::failure::{Failure, unreadable};
+use crate::store::member::Member;
 use crate::store::particulars::{self, Opened};
 use crate::store::planned::{fixed, planned};
 use crate::store::rows::{NewValue, desired_word};
@@ -52,7 +55,7 @@ impl Copies for Database {
         self.write("noting another database", Lane::ANY, move |tx| neighbours::note(tx, &other)).await
     }
 
-    async fn states(&self) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, StoreError> {
+    async fn states(&self) -> Result<Vec<(InstanceId, restoration::Member<restoration::Database>)>, StoreError> {
         let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
         self.read("reading the states of all sessions", move |conn| states(conn, &cipher, &client_name)).await
     }
@@ -90,10 +93,10 @@ impl Copies for Database {
         adoption: Adoption,
         renewal: Arc<dyn Renewal>,
     ) -> Result<Adopted, StoreError> {
-        let (cipher, client_name) = (self.cipher.clone(), self.member.client_name.clone());
+        let (cipher, member) = (self.cipher.clone(), Arc::clone(&self.member));
         let id = copy.header.id.clone();
         self.change("taking a copy of a session in", &id, move |tx| {
-            adopt(tx, &cipher, &client_name, renewal.as_ref(), &copy, &adoption)
+            adopt(tx, &cipher, &member, renewal.as_ref(), &copy, &adoption)
         })
         .await
     }
@@ -106,7 +109,7 @@ fn states(
     conn: &mut Conn,
     cipher: &Cipher,
     client_name: &str,
-) -> Result<Vec<(InstanceId, Member<restoration::Database>)>, Failure> {
+) -> Result<Vec<(InstanceId, restoration::Member<restoration::Database>)>, Failure> {
     let rows: Vec<Row> = instance::table
         .left_join(holdfast_session::table)
         .left_join(session::table)
@@ -131,12 +134,14 @@ fn states(
                 Ok(None) => restoration::Database::Unpaired(mark),
                 Err(_damaged) => restoration::Database::Corrupt(Some(mark)),
             };
-            (id, Member { says, last_online_ms })
+            (id, restoration::Member { says, last_online_ms })
         })
         .collect();
     let deleted = departed::list(conn)?;
     found.extend(
-        deleted.into_iter().map(|id| (id, Member { says: restoration::Database::Deleted, last_online_ms: None })),
+        deleted
+            .into_iter()
+            .map(|id| (id, restoration::Member { says: restoration::Database::Deleted, last_online_ms: None })),
     );
     Ok(found)
 }
@@ -235,26 +240,30 @@ fn particulars_of(record: InstanceRecord, webhook: Option<WebhookRow>) -> Partic
 fn adopt(
     tx: &mut Tx<'_>,
     cipher: &Cipher,
-    client_name: &str,
+    member: &Member,
     renewal: &dyn Renewal,
     copy: &SessionCopy,
     adoption: &Adoption,
 ) -> Result<Adopted, Failure> {
     let opened = particulars::open(cipher, copy)?;
     let id = &copy.header.id;
-    let Some(held) = hold(tx, id, adoption)? else {
+    let beyond = |held: Mark| adoption.proved.map_or(held, |proved| held.latest(proved));
+    let Some(held) = hold(tx, member, id, adoption)? else {
         if departed::is(tx.conn, id)? {
             return Err(StoreError::NoSuchInstance(id.clone()).into());
         }
-        insert(tx, client_name, copy, &opened.particulars)?;
-        return renewed(tx, cipher, renewal, copy, opened, mark(0, 0));
+        insert(tx, &member.client_name, copy, &opened.particulars)?;
+        return renewed(tx, cipher, renewal, copy, opened, beyond(mark(0, 0)));
     };
     let paired = holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(tx.conn)?;
     let login = login(cipher, id, paired, creds(tx.conn, id)?.as_deref());
+    let set_back = adoption.proved.is_some_and(|proved| proved.against(held.seen) == Standing::Newer);
     match (copy.mark().against(held.seen), login) {
-        (Standing::Exact, Ok(Some(_))) => Ok(Adopted::Held(held.present)),
-        (Standing::Exact, Err(_damaged)) => repaired(tx, cipher, copy, opened, held.present),
-        (Standing::Newer, _) | (Standing::Older, Err(_)) => renewed(tx, cipher, renewal, copy, opened, held.present),
+        (Standing::Exact, Ok(Some(_))) if !set_back => Ok(Adopted::Held(held.present)),
+        (Standing::Exact, Err(_damaged)) if !set_back => repaired(tx, cipher, copy, opened, held.present),
+        (Standing::Newer, _) | (Standing::Older, Err(_)) | (Standing::Exact, Ok(Some(_)) | Err(_)) => {
+            renewed(tx, cipher, renewal, copy, opened, beyond(held.present))
+        }
         // The database has gone on, or has seen this login end.
         (Standing::Older, Ok(_)) | (Standing::Exact, Ok(None)) => Err(StoreError::FencedOff(id.clone()).into()),
     }
@@ -269,7 +278,7 @@ struct Held {
 }
 
 /// Holds the session's row until the transaction ends; `None` if there is no such instance, as was said.
-fn hold(tx: &mut Tx<'_>, id: &InstanceId, adoption: &Adoption) -> Result<Option<Held>, Failure> {
+fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, adoption: &Adoption) -> Result<Option<Held>, Failure> {
     use holdfast_session::{epoch, lease_node, revision};
     let there: Option<String> = instance::table.find(id.as_str()).select(instance::id).first(tx.conn).optional()?;
     let moved = || Failure::from(StoreError::FencedOff(id.clone()));
@@ -282,8 +291,12 @@ fn hold(tx: &mut Tx<'_>, id: &InstanceId, adoption: &Adoption) -> Result<Option<
     let row = diesel::update(holdfast_session::table.find(id.as_str())).set(epoch.eq(epoch));
     let (at_epoch, at_revision, owner): (i64, i64, Option<String>) =
         fixed!(row.returning((epoch, revision, lease_node))).get_result(tx.conn)?;
-    if let Some(by) = owner.filter(|owner| *owner != adoption.node) {
-        return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
+    // An owner that is gone will not do it, and whoever claims the row would go on from what it holds.
+    match owner.filter(|owner| *owner != adoption.node) {
+        Some(by) if !standing::is_dead(tx.conn, member, &by)? => {
+            return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
+        }
+        Some(_) | None => {}
     }
     let present = mark(at_epoch, at_revision);
     let same = present.revision == seen.revision && present.epoch >= seen.epoch;
@@ -377,9 +390,7 @@ fn renewed(
         Some(Fate::GivenUp) | None => false,
     })?;
     values::write(tx, cipher, id, &renewed.writes)?;
-    let Mark { epoch, revision } = copy.mark();
-    let latest = Mark { epoch: held.epoch.max(epoch), revision: held.revision.max(revision) };
-    finish(tx, id, latest, REVISIONS_PASSED_OVER as u64).map(Adopted::Renewed)
+    finish(tx, id, held.latest(copy.mark()), REVISIONS_PASSED_OVER as u64).map(Adopted::Renewed)
 }
 
 /// Moves what is there to the archive.

@@ -17,7 +17,7 @@ pub(super) async fn a_copy_comes_back_as_it_was(place: &impl Place) -> Outcome {
     assert!(found.copy == written);
     assert_eq!(found.revision, written.header.revision);
     assert!(found.age >= Duration::from_secs(60) && found.age < Duration::from_secs(600), "{:?}", found.age);
-    place.layer().refresh(&[id("shop"), id("nobody")]).await?;
+    assert_eq!(place.layer().refresh(&[id("shop"), id("nobody")]).await?, [id("nobody")], "what it has no copy of");
     assert_eq!(revision(place.layer(), "shop").await, Some(7));
     Ok(())
 }

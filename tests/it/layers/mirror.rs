@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use holdfast::cache::RedisCache;
 use holdfast::mirror::{Mirror, MirrorParts, MirrorPolicy};
+use holdfast::ports::board::{Board, Entry, PairingView, Token};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::copying::Copying as _;
 use holdfast::ports::layer::Reading;
+use holdfast_core::connection::Phase;
+use holdfast_core::event::Owner;
 use holdfast_core::id::{Epoch, InstanceId};
+use holdfast_core::status::InstanceStatus;
+use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 
 use super::bench::read;
@@ -33,11 +38,24 @@ async fn scene() -> anyhow::Result<Scene> {
     let (id, epoch) = bench.session("shop").await?;
     bench.store.commit(&id, epoch, device("the device")).await?;
     let brief = Duration::from_millis(50);
-    let policy = MirrorPolicy { every: brief, rest: brief, ..MirrorPolicy::default() };
+    let policy = MirrorPolicy { every: brief, rest: brief, refresh_every: brief * 4, ..MirrorPolicy::default() };
+    let board = Arc::new(Board::default());
+    let status = InstanceStatus::without_actor(Phase::Parked, Timestamp::default(), true, false);
+    board.hang(
+        &id,
+        Entry {
+            name: "shop".to_owned(),
+            token: Token("a token".to_owned()),
+            integration: String::new(),
+            status,
+            pairing: PairingView::default(),
+            owner: Owner::default(),
+        },
+    );
     let parts = MirrorParts {
         layer: layer.clone(),
         copies: bench.store.clone(),
-        board: Arc::default(),
+        board,
         neighbours: Arc::default(),
         alone: true,
         clock: Clock::start(),
@@ -75,6 +93,16 @@ async fn what_has_changed_is_written_in_its_newest_state() -> anyhow::Result<()>
         (read(scene.layer.as_ref(), "shop").await == Reading::Absent).then_some(())
     })
     .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s31_a_copy_that_was_lost_is_made_again_though_nothing_changes() -> anyhow::Result<()> {
+    let scene = scene().await?;
+    let last = scene.change("the last for a long time").await?;
+    scene.shows(last).await;
+    scene.server.ask(0, &["FLUSHALL"]).await?;
+    scene.shows(last).await;
     Ok(())
 }
 

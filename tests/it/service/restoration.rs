@@ -124,11 +124,7 @@ async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
     assert_eq!(report_of(&early, "i4")["verdict"], "layers-unavailable", "{early}");
     redis.thaw().unwrap();
     for name in ["i2", "i4"] {
-        eventually("the rest to be open", || async {
-            let answer: Answer = engine.api().get(&format!("/instance/connectionState/{name}")).await;
-            (answer.body["instance"]["state"] == "open").then_some(())
-        })
-        .await;
+        comes_back(&engine, name).await;
     }
     let report = eventually("all of them to be told of as open", || async {
         let report = engine.api().get("/engine/restoration").await.good();
@@ -177,6 +173,80 @@ async fn s34_copies_that_are_still_being_written_keep_nobody_else_waiting() {
     fleet.home.order("restore.adopting=off");
     let report = over(&engine).await;
     assert_eq!(report["progress"]["open"], 3, "{report}");
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_a_server_that_was_set_back_is_not_dialled_from_by_whoever_keeps_the_leases() {
+    const ROWS: [Row; 2] = [
+        (Whole, Fresh, Nowhere, "dial", "newest", Some("database")),
+        (SetBack, Fresh, Nowhere, "adopt", "database-set-back", Some("redis")),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let (redis, server) = (Redis::start().await.unwrap(), Server::start().await.unwrap());
+    let cable = Cable::lay(server.port()).await.unwrap();
+    let mut fleet = Fleet::prepared_on(&sim, &receiver, &redis, Some((&server, &cable)), trials(&ROWS)).await;
+    fleet.home = fleet.home.set("LEASE_TTL_SECONDS", "6").set("LEASE_RENEW_SECONDS", "1");
+    fleet.home.order("restore.adopting=pause");
+    let engine = fleet.home.start().await;
+    engine.reaches("i0", "open").await;
+    // It is this node's by now, and every renewal finds that nobody serves it.
+    let rows = "SELECT seen_ms::text FROM holdfast_node n JOIN holdfast_session s ON s.lease_node = n.name GROUP BY 1 HAVING count(*) = 2";
+    let renewed =
+        async || eventually("both to be owned", || async { server.ask("postgres", rows).await.ok()?.pop() }).await;
+    let mut last = renewed().await;
+    for _renewal in 0..2 {
+        let before = last.clone();
+        eventually("a renewal", || async { Some(renewed().await).filter(|seen| *seen != before) }).await;
+        last = renewed().await;
+    }
+    assert_eq!(engine.api().get("/instance/connectionState/i1").await.status, 503);
+    assert_eq!(sim.counters(None).unwrap().current, 1, "what is older than its copy does not dial");
+    fleet.home.order("restore.adopting=off");
+    comes_back(&engine, "i1").await;
+    let report = over(&engine).await;
+    fleet.is_as_expected(&report);
+    fleet.talks(&engine, &sim, &receiver).await;
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_a_copy_that_proves_that_the_database_was_set_back_cannot_be_unseen() {
+    const ROWS: [Row; 2] = [
+        (SetBack, Fresh, Nowhere, "renew", "database-set-back", Some("database")),
+        (SetBack, Fresh, Stale, "renew", "database-set-back", Some("database")),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    fleet.home.order("restore.judged=pause");
+    let engine = fleet.home.spawn();
+    let api = engine.api();
+    eventually("the judgement", || async {
+        let report = api.try_call(reqwest::Method::GET, "/engine/restoration", None).await.ok()?.body;
+        (report_of(&report, "i0")["action"] == "adopt").then_some(())
+    })
+    .await;
+    redis.freeze().unwrap();
+    fleet.home.order("restore.judged=off");
+    eventually("another round", || async {
+        let report = api.get("/engine/restoration").await.body;
+        (report["places"][0]["problem"].is_string() && report_of(&report, "i0")["action"] == "wait").then_some(())
+    })
+    .await;
+    assert_eq!(sim.counters(None).unwrap().current, 0, "a place that falls silent takes nothing back");
+    redis.thaw().unwrap();
+    redis.ask(0, &["FLUSHALL"]).await.unwrap();
+    for name in ["i0", "i1"] {
+        comes_back(&engine, name).await;
+    }
+    let report = eventually("all of them to be told of as open", || async {
+        let report = api.get("/engine/restoration").await.good();
+        (report["progress"]["open"] == 2).then_some(report)
+    })
+    .await;
     fleet.is_as_expected(&report);
     fleet.talks(&engine, &sim, &receiver).await;
     unharmed(&sim);
@@ -251,6 +321,15 @@ async fn over(engine: &Engine<'_>) -> Value {
         (report["progress"]["stage"] == "over").then_some(report)
     })
     .await
+}
+
+/// Waits until one is open that was not known at first.
+async fn comes_back(engine: &Engine<'_>, name: &str) {
+    eventually("an instance to be back", || async {
+        let answer: Answer = engine.api().get(&format!("/instance/connectionState/{name}")).await;
+        (answer.body["instance"]["state"] == "open").then_some(())
+    })
+    .await;
 }
 
 fn report_of<'r>(report: &'r Value, name: &str) -> &'r Value {

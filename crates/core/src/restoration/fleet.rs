@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Database, Decision, Facts, Layer, Silence, decide};
+use super::{Database, Decision, Facts, Layer, Memory, Silence, decide};
 use crate::id::InstanceId;
 
 /// What a place says of one instance, and when it believes that instance to have been online last, in Unix milliseconds.
@@ -32,6 +32,7 @@ pub fn decide_all(
     redis: Option<&Answer<Layer>>,
     database: &Answer<Database>,
     files: Option<&Answer<Layer>>,
+    memory: &Memory,
 ) -> Vec<Restored> {
     let layers = [redis, files];
     let in_layers = layers.iter().flatten().filter_map(|answer| answer.as_ref().ok()).flat_map(BTreeMap::keys);
@@ -48,7 +49,7 @@ pub fn decide_all(
                     known.get(id).map_or((Database::Absent, None), |member| (member.says, member.last_online_ms))
                 }
             };
-            let facts = Facts { redis, database, files };
+            let facts = Facts { redis, database, files, before: memory.before(id) };
             let decision = decide(&facts);
             let last_online_ms = [online_in_redis, online_in_database, online_in_files].into_iter().flatten().max();
             Restored { id: id.clone(), facts, decision, last_online_ms }

@@ -7,7 +7,7 @@ use crate::harness::eventually::eventually;
 
 pub(super) const COPYING: &[&str] = &["copies.writing", "snapshot.written", "snapshot.renamed", "copies.written"];
 
-pub(super) const ADOPTING: &[&str] = &["boot.restored", "restore.adopting", "restore.adopted"];
+pub(super) const ADOPTING: &[&str] = &["boot.restored", "restore.judged", "restore.adopting", "restore.adopted"];
 
 /// A trial whose engine keeps copies in a directory.
 async fn with_copies() -> Trial {

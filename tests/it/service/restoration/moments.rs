@@ -31,6 +31,13 @@ const SESSION_KEY: [u8; 32] = [7; 32];
 /// The same as it is set.
 const SESSION_KEY_HEX: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 const NODE: &str = "it";
+/// The tables with what is of a session, and the columns with its instance.
+const OF_A_SESSION: [(&str, &str); 4] = [
+    ("Session", "sessionId"),
+    ("holdfast_session", "instance_id"),
+    ("holdfast_session_value", "instance_id"),
+    ("holdfast_accepted", "instance_id"),
+];
 /// Instances that pair at the same time.
 const AT_ONCE: usize = 4;
 
@@ -132,15 +139,24 @@ impl Fleet {
         stop(engine).await;
         let stale = copies(&url).await;
         let earlier = fleet.home.data_dir().join("earlier.db");
-        if postgres.is_none() {
-            fs::copy(fleet.database(), &earlier).expect("the database of the first moment");
+        match postgres {
+            None => {
+                fs::copy(fleet.database(), &earlier).expect("the database of the first moment");
+            }
+            Some((server, _)) => {
+                for (table, _) in OF_A_SESSION {
+                    let kept = format!("CREATE TABLE \"earlier_{table}\" AS SELECT * FROM \"{table}\"");
+                    server.ask("postgres", &kept).await.expect("the rows of the first moment");
+                }
+            }
         }
         let engine = fleet.home.start().await;
         fleet.all_talk(&engine, sim, receiver, "second", |_| true).await;
         stop(engine).await;
         let fresh = copies(&url).await;
-        if postgres.is_none() {
-            fleet.change_database(&earlier, &fresh);
+        match postgres {
+            None => fleet.change_database(&earlier, &fresh),
+            Some((server, _)) => fleet.change_server(server, &fresh).await,
         }
         fleet.fill(redis, &stale, &fresh).await;
         let directory = fleet.home.data_dir().join("copies").display().to_string();
@@ -184,6 +200,23 @@ impl Fleet {
         }
     }
 
+    /// Puts the rows of each instance into their state, where they can only be set back: to when a node owned them that is gone.
+    async fn change_server(&self, server: &Server, fresh: &BTreeMap<String, SessionCopy>) {
+        let run = async |sql: &str| server.ask("postgres", sql).await.expect("the change");
+        for trial in self.trials.iter().filter(|trial| trial.database == Database::SetBack) {
+            let id = &fresh[&trial.name()].header.id;
+            for (table, column) in OF_A_SESSION {
+                run(&format!("DELETE FROM \"{table}\" WHERE \"{column}\" = '{id}'")).await;
+                let earlier = format!("SELECT * FROM \"earlier_{table}\" WHERE \"{column}\" = '{id}'");
+                run(&format!("INSERT INTO \"{table}\" {earlier}")).await;
+            }
+            run(&format!("UPDATE holdfast_session SET lease_node = 'gone' WHERE instance_id = '{id}'")).await;
+        }
+        for (table, _) in OF_A_SESSION {
+            run(&format!("DROP TABLE \"earlier_{table}\"")).await;
+        }
+    }
+
     /// Puts the rows of each instance into their state.
     fn change_database(&self, earlier: &Path, fresh: &BTreeMap<String, SessionCopy>) {
         let mut database = SqliteConnection::establish(&self.database().display().to_string()).expect("the database");
@@ -191,16 +224,10 @@ impl Fleet {
         run(format!("PRAGMA foreign_keys = OFF; ATTACH '{}' AS earlier", earlier.display()));
         for trial in &self.trials {
             let id = &fresh[&trial.name()].header.id;
-            let tables = [
-                ("Session", "sessionId"),
-                ("holdfast_session", "instance_id"),
-                ("holdfast_session_value", "instance_id"),
-                ("holdfast_accepted", "instance_id"),
-            ];
             match trial.database {
                 Database::Whole => {}
                 Database::SetBack => {
-                    for (table, column) in tables {
+                    for (table, column) in OF_A_SESSION {
                         run(format!(
                             "DELETE FROM \"{table}\" WHERE \"{column}\" = '{id}'; \
                              INSERT INTO \"{table}\" SELECT * FROM earlier.\"{table}\" WHERE \"{column}\" = '{id}'"
@@ -208,7 +235,7 @@ impl Fleet {
                     }
                 }
                 Database::Emptied => {
-                    for (table, column) in tables.into_iter().chain([("Instance", "id")]) {
+                    for (table, column) in OF_A_SESSION.into_iter().chain([("Instance", "id")]) {
                         run(format!("DELETE FROM \"{table}\" WHERE \"{column}\" = '{id}'"));
                     }
                     for table in ["Webhook", "Setting"] {
