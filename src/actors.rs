@@ -19,6 +19,7 @@ pub mod exit;
 pub mod expiry;
 pub mod health;
 pub mod instance;
+pub mod keystone;
 pub mod leases;
 pub mod supervisor;
 pub mod system;

@@ -24,6 +24,7 @@ use holdfast_core::shutdown::ShutdownReport;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -134,7 +135,7 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     // Nothing may act before the first renewal, unless no other process can exist.
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
     let withheld = Arc::clone(&restoring.tools.withheld);
-    let parts = wiring::build(&settings, Arc::clone(&store), clock, &runtime, (tenure, withheld), &layers)?;
+    let (parts, fallen) = wiring::build(&settings, Arc::clone(&store), clock, &runtime, (tenure, withheld), &layers)?;
     reach!("boot.wired");
     let api = parts.api(http_settings, Arc::new(restore), Arc::clone(&restoring.tools.report))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;
@@ -145,7 +146,8 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     let patience = settings.shutdown.forced_after + HTTP_STOP + LAST_BREATH;
     let announced = manager.clone();
     let announce_stop = move || announced.stopping(patience);
-    actix::spawn(give_up_when_usurped(parts.usurped.clone(), parts.system.clone(), Arc::clone(&stopping)));
+    let usurped = Arc::clone(&parts.usurped);
+    actix::spawn(give_up(usurped, fallen, parts.system.clone(), Arc::clone(&stopping)));
     actix::spawn(signals.pass_on(parts.system.clone().recipient(), Arc::clone(&stopping), announce_stop));
     info!(address = %address, version = env!("CARGO_PKG_VERSION"), "Holdfast listens on http://{address}");
 
@@ -322,11 +324,20 @@ fn stopped_early() -> ShutdownReport {
     ShutdownReport { clean: true, took_ms: 0, forced: Vec::new() }
 }
 
-/// Stops the service if another process has its name.
-async fn give_up_when_usurped(usurped: Arc<Notify>, system: Addr<SystemActor>, stopping: Arc<Notify>) {
-    usurped.notified().await;
+/// Stops the service if another process has its name, or if an actor is gone on which everything rests: whoever runs it starts it again.
+async fn give_up(
+    usurped: Arc<Notify>,
+    mut fallen: UnboundedReceiver<&'static str>,
+    system: Addr<SystemActor>,
+    stopping: Arc<Notify>,
+) {
+    let why = tokio::select! {
+        () = usurped.notified() => "another process has this node's name".to_owned(),
+        Some(name) = fallen.recv() => format!("{name} has crashed"),
+    };
+    error!("The service cannot go on, and stops: {why}");
     stopping.notify_one();
-    if system.send(GiveUp { why: "another process has this node's name" }).await.is_err() {
+    if system.send(GiveUp { why }).await.is_err() {
         error!("The system actor is gone; the shutdown is forced when its time is over");
     }
 }

@@ -141,7 +141,8 @@ mod tests {
     fn the_table_and_the_sources_name_the_same_points() {
         let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
         let marked: BTreeSet<String> = quoted(&sources, "reach!(");
-        let faults: BTreeSet<String> = quoted(&sources, "fails(");
+        let mut faults: BTreeSet<String> = quoted(&sources, "fails(");
+        faults.extend(quoted(&sources, "keystone("));
         assert_eq!(faults, FAULTS.iter().map(|fault| (*fault).to_owned()).collect());
 
         for point in POINTS {

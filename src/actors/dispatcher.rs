@@ -33,6 +33,7 @@ use tracing::{error, info};
 
 use self::protocol::{Flush, GetSinkStatus, SinkStatus, TargetStatus};
 use self::quiet::Quiet;
+use crate::actors::keystone::Keystone;
 use crate::ports::chance;
 use crate::ports::clock::Clock;
 use crate::ports::sink::Sink;
@@ -72,6 +73,7 @@ pub struct DispatcherActor {
     given_up: Quiet,
     spoilt: Quiet,
     unread: Quiet,
+    keystone: Option<Keystone>,
 }
 
 /// What happened since the start.
@@ -104,7 +106,14 @@ impl DispatcherActor {
             given_up: Quiet::default(),
             spoilt: Quiet::default(),
             unread: Quiet::default(),
+            keystone: None,
         }
+    }
+
+    /// Lets it say when it is gone.
+    #[must_use]
+    pub fn holding(self, keystone: Keystone) -> Self {
+        Self { keystone: Some(keystone), ..self }
     }
 
     /// Looks into the outbox as soon as the pace allows, one look at a time.
@@ -119,6 +128,9 @@ impl DispatcherActor {
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
+        if let Some(keystone) = &self.keystone {
+            keystone.passes();
+        }
         if self.flushing {
             return;
         }

@@ -22,6 +22,7 @@ use tracing::warn;
 use self::protocol::{Unwatch, Watch};
 use crate::actors::instance::Scribe;
 use crate::actors::instance::protocol::{Ping, Pong};
+use crate::actors::keystone::Keystone;
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
 use crate::ports::meter::{Measure, Meter};
@@ -39,6 +40,7 @@ pub struct HealthActor {
     ways: HashMap<InstanceId, Way>,
     timer: Option<SpawnHandle>,
     mismatches: u64,
+    keystone: Option<Keystone>,
 }
 
 /// How an instance is reached, and how it is spoken for.
@@ -52,7 +54,13 @@ impl HealthActor {
     /// Makes the watchdog; `interval` is how old a proof of life may become before it is asked for.
     pub fn new(clock: Clock, board: Arc<Board>, meter: Arc<dyn Meter>, interval: Duration) -> Self {
         let watchdog = Watchdog::new(interval);
-        Self { clock, board, meter, watchdog, ways: HashMap::new(), timer: None, mismatches: 0 }
+        Self { clock, board, meter, watchdog, ways: HashMap::new(), timer: None, mismatches: 0, keystone: None }
+    }
+
+    /// Lets it say when it is gone.
+    #[must_use]
+    pub fn holding(self, keystone: Keystone) -> Self {
+        Self { keystone: Some(keystone), ..self }
     }
 
     fn rearm(&mut self, ctx: &mut Context<Self>) {
@@ -65,6 +73,9 @@ impl HealthActor {
     }
 
     fn due(&mut self, ctx: &mut Context<Self>) {
+        if let Some(keystone) = &self.keystone {
+            keystone.passes();
+        }
         let now = self.clock.now();
         for due in self.watchdog.take_due(now) {
             match due {

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use self::protocol::{Closed, Keep, Leave, Manned, Retire};
+use crate::actors::keystone::Keystone;
 use crate::actors::supervisor::protocol::{HandOver, LetGone, Own, SealAll, TakeIn};
 use crate::ports::chance;
 use crate::ports::clock::Clock;
@@ -73,6 +74,7 @@ pub struct LeaseActor {
     retired: bool,
     /// Whether another process has this node's name: nothing is asked of the database in that name any more.
     usurped: bool,
+    keystone: Option<Keystone>,
 }
 
 /// Why a call did not do what it should.
@@ -100,11 +102,21 @@ impl LeaseActor {
             batch: None,
             retired: false,
             usurped: false,
+            keystone: None,
         }
+    }
+
+    /// Lets it say when it is gone.
+    #[must_use]
+    pub fn holding(self, keystone: Keystone) -> Self {
+        Self { keystone: Some(keystone), ..self }
     }
 
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
         let Some(keeper) = &mut self.keeper else { return };
+        if let Some(keystone) = &self.keystone {
+            keystone.passes();
+        }
         let now = self.parts.clock.now();
         let env = Env { now, jitter: chance::unit(), policy: &self.parts.policy };
         let effects = keeper.step(event, env);

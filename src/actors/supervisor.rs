@@ -28,6 +28,7 @@ use self::protocol::Upward;
 use self::roster::{Former, Roster};
 use crate::actors::health::protocol::{Unwatch, Watch};
 use crate::actors::instance::InstanceParts;
+use crate::actors::keystone::Keystone;
 use crate::ports::withheld::Withheld;
 
 /// Commands that may wait for the supervisor.
@@ -63,6 +64,7 @@ pub struct SupervisorActor {
     /// Restarts after crashes.
     restarts: u64,
     draining: bool,
+    keystone: Option<Keystone>,
 }
 
 impl SupervisorActor {
@@ -78,7 +80,14 @@ impl SupervisorActor {
             left: HashMap::new(),
             restarts: 0,
             draining: false,
+            keystone: None,
         }
+    }
+
+    /// Lets it say when it is gone.
+    #[must_use]
+    pub fn holding(self, keystone: Keystone) -> Self {
+        Self { keystone: Some(keystone), ..self }
     }
 }
 

@@ -206,7 +206,7 @@ impl Handler<GiveUp> for SystemActor {
     type Result = ();
 
     fn handle(&mut self, GiveUp { why }: GiveUp, ctx: &mut Self::Context) {
-        self.feed(Event::Fail { why: why.to_owned() }, ctx);
+        self.feed(Event::Fail { why }, ctx);
     }
 }
 

@@ -73,11 +73,13 @@ pub(super) async fn own(leases: &Arc<dyn Leases>, clock: Clock, runtime: &Handle
         };
         while wanted > 0 {
             let adopted = leases.adopt(wanted.min(AT_ONCE), true).await?;
-            wanted = wanted.saturating_sub(u32::try_from(adopted.len()).unwrap_or(u32::MAX));
-            if adopted.is_empty() {
+            let number = u32::try_from(adopted.len()).unwrap_or(u32::MAX);
+            wanted = wanted.saturating_sub(number);
+            ids.extend(adopted);
+            // Copies may go on being written meanwhile: whoever comes back with them is taken in as it comes.
+            if number < AT_ONCE {
                 break;
             }
-            ids.extend(adopted);
         }
         Ok::<_, StoreError>((ids, held))
     };

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use holdfast_core::shutdown::ShutdownReport;
 use secrecy::SecretString;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 
 use super::layers::Layers;
@@ -17,6 +18,7 @@ use crate::actors::dispatcher::{DispatcherActor, DispatcherParts};
 use crate::actors::expiry::{ExpiryActor, ExpiryParts};
 use crate::actors::health::HealthActor;
 use crate::actors::instance::InstanceParts;
+use crate::actors::keystone::Keystone;
 use crate::actors::leases::{LeaseActor, LeaseParts};
 use crate::actors::supervisor::{SupervisorActor, SupervisorParts};
 use crate::actors::system::{LeaseWays, SystemActor, SystemParts};
@@ -67,7 +69,7 @@ pub(super) struct Parts {
     runtime: Handle,
 }
 
-/// Starts the actors over their drivers.
+/// Starts the actors over their drivers. What is returned beside them says which one is gone of those on which everything rests.
 pub(super) fn build(
     settings: &Settings,
     store: Arc<dyn Store>,
@@ -75,7 +77,7 @@ pub(super) fn build(
     runtime: &Handle,
     (tenure, withheld): (Arc<Tenure>, Arc<Withheld>),
     layers: &Layers,
-) -> Result<Parts> {
+) -> Result<(Parts, UnboundedReceiver<&'static str>)> {
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
     let usurped = Arc::new(Notify::new());
     let board = Arc::new(Board::default());
@@ -91,7 +93,11 @@ pub(super) fn build(
     let proxies: Arc<dyn Proxies> = Arc::clone(&driver) as _;
     let links: Arc<dyn Links> = driver;
     let policy = Arc::new(settings.policy.clone());
-    let health = HealthActor::new(clock, Arc::clone(&board), Arc::clone(&meter), policy.health_interval).start();
+    let (fell, fallen) = unbounded_channel();
+    let keystone = |fault, name| Keystone::new(name, fault, &fell);
+    let health = HealthActor::new(clock, Arc::clone(&board), Arc::clone(&meter), policy.health_interval)
+        .holding(keystone("health.passes", "the HealthActor"))
+        .start();
 
     let instance = {
         let (store, board, health, runtime) = (Arc::clone(&store), Arc::clone(&board), health.clone(), runtime.clone());
@@ -117,6 +123,7 @@ pub(super) fn build(
         fleet: settings.fleet,
         withheld,
     })
+    .holding(keystone("supervisor.passes", "the SupervisorActor"))
     .start();
 
     let dispatcher = DispatcherActor::new(DispatcherParts {
@@ -126,6 +133,7 @@ pub(super) fn build(
         clock,
         runtime: runtime.clone(),
     })
+    .holding(keystone("dispatcher.passes", "the DispatcherActor"))
     .start();
 
     if let Some(after) = settings.expire_unpaired {
@@ -154,6 +162,7 @@ pub(super) fn build(
         let_gone: supervisor.clone().recipient(),
         usurped: Arc::clone(&usurped),
     })
+    .holding(keystone("leases.passes", "the LeaseActor"))
     .start();
 
     let copying = layers.mirrors(&store, &board, clock, runtime);
@@ -174,7 +183,7 @@ pub(super) fn build(
         report: sender,
     })
     .start();
-    Ok(Parts {
+    let parts = Parts {
         supervisor,
         system,
         keeper,
@@ -188,7 +197,8 @@ pub(super) fn build(
         copying,
         clock,
         runtime: runtime.clone(),
-    })
+    };
+    Ok((parts, fallen))
 }
 
 impl Parts {

@@ -1,7 +1,17 @@
 //! The names of all points.
 
 /// Operations that a test can let fail.
-pub const FAULTS: &[&str] = &["run.return", "store.begin", "store.commit", "store.committed", "store.read"];
+pub const FAULTS: &[&str] = &[
+    "dispatcher.passes",
+    "health.passes",
+    "leases.passes",
+    "run.return",
+    "store.begin",
+    "store.commit",
+    "store.committed",
+    "store.read",
+    "supervisor.passes",
+];
 
 /// Points at which a test can end the process.
 pub const POINTS: &[&str] = &[

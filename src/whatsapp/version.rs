@@ -85,3 +85,33 @@ fn built_in() -> Version {
     let device = wacore::store::Device::new();
     (device.app_version_primary, device.app_version_secondary, device.app_version_tertiary)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use holdfast_core::proxy::{Fields, Proxy};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_that_never_answers_holds_up_one_dial_for_seconds() {
+        // It takes connections, and says nothing.
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = proxy.local_addr().unwrap().port().to_string();
+        let fields = Fields { host: "127.0.0.1", port: &port, protocol: "http", username: "", password: "" };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let way = Way::new(tls, Some(Proxy::parse(fields).unwrap())).unwrap();
+
+        let versions = Versions { fixed: None, clock: Clock::start(), known: Mutex::default() };
+        let asking = versions.current(false, &way);
+        assert_eq!(timeout(WITHIN * 2, asking).await.expect("it is given up"), built_in());
+        // Nobody pays for it again at once.
+        let again = timeout(WITHIN / 2, versions.current(false, &way));
+        assert_eq!(again.await.expect("nobody is asked"), built_in());
+    }
+}

@@ -149,6 +149,9 @@ impl Handler<RestartInstance> for SupervisorActor {
     type Result = ResponseFuture<Result<(), CommandError>>;
 
     fn handle(&mut self, command: RestartInstance, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(keystone) = &self.keystone {
+            keystone.passes();
+        }
         self.forward(&command.id, Event::Restart, ctx)
     }
 }

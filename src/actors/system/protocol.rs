@@ -19,7 +19,7 @@ pub struct BeginShutdown;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct GiveUp {
-    pub why: &'static str,
+    pub why: String,
 }
 
 /// Asks where the service is in its life. Sent by the HTTP API.

@@ -54,7 +54,7 @@ async fn a_second_signal_does_not_wait() {
 async fn a_service_that_cannot_go_on_stops_in_an_orderly_way_and_says_why() {
     let (stage, report) = Stage::start(Cast { drain: Some(vec![]), flush: Some(vec![]) });
     stage.system.send(Booted).await.unwrap();
-    stage.system.send(GiveUp { why: "its name is taken" }).await.unwrap();
+    stage.system.send(GiveUp { why: "its name is taken".to_owned() }).await.unwrap();
     let report = report.await.unwrap();
     assert_eq!((report.clean, report.forced), (false, vec!["its name is taken".to_owned()]));
     assert_eq!(*stage.calls.lock().unwrap(), ["retire", "drain", "flush", "leave"]);

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) use super::PostgresStore as Database;
 use crate::ports::session::MessageKey;
 use crate::store::failure::Failure;
-use crate::store::planned::fixed;
+use crate::store::prepared::{self, prepared, value};
 use crate::store::rows::NewValue;
 
 /// A connection that blocks its thread, which is one of the runtime's blocking threads.
@@ -86,11 +86,17 @@ pub(super) fn cleans_alone(conn: &mut Conn) -> QueryResult<bool> {
 /// Values in one statement.
 const CHUNK: usize = 500;
 
-const PUT: &str = "\
-    INSERT INTO holdfast_session_value (instance_id, category, key, value, expires_at) \
-    SELECT $1, new.category, new.key, new.value, new.expires_at \
-      FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bigint[]) AS new (category, key, value, expires_at) \
-    ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+/// The statement of [`put`].
+struct Put;
+
+impl prepared::Text for Put {
+    const SQL: &'static str = "\
+        INSERT INTO holdfast_session_value (instance_id, category, key, value, expires_at) \
+        SELECT ?, new.category, new.key, new.value, new.expires_at \
+          FROM unnest(?::text[], ?::text[], ?::bytea[], ?::bigint[]) AS new (category, key, value, expires_at) \
+        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+    type Row = ();
+}
 
 /// Inserts values of a session, or replaces them: in one statement, because each may be a way over the network. No key comes twice.
 pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> QueryResult<()> {
@@ -103,13 +109,14 @@ pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> 
             values.push(value);
             ends.push(expires_at);
         }
-        let put = diesel::sql_query(PUT)
-            .bind::<Text, _>(id.as_str())
-            .bind::<Array<Text>, _>(categories)
-            .bind::<Array<Text>, _>(keys)
-            .bind::<Array<Binary>, _>(values)
-            .bind::<Array<Nullable<BigInt>>, _>(ends);
-        fixed!(put).execute(conn)?;
+        let values = (
+            value::<Text, _>(id.as_str()),
+            value::<Array<Text>, _>(categories),
+            value::<Array<Text>, _>(keys),
+            value::<Array<Binary>, _>(values),
+            value::<Array<Nullable<BigInt>>, _>(ends),
+        );
+        prepared(Put, values).execute(conn)?;
     }
     Ok(())
 }

@@ -28,7 +28,6 @@ use crate::store::envelope::{self, Creds, is_foreign};
 use crate::store::failure::{Failure, unreadable};
 use crate::store::member::Member;
 use crate::store::particulars::{self, Opened};
-use crate::store::planned::{fixed, planned};
 use crate::store::rows::{NewValue, desired_word};
 use crate::store::schema::{holdfast_session, holdfast_session_value as value, instance, session};
 
@@ -290,7 +289,7 @@ fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, adoption: &Adoption) 
     ensure_session(tx, id)?;
     let row = diesel::update(holdfast_session::table.find(id.as_str())).set(epoch.eq(epoch));
     let (at_epoch, at_revision, owner): (i64, i64, Option<String>) =
-        fixed!(row.returning((epoch, revision, lease_node))).get_result(tx.conn)?;
+        row.returning((epoch, revision, lease_node)).get_result(tx.conn)?;
     // An owner that is gone will not do it, and whoever claims the row would go on from what it holds.
     match owner.filter(|owner| *owner != adoption.node) {
         Some(by) if !standing::is_dead(tx.conn, member, &by)? => {
@@ -324,8 +323,8 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &
         instance::profile_name.eq(short(&particulars.profile_name)),
         instance::profile_pic_url.eq(particulars.profile_picture.as_deref().map(|url| clip(url, columns::URL))),
     );
-    let inserted = diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing();
-    let inserted = fixed!(inserted).execute(tx.conn)?;
+    let inserted =
+        diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing().execute(tx.conn)?;
     if inserted == 0 {
         return Err(StoreError::NameTaken(name.clone()).into());
     }
@@ -345,7 +344,7 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &
 fn wish(tx: &mut Tx<'_>, id: &InstanceId, desired: Desired, last_online_ms: Option<i64>) -> Result<(), Failure> {
     let columns =
         (holdfast_session::desired.eq(desired_word(desired)), holdfast_session::last_online_at.eq(last_online_ms));
-    fixed!(diesel::update(holdfast_session::table.find(id.as_str())).set(columns)).execute(tx.conn)?;
+    diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
     Ok(())
 }
 
@@ -438,6 +437,6 @@ fn finish(tx: &mut Tx<'_>, id: &InstanceId, latest: Mark, by: u64) -> Result<Mar
         holdfast_session::lease_node.eq(None::<String>),
         holdfast_session::lease_ended_at.eq(leases::now()),
     );
-    planned(diesel::update(holdfast_session::table.find(id.as_str())).set(columns)).execute(tx.conn)?;
+    diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
     Ok(mark(epoch, revision))
 }

@@ -18,7 +18,6 @@ use crate::ports::store::{
 use crate::store::columns::{self, JsonText, Status, clip, column_time};
 use crate::store::failure::Failure;
 use crate::store::member::Member;
-use crate::store::planned::{fixed, planned};
 use crate::store::rows::{self, Joined, desired_word};
 use crate::store::schema::{chatwoot, holdfast_session, instance, proxy, setting};
 
@@ -98,8 +97,7 @@ pub(super) fn require(conn: &mut Conn, id: &InstanceId) -> Result<(), Failure> {
 pub(super) fn ensure_session(tx: &mut Tx<'_>, id: &InstanceId) -> Result<(), Failure> {
     require(tx.conn, id)?;
     let row = holdfast_session::instance_id.eq(id.as_str());
-    let made = diesel::insert_into(holdfast_session::table).values(row).on_conflict_do_nothing();
-    fixed!(made).execute(tx.conn)?;
+    diesel::insert_into(holdfast_session::table).values(row).on_conflict_do_nothing().execute(tx.conn)?;
     Ok(())
 }
 
@@ -215,13 +213,13 @@ fn change(tx: &mut Tx<'_>, id: &InstanceId, patch: InstancePatch) -> Result<(), 
         disconnection_object: disconnection.map(|(_, object)| JsonText::of(&serde_json::Value::String(object))),
         updated_at: Some(time),
     };
-    if planned(diesel::update(instance::table.find(id.as_str())).set(changes)).execute(tx.conn)? == 0 {
+    if diesel::update(instance::table.find(id.as_str())).set(changes).execute(tx.conn)? == 0 {
         return Err(StoreError::NoSuchInstance(id.clone()).into());
     }
     if online_now {
         ensure_session(tx, id)?;
         let online = holdfast_session::last_online_at.eq(tx.now_ms());
-        fixed!(diesel::update(holdfast_session::table.find(id.as_str())).set(online)).execute(tx.conn)?;
+        diesel::update(holdfast_session::table.find(id.as_str())).set(online).execute(tx.conn)?;
     }
     Ok(())
 }

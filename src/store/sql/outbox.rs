@@ -18,7 +18,6 @@ use crate::ports::store::StoreError;
 use crate::store::columns;
 use crate::store::failure::Failure;
 use crate::store::member::Member;
-use crate::store::planned::{fixed, planned};
 use crate::store::schema::holdfast_outbox;
 
 /// Finds the oldest waiting row of each instance. It leaps from instance to instance through the index, whose columns are all it needs:
@@ -197,9 +196,9 @@ impl Outbox for Database {
 fn heads(conn: &mut Conn, member: &Member) -> Result<Vec<Head>, Failure> {
     let query = diesel::sql_query(heads_query());
     let rows: Vec<HeadRow> = if dialect::SHARED {
-        planned(query.bind::<Text, _>(&member.node).bind::<Text, _>(&member.client_name)).load(conn)?
+        query.bind::<Text, _>(&member.node).bind::<Text, _>(&member.client_name).load(conn)?
     } else {
-        planned(query).load(conn)?
+        query.load(conn)?
     };
     let mut heads: Vec<Head> = Vec::with_capacity(rows.len());
     let mut last_url = String::new();
@@ -222,8 +221,8 @@ fn heads(conn: &mut Conn, member: &Member) -> Result<Vec<Head>, Failure> {
 }
 
 fn next(conn: &mut Conn, id: &InstanceId, now_ms: i64) -> Result<Loaded, Failure> {
-    let next = diesel::sql_query(NEXT).bind::<BigInt, _>(now_ms).bind::<Text, _>(id.as_str());
-    let row: Option<NextRow> = fixed!(next).get_result(conn).optional()?;
+    let row: Option<NextRow> =
+        diesel::sql_query(NEXT).bind::<BigInt, _>(now_ms).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
     Ok(row.map_or(Loaded::Nothing, loaded))
 }
 

@@ -11,7 +11,6 @@ use super::Tx;
 use crate::store::columns::JsonText;
 use crate::store::failure::Failure;
 use crate::store::member::Member;
-use crate::store::planned::fixed;
 use crate::store::rows::event_keys;
 use crate::store::schema::{holdfast_outbox, instance, webhook};
 
@@ -89,7 +88,7 @@ pub(super) fn add<'e>(
             holdfast_outbox::headers.eq(subscriber.headers.as_ref().map(|headers| &headers.0)),
             holdfast_outbox::by_events.eq(subscriber.by_events.unwrap_or(false)),
         );
-        added += fixed!(diesel::insert_into(holdfast_outbox::table).values(row)).execute(tx.conn)?;
+        added += diesel::insert_into(holdfast_outbox::table).values(row).execute(tx.conn)?;
     }
     tx.queued += added;
     Ok(added)

@@ -10,7 +10,6 @@ use super::{Database, Lane, Tx};
 use crate::ports::sends::{KeptAnswer, KeptSend, NewSend, Sends};
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unreadable};
-use crate::store::planned::fixed;
 use crate::store::schema::holdfast_send;
 
 #[derive(Queryable, Selectable)]
@@ -62,8 +61,7 @@ fn begin(tx: &mut Tx<'_>, id: &InstanceId, key: &Key, new: &NewSend) -> Result<K
         holdfast_send::message_id.eq(&new.message_id),
         holdfast_send::created_at.eq(tx.now_ms()),
     );
-    let noted = diesel::insert_into(holdfast_send::table).values(row).on_conflict_do_nothing();
-    let is_new = fixed!(noted).execute(tx.conn)? > 0;
+    let is_new = diesel::insert_into(holdfast_send::table).values(row).on_conflict_do_nothing().execute(tx.conn)? > 0;
     let kept = holdfast_send::table.find((id.as_str(), key.as_str()));
     let row: Row = kept.select(Row::as_select()).first(tx.conn)?;
     if row.status.is_none() && !row.may_have_left {

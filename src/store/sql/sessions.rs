@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
@@ -18,7 +19,7 @@ use crate::store::cuid::cuid;
 use crate::store::envelope::{self, Creds};
 use crate::store::failure::{Failure, unreadable};
 use crate::store::member::Member;
-use crate::store::planned::{fixed, planned};
+use crate::store::prepared::{self, prepared, value};
 use crate::store::schema::{holdfast_accepted, holdfast_session, session};
 
 #[async_trait]
@@ -124,8 +125,7 @@ fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Fai
     standing::admit(tx, member, id)?;
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
-    let raised = diesel::update(row).set(claimed).returning((epoch, revision));
-    let (held, at): (i64, i64) = fixed!(raised).get_result(tx.conn)?;
+    let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
     reach!("claim.raised");
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64) })
 }
@@ -133,9 +133,9 @@ fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Fai
 fn release(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, held: Epoch) -> Result<(), Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node};
     let row = holdfast_session::table.find(id.as_str()).filter(epoch.eq(held.0 as i64));
-    let released = diesel::update(row.filter(lease_node.eq(&member.node)))
-        .set((lease_node.eq(None::<String>), lease_ended_at.eq(leases::now())));
-    planned(released).execute(tx.conn)?;
+    diesel::update(row.filter(lease_node.eq(&member.node)))
+        .set((lease_node.eq(None::<String>), lease_ended_at.eq(leases::now())))
+        .execute(tx.conn)?;
     Ok(())
 }
 
@@ -186,24 +186,29 @@ fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, batch: SessionBatch
     }
     if let Some(paired) = paired {
         let row = holdfast_session::table.find(id.as_str());
-        fixed!(diesel::update(row).set(holdfast_session::paired.eq(paired))).execute(tx.conn)?;
+        diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
     }
     Ok(())
+}
+
+/// The statement of [`next_revision`].
+struct NextRevision;
+
+impl prepared::Text for NextRevision {
+    // A node owns what it has made, and has not claimed it yet: no claim has the epoch 0.
+    const SQL: &'static str = "\
+        UPDATE holdfast_session SET revision = revision + 1 \
+        WHERE instance_id = ? AND epoch = ? AND epoch > 0 AND lease_node = ? RETURNING revision";
+    type Row = (BigInt,);
 }
 
 /// Raises the revision, if this node owns the session under this epoch. That is the fence: it holds the row until the transaction ends, so that
 /// nobody claims the session in between.
 fn next_revision(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
-    use holdfast_session::{epoch, lease_node, revision};
-    // A node owns what it has made, and has not claimed it yet: no claim has the epoch 0.
-    let owned = holdfast_session::table
-        .find(id.as_str())
-        .filter(epoch.eq(claimed.0 as i64))
-        .filter(epoch.gt(0))
-        .filter(lease_node.eq(&member.node));
-    let raised = diesel::update(owned).set(revision.eq(revision + 1)).returning(revision);
-    let found: Option<i64> = fixed!(raised).get_result(tx.conn).optional()?;
-    if let Some(at) = found {
+    let values =
+        (value::<Text, _>(id.as_str()), value::<BigInt, _>(claimed.0 as i64), value::<Text, _>(member.node.as_str()));
+    let found: Option<(i64,)> = prepared(NextRevision, values).get_result(tx.conn).optional()?;
+    if let Some((at,)) = found {
         return Ok(Revision(at as u64));
     }
     require(tx.conn, id)?;
@@ -234,8 +239,7 @@ fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool,
         holdfast_accepted::accepted_at.eq(tx.now_ms()),
     );
     losses::forget(tx, id, key)?;
-    let noted = diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing();
-    Ok(fixed!(noted).execute(tx.conn)? == 1)
+    Ok(diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing().execute(tx.conn)? == 1)
 }
 
 /// Tells whether a message with this id was accepted, whoever is said to have sent it.
@@ -271,11 +275,11 @@ pub(super) fn put_creds(tx: &mut Tx<'_>, id: &InstanceId, text: &str) -> Result<
         session::creds.eq(text),
         session::created_at.eq(column_time(tx.now)),
     );
-    let put = diesel::insert_into(session::table)
+    diesel::insert_into(session::table)
         .values(row)
         .on_conflict(session::session_id)
         .do_update()
-        .set(session::creds.eq(text));
-    fixed!(put).execute(tx.conn)?;
+        .set(session::creds.eq(text))
+        .execute(tx.conn)?;
     Ok(())
 }

@@ -8,7 +8,6 @@ use super::{Conn, Tx, dialect};
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unavailable};
 use crate::store::member::Member;
-use crate::store::planned::planned;
 use crate::store::schema::holdfast_session;
 
 const NOTE_UNKNOWN: &str = r#"
@@ -80,8 +79,7 @@ pub(super) fn fence_living(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) ->
 
 fn held_by_another(conn: &mut Conn, member: &Member, id: &InstanceId, lock: &str) -> Result<Option<String>, Failure> {
     let read = format!("SELECT lease_node FROM holdfast_session WHERE instance_id = $1{lock}");
-    let held = diesel::sql_query(read).bind::<Text, _>(id.as_str());
-    let held: Option<HeldBy> = planned(held).get_result(conn).optional()?;
+    let held: Option<HeldBy> = diesel::sql_query(read).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
     Ok(held.and_then(|held| held.lease_node).filter(|node| *node != member.node))
 }
 
@@ -133,7 +131,7 @@ pub(super) fn standing(conn: &mut Conn, member: &Member, node: &str, lock: &str)
     let read =
         "SELECT incarnation, expires_ms, NOW_MS AS now_ms FROM holdfast_node WHERE client_name = $1 AND name = $2";
     let row = diesel::sql_query(words(read, member) + lock).bind::<Text, _>(&member.client_name).bind::<Text, _>(node);
-    Ok(planned(row).get_result(conn).optional()?)
+    Ok(row.get_result(conn).optional()?)
 }
 
 /// Tells whether this process is its node still, alive or not.

@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 
 use diesel::prelude::*;
-use diesel::upsert::excluded;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use holdfast_core::id::InstanceId;
 
 pub(super) use super::SqliteStore as Database;
 use crate::ports::session::MessageKey;
 use crate::store::failure::Failure;
-use crate::store::planned::fixed;
+use crate::store::prepared::{self, prepared, value};
 use crate::store::rows::NewValue;
-use crate::store::schema::holdfast_session_value as values;
 
 pub(super) type Conn = SqliteConnection;
 pub(super) type Backend = diesel::sqlite::Sqlite;
@@ -73,23 +72,27 @@ pub(super) fn storable(key: &MessageKey) -> Cow<'_, MessageKey> {
     Cow::Borrowed(key)
 }
 
+/// The statement of [`put`].
+struct Put;
+
+impl prepared::Text for Put {
+    const SQL: &'static str = "\
+        INSERT INTO holdfast_session_value (instance_id, category, key, value, expires_at) VALUES (?, ?, ?, ?, ?) \
+        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+    type Row = ();
+}
+
 /// Inserts values of a session, or replaces them.
 pub(super) fn put(conn: &mut Conn, id: &InstanceId, rows: Vec<NewValue<'_>>) -> QueryResult<()> {
-    for row in rows {
-        let NewValue { category, key, value, expires_at } = row;
-        let row = (
-            values::instance_id.eq(id.as_str()),
-            values::category.eq(category),
-            values::key.eq(key),
-            values::value.eq(value),
-            values::expires_at.eq(expires_at),
+    for NewValue { category, key, value: sealed, expires_at } in rows {
+        let values = (
+            value::<Text, _>(id.as_str()),
+            value::<Text, _>(category),
+            value::<Text, _>(key),
+            value::<Binary, _>(sealed),
+            value::<Nullable<BigInt>, _>(expires_at),
         );
-        let put = diesel::insert_into(values::table)
-            .values(row)
-            .on_conflict((values::instance_id, values::category, values::key))
-            .do_update()
-            .set((values::value.eq(excluded(values::value)), values::expires_at.eq(excluded(values::expires_at))));
-        fixed!(put).execute(conn)?;
+        prepared(Put, values).execute(conn)?;
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ async fn s27_while_instances_crash_in_a_loop_the_commands_of_another_are_answere
         println!("{kind:16} p50 {p50:>9.1?} -> {p50_then:>9.1?}   p99 {p99:>9.1?} -> {p99_then:>9.1?}   {ratio:.2}");
     }
     println!("{instances} instances crashed {crashed} times beside {rounds} rounds; the worst ratio is {worst:.2}");
+    // A few rounds have no hundredth.
+    assert!(rounds < 100 || worst <= 2.0, "commands of the others take {worst:.2} times as long");
 
     // It was left alone: each of its logins was asked for.
     let logins = sim.counters(Some(SHOP)).unwrap().tally.logins;

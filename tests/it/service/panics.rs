@@ -159,3 +159,27 @@ fn logins(sim: &Simulator, number: usize) -> u64 {
 fn phone(number: usize) -> String {
     format!("55119996{number:05}")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_without_an_actor_on_which_everything_rests_the_service_stops_and_comes_back_whole() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home =
+        Home::new(sim.ws_url()).set("HEALTH_CHECK_INTERVAL_SECONDS", "2").set("HEALTH_PING_TIMEOUT_SECONDS", "1");
+    let mut engine = two(&home, &sim).await;
+    for (fault, name) in [
+        ("health.passes", "the HealthActor has crashed"),
+        ("supervisor.passes", "the SupervisorActor has crashed"),
+        ("dispatcher.passes", "the DispatcherActor has crashed"),
+    ] {
+        home.order(&format!("{fault}=1*panic"));
+        home.obeyed().await;
+        // The supervisor passes when it is told something; the others by themselves.
+        let _interrupted = engine.api().try_call(Method::POST, "/instance/restart/two", None).await;
+        assert_eq!(timeout(PROMPT, engine.end()).await.expect("it ends by itself"), Some(1), "{fault}");
+        assert!(home.log().contains(name), "{fault}: {}", home.log());
+        engine = home.start().await;
+        both_open(&engine).await;
+        assert_eq!(engine.send("one", ANA, fault).await.status, 201);
+    }
+    assert_harmless(&sim);
+}

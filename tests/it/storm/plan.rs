@@ -141,6 +141,11 @@ impl Kind {
         self != Self::Late
     }
 
+    /// Whether the network tells of it at once: nobody has to find out that an answer does not come.
+    pub(super) fn is_told(self) -> bool {
+        matches!(self, Self::Rst | Self::Fin | Self::CloseFrame)
+    }
+
     /// The code under which an instance stays parked.
     pub(super) fn parks(self) -> Option<&'static str> {
         match self {

@@ -26,6 +26,9 @@ pub(super) struct Report {
     pub(super) messages: books::Outcome,
 }
 
+/// How long what the network tells may take to be noticed.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 impl Report {
     /// Everything that must not be, in sentences.
     pub(super) fn wrongs(&self, slack: Duration) -> Vec<String> {
@@ -33,6 +36,12 @@ impl Report {
         let longest = Duration::from_millis(self.log.longest.0);
         if longest > self.bound + slack {
             wrongs.push(format!("open was said for {longest:?} of a dead connection ({:?})", self.log.longest.1));
+        }
+        for (kind, figures) in &self.log.kinds {
+            let late = figures.detected.iter().copied().map(Duration::from_millis).max().unwrap_or_default();
+            if kind.is_told() && late > AT_ONCE + slack {
+                wrongs.push(format!("{kind} was noticed after {late:?}, and not at once"));
+            }
         }
         wrongs.extend(self.unexplained.iter().map(|who| format!("left open for no reason: {who}")));
         wrongs.extend(self.back.1.iter().map(|who| format!("not back in time: {who}")));
