@@ -40,6 +40,8 @@ const ADOPTED_WITHIN: Duration = Duration::from_secs(1);
 const LAYERS_LATER: Duration = Duration::from_secs(60);
 /// How often the database is tried, and a layer that said nothing.
 const AGAIN: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(5) };
+/// The same while nobody is known to wait for it: each time everything is read.
+const AGAIN_CALMLY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
 /// Copies that are in memory at the same time.
 const AT_ONCE: usize = 32;
 
@@ -323,7 +325,9 @@ impl Restoring {
             }
             settling = loop {
                 tries += 1;
-                sleep(AGAIN.delay(tries, chance::unit())).await;
+                let awaited = self.tools.report.waits() || !returning.held.is_empty();
+                let again = if awaited { AGAIN } else { AGAIN_CALMLY };
+                sleep(again.delay(tries, chance::unit())).await;
                 match self.round(LAYERS_LATER, self.settled(&returning.board)).await {
                     Ok(settling) => break settling,
                     Err(error) => warn!(error = format!("{error:#}"), "The copies could not be asked"),
