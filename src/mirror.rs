@@ -3,7 +3,7 @@
 mod backlog;
 mod pulse;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ use crate::ports::changes::{Change, Observer};
 use crate::ports::clock::Clock;
 use crate::ports::copies::Copies;
 use crate::ports::copying::{CopyFigures, Copying};
-use crate::ports::layer::{Layer, LayerError};
+use crate::ports::layer::{Kept, Layer, LayerError};
 use crate::ports::neighbours::Neighbours;
 use crate::ports::store::StoreError;
 
@@ -86,6 +86,8 @@ pub struct Mirror {
     failed: AtomicU64,
     /// Whether it was told that the layer takes no copies.
     told: AtomicBool,
+    /// How often in a row the newest state of an instance was older than its copy.
+    outdated: Mutex<BTreeMap<InstanceId, u8>>,
 }
 
 /// What came of a batch.
@@ -116,6 +118,7 @@ impl Mirror {
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            outdated: Mutex::default(),
         });
         mirror.parts.copies.changes().tell(Arc::clone(&mirror) as _);
         mirror.tasks.spawn_on(Arc::clone(&mirror).run(), runtime);
@@ -219,9 +222,15 @@ impl Mirror {
             gone.remove(&id);
             match copy {
                 Ok(Some(copy)) => match self.parts.layer.write(&copy).await {
-                    Ok(()) => {
+                    Ok(Kept::Written) => {
                         self.written.fetch_add(1, Ordering::Relaxed);
+                        self.lock_outdated().remove(&id);
                         self.tell(None);
+                    }
+                    Ok(Kept::Outdated) => {
+                        if self.is_outdated(&id) {
+                            failed.push(id);
+                        }
                     }
                     Err(LayerError::Unfit { layer, why }) => {
                         tracing::error!(instance.id = %id, why, "{layer} cannot keep a copy of instance {id}");
@@ -252,6 +261,30 @@ impl Mirror {
         }
         self.failed.fetch_add(failed.len() as u64, Ordering::Relaxed);
         Outcome { failed, removed: gone }
+    }
+
+    /// The newest state of an instance is older than its copy: another process may have been faster with the state after it. Tells whether
+    /// to try again; nobody can have been faster twice.
+    fn is_outdated(&self, id: &InstanceId) -> bool {
+        let times = {
+            let mut outdated = self.lock_outdated();
+            let times = outdated.entry(id.clone()).or_insert(0_u8);
+            *times = times.saturating_add(1);
+            *times
+        };
+        if times == 2 {
+            let place = self.parts.layer.source().word();
+            tracing::error!(
+                instance.id = %id,
+                code = "live-copy-newer",
+                "Instance {id} has a newer copy in {place} than the database: that was set back while {place} said nothing. Start the engine again, and it goes on from the copy, with new keys"
+            );
+        }
+        times == 1
+    }
+
+    fn lock_outdated(&self) -> MutexGuard<'_, BTreeMap<InstanceId, u8>> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says once that files take no copies, and once that they do again. Redis tells of itself.

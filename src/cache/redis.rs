@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::gate::Gate;
 use crate::ports::clock::Clock;
-use crate::ports::layer::{LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
+use crate::ports::layer::{Kept, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
 
 const NAME: &str = "Redis";
 /// How long one call may take, with its connection.
@@ -239,12 +239,13 @@ impl Layer for RedisCache {
         readings
     }
 
-    async fn write(&self, copy: &SessionCopy) -> Result<(), LayerError> {
+    async fn write(&self, copy: &SessionCopy) -> Result<Kept, LayerError> {
         let bytes = copy.encode().map_err(|error| LayerError::Unfit { layer: NAME, why: error.to_string() })?;
         let mark = format!("{:016x}-{:016x}", copy.header.epoch.0, copy.header.revision.0);
         let mut question = redis::cmd("EVAL");
         question.arg(WRITE).arg(1).arg(self.key(&copy.header.id)).arg(mark).arg(bytes).arg(millis(self.ttl));
-        self.ask_one::<i64>(&question).await.map(drop)
+        let written = self.ask_one::<i64>(&question).await? == 1;
+        Ok(if written { Kept::Written } else { Kept::Outdated })
     }
 
     async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError> {

@@ -141,6 +141,15 @@ pub enum LayerError {
     Unfit { layer: &'static str, why: String },
 }
 
+/// What became of a copy that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is there now.
+    Written,
+    /// A newer one was there already, and stays.
+    Outdated,
+}
+
 /// A place that holds copies of sessions. Every call ends within a deadline of the layer's own.
 #[async_trait]
 pub trait Layer: Send + Sync {
@@ -153,8 +162,8 @@ pub trait Layer: Send + Sync {
     /// Reads what it has of these instances, in their order.
     async fn read(&self, ids: &[InstanceId]) -> Vec<(InstanceId, Reading)>;
 
-    /// Keeps a copy. A newer one that is there already stays.
-    async fn write(&self, copy: &SessionCopy) -> Result<(), LayerError>;
+    /// Keeps a copy.
+    async fn write(&self, copy: &SessionCopy) -> Result<Kept, LayerError>;
 
     /// Says that these instances live: their copies do not grow old. Returns those of which there is no copy.
     async fn refresh(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, LayerError>;

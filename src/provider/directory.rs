@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::names::{id_of, name_of};
 use crate::failpoint::reach;
 use crate::ports::clock::Clock;
-use crate::ports::layer::{LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
+use crate::ports::layer::{Kept, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
 
 const NAME: &str = "the provider directory";
 const END: &str = ".copy";
@@ -145,7 +145,7 @@ impl Layer for Directory {
         futures_util::future::join_all(reads).await
     }
 
-    async fn write(&self, copy: &SessionCopy) -> Result<(), LayerError> {
+    async fn write(&self, copy: &SessionCopy) -> Result<Kept, LayerError> {
         let unfit = |why: String| LayerError::Unfit { layer: NAME, why };
         let bytes = copy.encode().map_err(|error| unfit(error.to_string()))?;
         let name = file_of(&copy.header.id).map_err(|error| unfit(error.to_string()))?;
@@ -156,7 +156,7 @@ impl Layer for Directory {
             match read(&file)? {
                 Content::Absent => {}
                 Content::Bytes(there) => match Reading::of(&id, &there, now) {
-                    Reading::Found(found) if later(found.copy.mark(), mark) => return Ok(()),
+                    Reading::Found(found) if later(found.copy.mark(), mark) => return Ok(Kept::Outdated),
                     Reading::Found(_) => {}
                     // A damaged one is for a person to look at, and keeps nobody from writing a whole one.
                     Reading::Absent | Reading::Corrupt { .. } | Reading::Unreadable { .. } => {
@@ -167,7 +167,8 @@ impl Layer for Directory {
                     set_aside(folder, &name, now.timestamp_millis())?;
                 }
             }
-            replace(folder, &name, &bytes, Durable::Yes)
+            replace(folder, &name, &bytes, Durable::Yes)?;
+            Ok(Kept::Written)
         })
         .await
     }

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use super::names::{id_of, name_of};
 use crate::ports::chance;
 use crate::ports::clock::Clock;
-use crate::ports::layer::{Found, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
+use crate::ports::layer::{Found, Kept, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
 
 const NAME: &str = "the session provider";
 /// How long connecting may take, and one request.
@@ -278,7 +278,7 @@ impl Layer for HttpProvider {
         futures_util::stream::iter(reads).buffered(READERS).collect().await
     }
 
-    async fn write(&self, copy: &SessionCopy) -> Result<(), LayerError> {
+    async fn write(&self, copy: &SessionCopy) -> Result<Kept, LayerError> {
         let id = &copy.header.id;
         let bytes = copy.encode().map_err(|error| LayerError::Unfit { layer: NAME, why: error.to_string() })?;
         let known = self.written().get(id).copied();
@@ -292,7 +292,7 @@ impl Layer for HttpProvider {
         };
         let mark = copy.mark();
         if there.is_some_and(|there| (there.epoch, there.revision) > (mark.epoch, mark.revision)) {
-            return Ok(());
+            return Ok(Kept::Outdated);
         }
         let document = json!({ "format": FORMAT, "copy": STANDARD.encode(bytes) }).to_string();
         let key = KEYS.get(number).copied().unwrap_or(KEYS[0]);
@@ -302,7 +302,7 @@ impl Layer for HttpProvider {
             // What is there now is not known.
             Err(_) => self.written().remove(id),
         };
-        posted
+        posted.map(|()| Kept::Written)
     }
 
     /// Files do not grow old.

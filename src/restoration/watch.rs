@@ -8,13 +8,14 @@ use futures_util::stream::FuturesUnordered;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
+use holdfast_core::restoration::Source;
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use super::{Tools, view};
 use crate::ports::board::{Board, Entry};
-use crate::ports::restoration::{Count, Outcome, Stage};
+use crate::ports::restoration::{Count, Line, Outcome, Stage};
 use crate::ports::store::Store;
 use crate::telemetry::bar::Bar;
 
@@ -149,6 +150,7 @@ impl Watched {
     /// Tells the subscribers of an instance how it came back.
     async fn announce(&self, id: &InstanceId) {
         let Some(line) = self.tools.report.line(id) else { return };
+        tell(id, &line);
         let event = EngineEvent { name: EventName::ApplicationStartup, data: view::line(id, &line) };
         let (store, id) = (Arc::clone(&self.store), id.clone());
         let appending = async move { (store.append(&id, vec![event]).await, id) };
@@ -197,4 +199,29 @@ impl Watched {
             "Restored {open} of {wanted} instances in {took:.1} s; not open: {named}"
         );
     }
+}
+
+/// Says in the log how an instance came back.
+fn tell(id: &InstanceId, Line { name, decision, outcome, .. }: &Line) {
+    let open_after_ms = match outcome {
+        Outcome::Open { after } | Outcome::Late { open_after: Some(after) } => Some(view::millis(*after)),
+        Outcome::Late { open_after: None }
+        | Outcome::NoLogin
+        | Outcome::Waiting
+        | Outcome::Elsewhere
+        | Outcome::Refused { .. }
+        | Outcome::Resting
+        | Outcome::Dialling => None,
+    };
+    let name = name.as_deref().unwrap_or(id.as_str());
+    info!(
+        instance.id = %id,
+        verdict = decision.verdict.word(),
+        source = decision.source.map(Source::word),
+        revision = decision.mark.map(|mark| mark.revision.0),
+        age_s = decision.age.map(|age| age.as_secs()),
+        open_after_ms,
+        "Instance {name} {}",
+        if open_after_ms.is_some() { "is back" } else { "is not back in its time" }
+    );
 }

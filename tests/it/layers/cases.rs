@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast::ports::layer::{LayerError, Reading};
+use holdfast::ports::layer::{Kept, LayerError, Reading};
 use holdfast_core::id::DatabaseId;
 use holdfast_core::restoration::neighbours::Signs;
 
@@ -35,8 +35,9 @@ pub(super) async fn a_later_state_stays_and_an_earlier_one_goes(place: &impl Pla
     for (epoch, number, expected) in
         [(2, 10, 10), (2, 9, 10), (2, 11, 11), (1, 99, 11), (3, 5, 5), (3, 5, 5), (16, 1, 1)]
     {
-        place.layer().write(&copy("shop", epoch, number)).await?;
+        let kept = place.layer().write(&copy("shop", epoch, number)).await?;
         assert_eq!(revision(place.layer(), "shop").await, Some(expected), "after {epoch}, {number}");
+        assert_eq!(kept == Kept::Written, number == expected, "after {epoch}, {number}");
     }
     Ok(())
 }

@@ -8,10 +8,10 @@ use holdfast::mirror::{Mirror, MirrorParts, MirrorPolicy};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::copying::Copying as _;
-use holdfast::ports::layer::Reading;
+use holdfast::ports::layer::{Layer as _, Reading};
 use holdfast_core::connection::Phase;
 use holdfast_core::event::Owner;
-use holdfast_core::id::{Epoch, InstanceId};
+use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
@@ -103,6 +103,22 @@ async fn s31_a_copy_that_was_lost_is_made_again_though_nothing_changes() -> anyh
     scene.shows(last).await;
     scene.server.ask(0, &["FLUSHALL"]).await?;
     scene.shows(last).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_newer_than_the_database_stays_and_is_not_tried_for_ever() -> anyhow::Result<()> {
+    let scene = scene().await?;
+    let last = scene.change("the last before it was set back").await?;
+    scene.shows(last).await;
+    let mut newer = scene.bench.store.export(&scene.id, Clock::start().wall()).await?.expect("a login");
+    newer.header.revision = Revision(last + 1_000);
+    scene.layer.write(&newer).await?;
+    let failed = scene.mirror.figures().failed;
+    scene.change("goes on").await?;
+    eventually("a second try", || async { (scene.mirror.figures().failed > failed).then_some(()) }).await;
+    eventually("nobody waits", || async { (scene.mirror.figures().waiting == 0).then_some(()) }).await;
+    scene.shows(last + 1_000).await;
     Ok(())
 }
 
