@@ -26,24 +26,16 @@ async fn the_demo_pairs_instances_lets_messages_flow_breaks_something_and_ends_c
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let mut said = String::new();
     let seen = async {
-        // Each in its turn: paired, writing, written to, struck, and back again.
-        for wanted in [
-            "shop-1    open",
-            "shop-2    open",
-            "<- ",
-            "-> ",
-            "! its connection is reset",
-            "net-lost",
-            "shop-1    open",
-        ] {
-            loop {
-                let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("no {wanted:?} in:\n{said}"));
-                said.push_str(&line);
-                said.push('\n');
-                if line.contains(wanted) {
-                    break;
-                }
-            }
+        // Both are paired, write and are written to; beside that one is struck, and comes back.
+        let mut wanted = vec!["shop-1    open", "shop-2    open", "<- ", "-> "];
+        let mut story = ["! its connection is reset", "net-lost", "shop-1    open"].into_iter().peekable();
+        while !wanted.is_empty() || story.peek().is_some() {
+            let line = lines.next_line().await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("no {wanted:?} and {:?} in:\n{said}", story.peek()));
+            said.push_str(&line);
+            said.push('\n');
+            wanted.retain(|one| !line.contains(one));
+            story.next_if(|next| line.contains(next));
         }
     };
     timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("not all was seen"));
