@@ -138,8 +138,10 @@ impl Restoring {
                     sources.entry(source).or_default().push(one.id.clone());
                 }
             }
-            // Without a database nothing is written.
-            let _waits = this.settle(found, &BTreeSet::new()).waits.await;
+            // Without a database nothing is written, and all of them wait.
+            if let Err(crashed) = this.settle(found, &BTreeSet::new()).waits.await {
+                warn!(%crashed, "Looking at the copies crashed");
+            }
             this.tools.report.write(|report| report.stage = Stage::AwaitingDatabase);
             let mut learnt = Vec::new();
             for (source, ids) in sources {
