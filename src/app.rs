@@ -134,8 +134,9 @@ pub async fn run(settings: Settings, runtime: Handle, announce: &dyn Announce) -
     };
     // Nothing may act before the first renewal, unless no other process can exist.
     let tenure = Arc::new(if leases.lease_ttl().is_some() { Tenure::none() } else { Tenure::forever() });
-    let withheld = Arc::clone(&restoring.tools.withheld);
-    let (parts, fallen) = wiring::build(&settings, Arc::clone(&store), clock, &runtime, (tenure, withheld), &layers)?;
+    let (withheld, report) = (Arc::clone(&restoring.tools.withheld), Arc::clone(&restoring.tools.report));
+    let (parts, fallen) =
+        wiring::build(&settings, Arc::clone(&store), clock, &runtime, (tenure, withheld, report), &layers)?;
     reach!("boot.wired");
     let api = parts.api(http_settings, Arc::new(restore), Arc::clone(&restoring.tools.report))?;
     let server = http::serve(api, listener).context("the HTTP server cannot be started")?;

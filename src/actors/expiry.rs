@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::actors::supervisor::protocol::{CommandError, ExpireInstance};
 use crate::ports::board::Board;
 use crate::ports::clock::Clock;
+use crate::ports::restoration::Restoration;
 use crate::ports::store::{InstanceRecord, Store};
 
 /// How often it looks; a deletion is that much late at most.
@@ -30,6 +31,8 @@ pub struct ExpiryParts {
     pub clock: Clock,
     pub board: Arc<Board>,
     pub store: Arc<dyn Store>,
+    /// Tells of which instances not every place was heard.
+    pub restoration: Arc<Restoration>,
     pub runtime: Handle,
     pub expire: Recipient<ExpireInstance>,
 }
@@ -126,7 +129,8 @@ async fn first_look(parts: &Arc<ExpiryParts>, id: &InstanceId) -> Look {
 async fn judge(parts: &Arc<ExpiryParts>, id: &InstanceId, phase: Phase) -> Look {
     // What is stored decides, and what cannot be read is no reason to delete.
     let Ok(Some(record)) = read(parts, id).await else { return Look::Again };
-    match decide(Candidate { ever_paired: record.was_ever_paired(), phase }) {
+    let unheard = parts.restoration.line(id).is_some_and(|line| !line.decision.silent.is_empty());
+    match decide(Candidate { ever_paired: record.was_ever_paired(), unheard, phase }) {
         Decision::Keep => Look::Never,
         Decision::Postpone => Look::Again,
         Decision::Delete => delete(parts, record).await,

@@ -75,7 +75,7 @@ pub(super) fn build(
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: &Handle,
-    (tenure, withheld): (Arc<Tenure>, Arc<Withheld>),
+    (tenure, withheld, restoration): (Arc<Tenure>, Arc<Withheld>, Arc<Restoration>),
     layers: &Layers,
 ) -> Result<(Parts, UnboundedReceiver<&'static str>)> {
     let leases: Arc<dyn Leases> = Arc::clone(&store) as _;
@@ -142,6 +142,7 @@ pub(super) fn build(
             clock,
             board: Arc::clone(&board),
             store: Arc::clone(&store),
+            restoration,
             runtime: runtime.clone(),
             expire: supervisor.clone().recipient(),
         };

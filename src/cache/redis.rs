@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::gate::Gate;
 use crate::ports::clock::Clock;
-use crate::ports::layer::{Kept, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
+use crate::ports::layer::{CopyHeader, Kept, LONGEST_COPY, Layer, LayerError, Reading, SessionCopy};
 
 const NAME: &str = "Redis";
 /// How long one call may take, with its connection.
@@ -241,7 +241,8 @@ impl Layer for RedisCache {
 
     async fn write(&self, copy: &SessionCopy) -> Result<Kept, LayerError> {
         let bytes = copy.encode().map_err(|error| LayerError::Unfit { layer: NAME, why: error.to_string() })?;
-        let mark = format!("{:016x}-{:016x}", copy.header.epoch.0, copy.header.revision.0);
+        let (mark, CopyHeader { epoch, revision, .. }) = (copy.mark(), &copy.header);
+        let mark = format!("{:016x}-{:016x}-{:016x}", mark.era(), epoch.0, revision.0);
         let mut question = redis::cmd("EVAL");
         question.arg(WRITE).arg(1).arg(self.key(&copy.header.id)).arg(mark).arg(bytes).arg(millis(self.ttl));
         let written = self.ask_one::<i64>(&question).await? == 1;

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use holdfast_core::id::{DatabaseId, InstanceId};
+use holdfast_core::restoration::Source;
 use holdfast_core::restoration::neighbours::Signs;
-use holdfast_core::restoration::{Mark, Source};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
@@ -156,7 +156,7 @@ impl Layer for Directory {
             match read(&file)? {
                 Content::Absent => {}
                 Content::Bytes(there) => match Reading::of(&id, &there, now) {
-                    Reading::Found(found) if later(found.copy.mark(), mark) => return Ok(Kept::Outdated),
+                    Reading::Found(found) if found.copy.mark() > mark => return Ok(Kept::Outdated),
                     Reading::Found(_) => {}
                     // A damaged one is for a person to look at, and keeps nobody from writing a whole one.
                     Reading::Absent | Reading::Corrupt { .. } | Reading::Unreadable { .. } => {
@@ -230,11 +230,6 @@ fn read(file: &Path) -> io::Result<Content> {
     let mut bytes = Vec::new();
     let read = opened.take(LONGEST_COPY as u64 + 1).read_to_end(&mut bytes)?;
     Ok(if read > LONGEST_COPY { Content::TooLong } else { Content::Bytes(bytes) })
-}
-
-/// Tells whether a state comes after another.
-fn later(one: Mark, other: Mark) -> bool {
-    (one.epoch, one.revision) > (other.epoch, other.revision)
 }
 
 /// Whether a file is to be there after a loss of power.

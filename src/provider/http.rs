@@ -195,8 +195,7 @@ impl HttpProvider {
                 }
                 Document::Bytes(bytes) => match Reading::of(id, &bytes, self.clock.wall()) {
                     Reading::Found(found) => {
-                        let mark = |found: &Found| (found.copy.header.epoch, found.copy.header.revision);
-                        if best.as_ref().is_none_or(|(_, best)| mark(&found) > mark(best)) {
+                        if best.as_ref().is_none_or(|(_, best)| found.copy.mark() > best.copy.mark()) {
                             best = Some((number, found));
                         }
                     }
@@ -291,7 +290,7 @@ impl Layer for HttpProvider {
             (number, there)
         };
         let mark = copy.mark();
-        if there.is_some_and(|there| (there.epoch, there.revision) > (mark.epoch, mark.revision)) {
+        if there.is_some_and(|there| there > mark) {
             return Ok(Kept::Outdated);
         }
         let document = json!({ "format": FORMAT, "copy": STANDARD.encode(bytes) }).to_string();

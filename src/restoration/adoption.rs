@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Decision, Facts, Layer, Restored, Source, Verdict, decide};
+use holdfast_core::restoration::{Action, Decision, Facts, Layer, Restored, Source, decide};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
@@ -70,7 +70,8 @@ impl Adopter {
                 report.stage = report.stage.max(Stage::Adopting);
             }
             for (place, one) in &open {
-                self.tools.withheld.set(&one.id, is_withheld(&one.decision));
+                let withheld = self.tools.withheld.has(&one.id);
+                self.tools.withheld.set(&one.id, one.decision.withholds(withheld));
                 // What the database named keeps its name.
                 let known = report.lines.get(&one.id).and_then(|known| known.name.clone());
                 let name = names.get(&one.id).cloned().or(known);
@@ -111,7 +112,7 @@ impl Adopter {
         while let Some((one, decision, outcome, damaged)) = done.next().await {
             waits |= outcome == Outcome::Waiting;
             if outcome != Outcome::Waiting && one.decision.action.writes() {
-                self.tools.withheld.set(&one.id, is_withheld_for_good(&decision));
+                self.tools.withheld.set(&one.id, decision.withholds_for_good());
             }
             let adopted = outcome == Outcome::Dialling && one.decision.action.writes();
             self.tools.report.amend(&one.id, |line| {
@@ -288,17 +289,6 @@ async fn export(database: &dyn Copies, id: &InstanceId, now: DateTime<Utc>) -> R
             Err(Tried::Waits)
         }
     }
-}
-
-/// Tells whether an instance must not dial, whoever owns it, before the decision is carried out.
-fn is_withheld(decision: &Decision) -> bool {
-    decision.action.writes() || is_withheld_for_good(decision)
-}
-
-/// The same once all has been done that can be: what goes on elsewhere, or was proved to be set back and cannot be mended yet.
-fn is_withheld_for_good(decision: &Decision) -> bool {
-    let doubtful = matches!(decision.verdict, Verdict::UsedElsewhere | Verdict::DatabaseSetBack);
-    doubtful && matches!(decision.action, Action::Wait | Action::Leave)
 }
 
 /// How it is with an instance before anything is done about it.

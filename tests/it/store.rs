@@ -144,6 +144,7 @@ macro_rules! conformance {
                 a_login_that_ended_or_was_deleted_does_not_come_back,
                 what_another_node_owns_or_another_instance_is_called_is_left_alone,
                 a_login_that_was_set_back_goes_on_from_itself_beyond_what_was_seen,
+                a_copy_of_an_earlier_login_does_not_replace_a_later_one,
                 a_copy_that_was_tampered_with_is_not_adopted,
                 a_copy_from_before_a_change_of_the_key_is_put_under_the_new_one,
                 the_survey_is_of_this_installation_and_tells_times,

@@ -10,6 +10,8 @@ use crate::time::Timestamp;
 pub struct Candidate {
     /// Whether it has, or ever had, credentials.
     pub ever_paired: bool,
+    /// Whether a place that may hold credentials of it said nothing when the service began.
+    pub unheard: bool,
     /// What it is doing.
     pub phase: Phase,
 }
@@ -17,7 +19,7 @@ pub struct Candidate {
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It was paired once, and is never deleted but by an operator.
+    /// It was paired once, or may have been, and is never deleted but by an operator.
     Keep,
     /// Somebody is pairing it: look again later.
     Postpone,
@@ -37,7 +39,7 @@ pub fn due(now: Timestamp, after: Duration, age: Option<Duration>) -> Timestamp 
 /// Decides about an instance that is due.
 #[must_use]
 pub fn decide(candidate: Candidate) -> Decision {
-    if candidate.ever_paired {
+    if candidate.ever_paired || candidate.unheard {
         return Decision::Keep;
     }
     match candidate.phase {
@@ -75,9 +77,11 @@ mod tests {
     fn s35_what_was_ever_paired_is_kept_and_what_is_being_paired_is_left_alone() {
         let idle = [Phase::Unpaired, Phase::Parked, Phase::Stopped];
         for phase in PHASES {
-            assert_eq!(decide(Candidate { ever_paired: true, phase }), Decision::Keep, "{phase:?}");
+            for (ever_paired, unheard) in [(true, false), (false, true), (true, true)] {
+                assert_eq!(decide(Candidate { ever_paired, unheard, phase }), Decision::Keep, "{phase:?}");
+            }
             let expected = if idle.contains(&phase) { Decision::Delete } else { Decision::Postpone };
-            assert_eq!(decide(Candidate { ever_paired: false, phase }), expected, "{phase:?}");
+            assert_eq!(decide(Candidate { ever_paired: false, unheard: false, phase }), expected, "{phase:?}");
         }
     }
 

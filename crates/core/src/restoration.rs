@@ -7,14 +7,15 @@
 //! dials.
 
 mod fleet;
+mod mark;
 mod memory;
 pub mod neighbours;
+mod withholding;
 
 use std::time::Duration;
 
-use crate::id::{Epoch, Revision};
-
 pub use self::fleet::{Member, Restored, decide_all};
+pub use self::mark::{Mark, Standing};
 pub use self::memory::{Before, Memory};
 
 /// Where a copy of a session can be. The order is that of their speed.
@@ -33,43 +34,6 @@ impl Source {
             Self::Database => "database",
             Self::Files => "files",
         }
-    }
-}
-
-/// A state of a session. Within one history both numbers only grow: each claim raises the epoch, each write the revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark {
-    pub epoch: Epoch,
-    pub revision: Revision,
-}
-
-/// What a copy is to the state that the database holds.
-///
-/// The order is that of their worth: what proves that the database was set back comes before what agrees with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// The database has gone on without it.
-    Older,
-    /// It is that state: nothing was written since.
-    Exact,
-    /// It knows of a claim or a write that the database does not: the database was set back.
-    Newer,
-}
-
-impl Mark {
-    /// Compares a copy's state with that of the database. A claim raises the epoch and changes nothing, so an earlier epoch with the same
-    /// revision is the same state; a later one is proof of a later history.
-    pub fn against(self, database: Self) -> Standing {
-        if self.epoch > database.epoch || self.revision > database.revision {
-            return Standing::Newer;
-        }
-        if self.revision == database.revision { Standing::Exact } else { Standing::Older }
-    }
-
-    /// Returns the later of both numbers each: no history that has one of the two marks is beyond it.
-    #[must_use]
-    pub fn latest(self, other: Self) -> Self {
-        Self { epoch: self.epoch.max(other.epoch), revision: self.revision.max(other.revision) }
     }
 }
 
@@ -310,6 +274,10 @@ fn judge(facts: &Facts) -> (Action, Verdict, Option<Source>) {
                 (Action::Repair, Verdict::DamageRepaired, Some(source))
             }
             Some((source, _)) => (Action::Adopt, Verdict::DamageReplaced, Some(source)),
+            // Should it be readable again, it is still too old.
+            None if held.is_some_and(|held| facts.was_set_back(held)) && facts.is_a_layer_silent() => {
+                (Action::Wait, Verdict::DatabaseSetBack, None)
+            }
             None => facts.nowhere(),
         },
         Database::Unpaired(held) => match newest {

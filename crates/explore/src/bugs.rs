@@ -46,11 +46,23 @@ pub enum Bug {
     ReportKeepsSilent,
     /// An instance that crashes takes its neighbour's connection along.
     CrashSpreads,
+    /// The watchdog asks for proof of life only when it is too late.
+    PingLate,
+    /// The watchdog does not look at a claim that has run out.
+    LookForgotten,
+    /// A layer of copies that does not answer is taken for an empty one.
+    SilenceIsAbsence,
+    /// What must not dial yet is started all the same.
+    WithheldIgnored,
+    /// A copy of an earlier state goes on with its chains of keys.
+    CopyGoesOnExactly,
+    /// What a copy has shown is forgotten when its layer falls silent.
+    ProofForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::StaleFacts,
         Self::TimerLost,
         Self::FlappingResets,
@@ -72,6 +84,12 @@ impl Bug {
         Self::BanForEver,
         Self::ReportKeepsSilent,
         Self::CrashSpreads,
+        Self::PingLate,
+        Self::LookForgotten,
+        Self::SilenceIsAbsence,
+        Self::WithheldIgnored,
+        Self::CopyGoesOnExactly,
+        Self::ProofForgotten,
     ];
 
     /// Returns its name on the command line.
@@ -98,6 +116,12 @@ impl Bug {
             Self::BanForEver => "ban-for-ever",
             Self::ReportKeepsSilent => "report-keeps-silent",
             Self::CrashSpreads => "crash-spreads",
+            Self::PingLate => "ping-late",
+            Self::LookForgotten => "look-forgotten",
+            Self::SilenceIsAbsence => "silence-is-absence",
+            Self::WithheldIgnored => "withheld-ignored",
+            Self::CopyGoesOnExactly => "copy-goes-on-exactly",
+            Self::ProofForgotten => "proof-forgotten",
         }
     }
 

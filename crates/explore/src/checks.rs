@@ -8,6 +8,7 @@ use holdfast_core::shutdown::ShutdownReport;
 
 use crate::world::World;
 use crate::world::cell::{Actor, Child, Drain};
+use crate::world::places::Login;
 
 /// How long it may take until everything is as it should be once nothing goes wrong any more, in milliseconds: the longest wait of
 /// a takeover, and a backoff and a login after it.
@@ -68,6 +69,65 @@ impl World<'_> {
                 format!("instance {i} is open until {until} ms, but its last sign of life was at {life} ms"),
             ),
             Some(_) => {}
+        }
+    }
+
+    /// P1: what has run out is told as such, even if its actor does not turn.
+    pub(crate) fn check_told(&mut self, i: usize) {
+        self.broken("P1-told", Some(i), format!("instance {i} is told to be open, and nothing backs that any more"));
+    }
+
+    /// P5: an account is not connected anew because it is quiet.
+    pub(crate) fn check_quiet(&mut self, i: usize, before: &State) {
+        if self.ends_for_being_quiet(i, before) {
+            self.broken("P5-quiet", Some(i), format!("instance {i} ends a connection on which nothing was lost"));
+        }
+    }
+
+    /// P4: no key is used a second time.
+    pub(crate) fn check_keys(&mut self, i: usize) {
+        let cell = &self.cells[i];
+        let Some(row) = cell.stored.row.filter(|row| row.paired) else { return };
+        let used = cell.truth.used.get(&row.login.chains).copied().unwrap_or_default();
+        if row.login.used < used {
+            let at = row.login.used;
+            self.broken("P4-keys", Some(i), format!("instance {i} goes on from key {at}, and {used} were used"));
+        }
+    }
+
+    /// P6: nobody is asked for a code of whose login a place has a copy.
+    pub(crate) fn check_code(&mut self, i: usize) {
+        if self.is_kept_somewhere(i) {
+            self.broken("P6-code", Some(i), format!("instance {i} shows a code, and a copy of its login is there"));
+        }
+    }
+
+    /// P6: the last copy of a login stays.
+    pub(crate) fn check_cleared(&mut self, i: usize, layer: usize) {
+        let cell = &self.cells[i];
+        let ours = cell.copies[layer].is_some_and(|copy| !copy.damaged && copy.login.device == cell.truth.which);
+        if ours && self.is_kept_somewhere(i) {
+            self.broken("P6-cleared", Some(i), format!("the copy of the login of instance {i} is removed"));
+        }
+    }
+
+    /// Tells whether a login that WhatsApp knows is not in the database, and in a layer that could be read when it was asked.
+    fn is_kept_somewhere(&self, i: usize) -> bool {
+        let truth = &self.cells[i].truth;
+        let stored = self.cells[i].stored.row.is_some_and(|row| row.paired && row.login.device == truth.which);
+        let ended = !truth.device || truth.unlink_asked || truth.delete_asked || !truth.logouts.is_empty();
+        let kept = self.whole_copies(i).any(|copy| copy.login.device == truth.which);
+        kept && !stored && !ended && !self.service.restoration.was_unheard(i)
+    }
+
+    /// P6: a login that WhatsApp knows is not replaced by one that it does not know.
+    pub(crate) fn check_adoption(&mut self, i: usize, login: Login) {
+        let cell = &self.cells[i];
+        let which = cell.truth.which;
+        let good = cell.stored.row.is_some_and(|row| row.paired && row.login.device == which);
+        let good = good && !self.is_damaged(i);
+        if cell.truth.device && good && login.device != which {
+            self.broken("P6-replaced", Some(i), format!("the login of instance {i} is replaced by one that has ended"));
         }
     }
 
@@ -185,7 +245,7 @@ impl World<'_> {
             self.broken("P7-closed", Some(i), format!("instance {i} ends with a socket open and calls it clean"));
         }
         let desired = actor.machine.desired;
-        if let Some(row) = self.cells[i].row.filter(|row| row.desired != desired) {
+        if let Some(row) = self.cells[i].stored.row.filter(|row| row.desired != desired) {
             let stored = row.desired;
             self.broken(
                 "P5-desire",
@@ -260,7 +320,16 @@ impl World<'_> {
             return broken("P5-process", None, "no process runs".to_owned());
         }
         for (i, cell) in self.cells.iter().enumerate() {
-            let (Some(row), Some(line)) = (cell.row, &cell.line) else { continue };
+            let (Some(row), Some(line)) = (cell.stored.row, &cell.line) else {
+                if cell.truth.device && !cell.truth.delete_asked && !cell.stored.departed {
+                    return broken(
+                        "P5-restored",
+                        Some(i),
+                        format!("instance {i} has a login, and was not brought back"),
+                    );
+                }
+                continue;
+            };
             if cell.scribes.iter().any(|scribe| !scribe.is_idle()) {
                 return broken("P5-rows", Some(i), format!("the rows of instance {i} are not written"));
             }
@@ -288,6 +357,7 @@ impl World<'_> {
                 || line.child == Child::Quarantined
                 || !cell.truth.device
                 || !row.paired
+                || row.damaged
                 || row.desired == Desired::Stopped;
             let shown = cell.board.as_ref().map(|status| status.state_at(self.time()));
             if shown.is_some_and(|shown| shown != row.state) {

@@ -7,6 +7,7 @@ use holdfast_core::connection::DownReason;
 use holdfast_core::proxy;
 
 use crate::random::Random;
+use crate::world::places::LAYERS;
 
 /// How large a world is, and how much happens in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,16 @@ pub enum What {
     StoreSlow(u64),
     /// The watchdog's actor does not turn, for this time.
     WatchdogStuck(u64),
+    /// The database is backed up.
+    BackUp,
+    /// `kill -9`, the database is what it was when it was backed up, and a new process after this time.
+    SetBack(u64),
+    /// `kill -9`, the database is empty, and a new process after this time.
+    Emptied(u64),
+    /// A layer of copies, Redis or the files, says nothing, for this time.
+    Unheard(usize, u64),
+    /// A layer of copies loses all of them.
+    Lost(usize),
     /// `kill -9`, and a new process after this time.
     Kill(u64),
     /// SIGTERM; a new process after this time.
@@ -128,6 +139,10 @@ pub enum Fault {
     Unreadable(u64),
     /// Each fact of its connection is told twice, for this time.
     FactsTwice(u64),
+    /// The copy of its session in a layer is damaged.
+    CopyDamaged(usize),
+    /// Its login in the database is damaged, for good.
+    LoginDamaged,
     /// Somebody scans the next code that is shown.
     Scan,
     /// The same, and the actor panics at the word that the device is paired.
@@ -144,7 +159,18 @@ impl History {
             .collect();
         // Things come in threes: much of what goes wrong does so because two things meet.
         for at in 1..decisions.len() {
-            if random.chance(35) {
+            let set_back = |decision: &Decision| matches!(decision.what, What::SetBack(_) | What::Emptied(_));
+            if decisions.get(at - 1).is_some_and(set_back) && random.chance(50) {
+                let layer = random.below(2) as usize;
+                let what = match random.below(4) {
+                    0 => What::Lost(layer),
+                    _ => What::Unheard(layer, random.between(1_000, 120_000)),
+                };
+                let earlier = decisions.get(at - 1).map_or(0, |decision| decision.at);
+                if let Some(decision) = decisions.get_mut(at) {
+                    *decision = Decision { at: earlier + random.below(30_000), what };
+                }
+            } else if random.chance(35) {
                 let earlier = decisions.get(at - 1).map_or(0, |decision| decision.at);
                 let near = earlier + [5, 200, 2_000, 15_000][random.below(4) as usize % 4].min(random.below(15_000));
                 if let Some(decision) = decisions.get_mut(at) {
@@ -164,6 +190,9 @@ impl History {
             | What::StoreSlow(ms)
             | What::WatchdogStuck(ms)
             | What::Kill(ms)
+            | What::SetBack(ms)
+            | What::Emptied(ms)
+            | What::Unheard(_, ms)
             | What::Strike(
                 _,
                 Fault::Flap(ms)
@@ -175,7 +204,7 @@ impl History {
             ) => *ms,
             What::Terminate(ms) => *ms + 40_000,
             What::Strike(_, Fault::Ban(seconds)) => *seconds * 1_000,
-            What::Ask(..) | What::Strike(..) | What::TerminateAgain => 0,
+            What::Ask(..) | What::Strike(..) | What::TerminateAgain | What::BackUp | What::Lost(_) => 0,
         };
         self.decisions.iter().map(|decision| decision.at + lasts(&decision.what)).max().unwrap_or(0) + 1_000
     }
@@ -190,6 +219,11 @@ impl What {
             | Self::StoreDown(_)
             | Self::StoreSlow(_)
             | Self::WatchdogStuck(_)
+            | Self::BackUp
+            | Self::SetBack(_)
+            | Self::Emptied(_)
+            | Self::Unheard(..)
+            | Self::Lost(_)
             | Self::Kill(_)
             | Self::Terminate(_)
             | Self::TerminateAgain => None,
@@ -229,6 +263,8 @@ impl What {
                 Fault::Fenced(_) => "fenced",
                 Fault::Unreadable(_) => "session-unreadable",
                 Fault::FactsTwice(_) => "facts-twice",
+                Fault::CopyDamaged(_) => "copy-damaged",
+                Fault::LoginDamaged => "login-damaged",
                 Fault::Scan => "scan",
                 Fault::ScanThenPanic => "scan-then-panic",
             },
@@ -236,6 +272,11 @@ impl What {
             Self::StoreDown(_) => "store-down",
             Self::StoreSlow(_) => "store-slow",
             Self::WatchdogStuck(_) => "watchdog-stuck",
+            Self::BackUp => "backup",
+            Self::SetBack(_) => "database-set-back",
+            Self::Emptied(_) => "database-emptied",
+            Self::Unheard(..) => "layer-silent",
+            Self::Lost(_) => "layer-lost",
             Self::Kill(_) => "kill",
             Self::Terminate(_) => "sigterm",
             Self::TerminateAgain => "second-signal",
@@ -260,6 +301,15 @@ impl fmt::Display for What {
             Self::StoreDown(ms) => write!(f, "the store is down for {} s", seconds(ms)),
             Self::StoreSlow(ms) => write!(f, "the store is slow for {} s", seconds(ms)),
             Self::WatchdogStuck(ms) => write!(f, "the watchdog does not turn for {} s", seconds(ms)),
+            Self::BackUp => f.write_str("the database is backed up"),
+            Self::SetBack(ms) => {
+                write!(f, "kill -9; the database is set back to its backup; a new process after {} s", seconds(ms))
+            }
+            Self::Emptied(ms) => {
+                write!(f, "kill -9; the database is emptied; a new process after {} s", seconds(ms))
+            }
+            Self::Unheard(layer, ms) => write!(f, "{} says nothing for {} s", LAYERS[*layer].word(), seconds(ms)),
+            Self::Lost(layer) => write!(f, "{} loses all copies", LAYERS[*layer].word()),
             Self::Kill(ms) => write!(f, "kill -9; a new process after {} s", seconds(ms)),
             Self::Terminate(ms) => write!(f, "SIGTERM; a new process {} s after its end", seconds(ms)),
             Self::TerminateAgain => write!(f, "SIGTERM again"),
@@ -273,7 +323,7 @@ fn draw_what(random: &mut Random, shape: Shape, focus: &[usize]) -> What {
     } else {
         random.below(shape.instances as u64) as usize
     };
-    match random.below(100) {
+    match random.below(112) {
         0..=9 => What::Ask(i, Wish::Connect),
         10..=11 => What::Ask(i, Wish::ConnectWithCode),
         12..=16 => What::Ask(i, Wish::Restart),
@@ -288,6 +338,13 @@ fn draw_what(random: &mut Random, shape: Shape, focus: &[usize]) -> What {
         33..=35 => What::Terminate(random.between(100, 20_000)),
         36 => What::TerminateAgain,
         37 => What::Ask(i, Wish::Expire),
+        38..=40 => What::BackUp,
+        41..=42 => What::SetBack(random.between(100, 20_000)),
+        43 => What::Emptied(random.between(100, 20_000)),
+        44..=46 => What::Unheard(random.below(2) as usize, random.between(1_000, 120_000)),
+        47 => What::Lost(random.below(2) as usize),
+        48 => What::Strike(i, Fault::CopyDamaged(random.below(2) as usize)),
+        49 => What::Strike(i, Fault::LoginDamaged),
         _ => What::Strike(i, draw_fault(random)),
     }
 }

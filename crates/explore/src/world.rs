@@ -6,7 +6,10 @@ mod driver;
 mod ending;
 mod fate;
 mod gate;
+mod health;
+pub(crate) mod places;
 mod reading;
+mod restoring;
 mod scribe;
 mod service;
 mod supervisor;
@@ -66,6 +69,8 @@ pub(crate) struct Weather {
     pub(crate) store_down_until: u64,
     pub(crate) store_slow_until: u64,
     pub(crate) watchdog_stuck_until: u64,
+    /// Until when Redis and the files say nothing.
+    pub(crate) silent_until: [u64; 2],
 }
 
 impl Weather {
@@ -115,6 +120,8 @@ pub struct Outcome {
     pub dials: u64,
     /// Times at which an instance became open.
     pub opened: u64,
+    /// Copies that were written into the database.
+    pub adopted: u64,
     /// Decisions that had an effect, by kind.
     pub kinds: BTreeMap<&'static str, u64>,
     /// A digest of everything that happened.
@@ -163,7 +170,7 @@ impl<'a> World<'a> {
             history,
             bug,
             cells: cells.collect(),
-            service: Service::new(rules.budgets),
+            service: Service::new(&rules),
             rules,
             random,
             weather: Weather::default(),
@@ -208,8 +215,14 @@ impl<'a> World<'a> {
             Due::RowRead { i, epoch, token, late } => self.row_read(i, epoch, token, late),
             Due::Stands { i, stamp, standing } => self.stands(i, stamp, standing),
             Due::Turns { epoch, token } => self.turns_due(epoch, token),
-            Due::Proven { i, stamp, due } => self.proven(i, stamp, due),
-            Due::Ask { i, stamp, token } => self.ping_due(i, stamp, token),
+            Due::Watched { i, stamp, word } => self.watched(i, stamp, word),
+            Due::HealthDue { epoch, token } => self.health_due(epoch, token),
+            Due::Sweep { epoch } => self.sweep(epoch),
+            Due::RunOut { i, epoch, fresh_until } => self.run_out(i, epoch, fresh_until),
+            Due::Copied { i, layer, epoch } => self.copied(i, layer, epoch),
+            Due::Refresh { epoch } => self.refresh(epoch),
+            Due::Adopted { i, epoch, facts } => self.adopted(i, epoch, *facts),
+            Due::Asked { epoch } => self.asked(epoch),
             Due::GoneBy { i, epoch, token } => self.deletion_over(i, epoch, token),
             Due::DrainGivesUp { i, epoch } => self.drain_gives_up(i, epoch),
             Due::PhaseElapsed { epoch, token } => self.phase_elapsed(epoch, token),

@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::Actor;
 use chrono::TimeDelta;
 use futures_util::future::join;
 use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase, Refusal};
-use holdfast_core::id::{InstanceId, LinkId};
+use holdfast_core::id::{Epoch, InstanceId, LinkId, Revision};
+use holdfast_core::restoration::{Before, Database, Facts, Layer, Mark, Silence, decide};
 use tokio::runtime::Handle;
 
 use super::{ExpiryActor, ExpiryParts};
@@ -12,16 +14,31 @@ use crate::actors::supervisor::protocol::{CommandError, ConnectInstance, ExpireI
 use crate::actors::testing::links::Dial;
 use crate::actors::testing::{World, record};
 use crate::ports::link::Report;
+use crate::ports::restoration::{Line, Outcome, Restoration};
 use crate::ports::store::InstanceRecord;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn watch(world: &World) {
+    watch_after(world, &[], 15 * MINUTE);
+}
+
+/// Deletes what is older than that, unless a place that may hold its login said nothing at the start.
+fn watch_after(world: &World, unheard: &[&InstanceId], after: Duration) {
+    let restoration = Arc::new(Restoration::default());
+    for id in unheard {
+        let (database, redis) = (Database::Unpaired(Mark { epoch: Epoch(1), revision: Revision(0) }), Silence::Down);
+        let facts = Facts { redis: Layer::Silent(redis), database, files: Layer::Off, before: Before::default() };
+        let (decision, outcome) = (decide(&facts), Outcome::NoLogin);
+        let line = Line { name: None, decision, outcome, damaged: Vec::new(), place: 0 };
+        restoration.write(|report| report.lines.insert((*id).clone(), line));
+    }
     ExpiryActor::new(ExpiryParts {
-        after: 15 * MINUTE,
+        after,
         clock: world.clock,
         board: world.board.clone(),
         store: world.store.clone(),
+        restoration,
         runtime: Handle::current(),
         expire: world.supervisor.clone().recipient(),
     })
@@ -79,6 +96,22 @@ async fn s35_after_a_start_the_age_counts_and_what_cannot_be_read_is_kept() {
     assert!(world.board.get(&old).is_none(), "it was made fifteen minutes ago");
     world.pass(60 * MINUTE).await;
     assert!(world.board.get(&unread).is_some());
+}
+
+#[actix::test]
+async fn s35_what_a_silent_place_may_have_a_login_of_is_kept() {
+    let world = World::start();
+    let (heard, unheard) = (
+        world.add_with("heard", false, Desired::Stopped).await,
+        world.add_with("unheard", false, Desired::Stopped).await,
+    );
+    watch_after(&world, &[&unheard], MINUTE);
+    world.pass(60 * MINUTE).await;
+    assert!(world.board.get(&heard).is_none(), "nobody paired it");
+    assert!(
+        world.board.get(&unheard).is_some(),
+        "the copy that proves the contrary may be where nothing was heard from"
+    );
 }
 
 /// An instance whose row says this, in a world where dials show codes.

@@ -9,7 +9,7 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::EventName;
 use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{self, Mark, Standing};
-use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_sender_key};
+use holdfast_core::restored::{Fate, fate, may_be_own_sender_key};
 
 use super::group::Lane;
 use super::instances::{ensure_session, get};
@@ -365,7 +365,7 @@ fn repaired(
     };
     put_creds(tx, id, &text)?;
     put_values(tx, cipher, copy, &opened.values, |_value| true)?;
-    finish(tx, id, held, 1).map(Adopted::Repaired)
+    finish(tx, id, held.next()).map(Adopted::Repaired)
 }
 
 /// Lets the login go on with its identity and without its ratchets.
@@ -389,7 +389,8 @@ fn renewed(
         Some(Fate::GivenUp) | None => false,
     })?;
     values::write(tx, cipher, id, &renewed.writes)?;
-    finish(tx, id, held.latest(copy.mark()), REVISIONS_PASSED_OVER as u64).map(Adopted::Renewed)
+    let next = held.latest(copy.mark()).begun_at(tx.unix_ms());
+    finish(tx, id, next).map(Adopted::Renewed)
 }
 
 /// Moves what is there to the archive.
@@ -423,13 +424,15 @@ fn put_values(
     Ok(dialect::put(tx.conn, id, rows)?)
 }
 
+/// Makes a column of an epoch or a revision.
+fn number(number: u64, id: &InstanceId) -> Result<i64, Failure> {
+    let beyond = |_| unreadable(Place::Copy { instance: id }.describe(), "its numbers are beyond all bounds");
+    Ok(i64::try_from(number).map_err(beyond)?)
+}
+
 /// Says which state it is from now on, and that nobody owns it.
-fn finish(tx: &mut Tx<'_>, id: &InstanceId, latest: Mark, by: u64) -> Result<Mark, Failure> {
-    let raised = |number: u64| {
-        let number = number.checked_add(by).and_then(|number| i64::try_from(number).ok());
-        number.ok_or_else(|| unreadable(Place::Copy { instance: id }.describe(), "its numbers are beyond all bounds"))
-    };
-    let (epoch, revision) = (raised(latest.epoch.0)?, raised(latest.revision.0)?);
+fn finish(tx: &mut Tx<'_>, id: &InstanceId, next: Mark) -> Result<Mark, Failure> {
+    let (epoch, revision) = (number(next.epoch.0, id)?, number(next.revision.0, id)?);
     let columns = (
         holdfast_session::epoch.eq(epoch),
         holdfast_session::revision.eq(revision),

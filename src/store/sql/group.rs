@@ -55,6 +55,11 @@ impl Tx<'_> {
     pub(super) fn now_ms(&self) -> i64 {
         self.now.timestamp_millis()
     }
+
+    /// The same; 0 before 1970.
+    pub(super) fn unix_ms(&self) -> u64 {
+        u64::try_from(self.now_ms()).unwrap_or_default()
+    }
 }
 
 /// Which jobs run one after the other, in the order in which they were submitted: those of one instance always do.

@@ -87,8 +87,7 @@ impl Sessions for Database {
         let (own, cipher, member) = (id.clone(), self.cipher.clone(), Arc::clone(&self.member));
         let commit = move |tx: &mut Tx<'_>| {
             let revision = next_revision(tx, &member, &own, epoch)?;
-            commit(tx, &cipher, &own, batch)?;
-            Ok(revision)
+            commit(tx, &cipher, &own, batch, revision)
         };
         self.change("writing a session", id, commit).await
     }
@@ -162,7 +161,14 @@ pub(super) fn creds(conn: &mut Conn, id: &InstanceId) -> Result<Option<String>, 
     Ok(found.flatten())
 }
 
-fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, batch: SessionBatch) -> Result<(), Failure> {
+/// Writes a batch as this revision; returns which it is in the end.
+fn commit(
+    tx: &mut Tx<'_>,
+    cipher: &Cipher,
+    id: &InstanceId,
+    batch: SessionBatch,
+    revision: Revision,
+) -> Result<Revision, Failure> {
     let SessionBatch { device, paired, clears, writes, accepted, losses, events } = batch;
     for clear in &clears {
         values::clear(tx, id, clear)?;
@@ -184,11 +190,22 @@ fn commit(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, batch: SessionBatch
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
     }
-    if let Some(paired) = paired {
-        let row = holdfast_session::table.find(id.as_str());
-        diesel::update(row).set(holdfast_session::paired.eq(paired)).execute(tx.conn)?;
+    let row = holdfast_session::table.find(id.as_str());
+    match paired {
+        Some(true) => {
+            // A new login is later than any copy of an earlier one.
+            let first = Revision::begun_at(tx.unix_ms(), revision);
+            let new = row.filter(holdfast_session::paired.eq(false));
+            let columns = (holdfast_session::paired.eq(true), holdfast_session::revision.eq(first.0 as i64));
+            let paired_now = diesel::update(new).set(columns).execute(tx.conn)? > 0;
+            return Ok(if paired_now { first } else { revision });
+        }
+        Some(false) => {
+            diesel::update(row).set(holdfast_session::paired.eq(false)).execute(tx.conn)?;
+        }
+        None => {}
     }
-    Ok(())
+    Ok(revision)
 }
 
 /// The statement of [`next_revision`].

@@ -14,9 +14,8 @@ use holdfast_core::connection::Desired;
 use holdfast_core::event::EventName;
 use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::{Database, Mark, Standing};
-use holdfast_core::restored::REVISIONS_PASSED_OVER;
 
-use super::bench::{Bench, Opening, Outcome, device, put, writes};
+use super::bench::{Bench, Opening, Outcome, device, eventually, put, writes};
 
 const DEVICE: &str = "the device";
 const RENEWED: &str = "the renewed device";
@@ -101,9 +100,11 @@ fn mark(epoch: u64, revision: u64) -> Mark {
 }
 
 pub(super) async fn a_copy_holds_the_whole_session_and_nothing_readable(bench: Bench) -> Outcome {
+    let begun = Utc::now().timestamp().cast_unsigned();
     let (id, epoch) = login(&bench, "shop").await?;
     let copy = export(&bench, &id).await?;
-    assert_eq!(copy.mark(), Mark { epoch, revision: Revision(2) });
+    assert_eq!(copy.mark().epoch, epoch);
+    assert!(copy.mark().era() >= begun && copy.mark().era() <= begun + 60, "{:?} {begun}", copy.mark());
     assert_eq!((copy.header.name.as_str(), copy.values.len()), ("shop", 7));
     assert_eq!(copy.header.taken_at_ms, now().timestamp_millis());
     assert!(copy.values.iter().any(|value| value.expires_at == Some(2_000_000_000)));
@@ -228,7 +229,7 @@ pub(super) async fn a_newer_or_an_older_copy_gives_its_sessions_up(bench: Bench)
     let older = export(&bench, &id).await?;
     bench.store.commit(&id, epoch, writes(vec![put("session", "later", "1")])).await?;
     let newer = export(&bench, &id).await?;
-    bench.database.execute("UPDATE holdfast_session SET revision = 2")?;
+    bench.database.execute("UPDATE holdfast_session SET revision = revision - 1")?;
     let adopted = adopt(&bench, &newer, Some(older.mark())).await?;
     assert!(matches!(adopted, Adopted::Renewed(_)), "{adopted:?}");
     is_renewed(&bench, &id).await?;
@@ -239,10 +240,10 @@ pub(super) async fn a_newer_or_an_older_copy_gives_its_sessions_up(bench: Bench)
     let older = export(&bench, &id).await?;
     bench.store.commit(&id, epoch, writes(vec![put("session", "later", "1")])).await?;
     bench.database.execute(r#"DELETE FROM "Session" WHERE "sessionId" = 'cafe'"#)?;
-    let seen = mark(epoch.0, 3);
+    let seen = mark(epoch.0, older.mark().revision.0 + 1);
     assert_eq!(says(&bench, &id).await?, Some(Database::Corrupt(Some(seen))));
     let adopted = adopt(&bench, &older, Some(seen)).await?;
-    assert!(matches!(adopted, Adopted::Renewed(at) if at.revision.0 == 3 + REVISIONS_PASSED_OVER as u64));
+    assert!(matches!(adopted, Adopted::Renewed(at) if at.against(seen) == Standing::Newer), "{adopted:?}");
     is_renewed(&bench, &id).await?;
     assert_eq!(value(&bench, &id, "session", "later").await?, None, "a value without its device is none of this login");
     Ok(())
@@ -253,7 +254,7 @@ pub(super) async fn a_login_that_ended_or_was_deleted_does_not_come_back(bench: 
     let copy = export(&bench, &id).await?;
     bench.store.archive(&id, "logged-out").await?;
     // Which ends its epoch.
-    let seen = mark(copy.mark().epoch.0 + 1, 3);
+    let seen = copy.mark().next();
     assert_eq!(says(&bench, &id).await?, Some(Database::Unpaired(seen)));
     assert!(matches!(adopt(&bench, &copy, Some(seen)).await, Err(StoreError::FencedOff(_))));
     assert_eq!(bench.store.device(&id).await?, None);
@@ -265,6 +266,25 @@ pub(super) async fn a_login_that_ended_or_was_deleted_does_not_come_back(bench: 
     let id = bench.instance("brief").await?;
     bench.store.delete(&id).await?;
     assert_eq!(says(&bench, &id).await?, None);
+    Ok(())
+}
+
+pub(super) async fn a_copy_of_an_earlier_login_does_not_replace_a_later_one(bench: Bench) -> Outcome {
+    let (id, _) = login(&bench, "shop").await?;
+    // The earlier login has lived long: many claims and writes.
+    bench.database.execute("UPDATE holdfast_session SET epoch = epoch + 50, revision = revision + 1000")?;
+    let earlier = export(&bench, &id).await?;
+    // The database is set back to before it, and the instance is paired anew, a little later.
+    bench.database.execute(r#"DELETE FROM "Session""#)?;
+    bench.database.execute("UPDATE holdfast_session SET epoch = 1, revision = 0, paired = FALSE")?;
+    eventually("the next second", || async { Ok(Utc::now().timestamp().cast_unsigned() > earlier.mark().era()) })
+        .await?;
+    let epoch = bench.store.claim(&id).await?.epoch;
+    bench.store.commit(&id, epoch, device("the later device")).await?;
+    let later = export(&bench, &id).await?.mark();
+    assert!(later.epoch < earlier.mark().epoch && earlier.mark().against(later) == Standing::Older, "{later:?}");
+    assert!(matches!(adopt(&bench, &earlier, Some(later)).await, Err(StoreError::FencedOff(_))));
+    assert_eq!(bench.store.device(&id).await?.as_deref(), Some(&b"the later device"[..]));
     Ok(())
 }
 
@@ -388,7 +408,7 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
     // A batch without a change of the login raises the revision all the same.
     let epoch = bench.store.claim(&shop).await?.epoch;
     bench.store.commit(&shop, epoch, SessionBatch { paired: Some(true), ..SessionBatch::default() }).await?;
-    assert_eq!(says(&bench, &shop).await?, Some(Database::Holds(mark(epoch.0, 3))));
+    assert_eq!(says(&bench, &shop).await?, Some(Database::Holds(copy.mark().next())));
     Ok(())
 }
 

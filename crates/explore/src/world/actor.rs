@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Memory, Phase, State};
+use holdfast_core::connection::{Desired, DownReason, Effect, Env, Event, Machine, Memory, Notice, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::ExitReason;
@@ -11,7 +11,7 @@ use holdfast_core::time::Timestamp;
 
 use super::World;
 use super::cell::Actor;
-use super::fate::{Due, Exit, Inbox, Stamp};
+use super::fate::{Due, Exit, Inbox, Stamp, Word};
 use super::scribe::Pages;
 use crate::bugs::Bug;
 
@@ -169,7 +169,8 @@ impl World<'_> {
         }
         let Some(actor) = &mut self.cells[i].actor else { return };
         let stamp = actor.stamp;
-        let before = actor.machine.state.phase();
+        let was = actor.machine.state.clone();
+        let before = was.phase();
         let env = Env { now, jitter, policy: &policy };
         let (machine, effects) = std::mem::take(&mut actor.machine).step(event.clone(), env);
         actor.machine = machine;
@@ -184,6 +185,9 @@ impl World<'_> {
         }
         if event == Event::Expire && effects.iter().any(|effect| matches!(effect, Effect::Refuse(_))) {
             self.stays(i);
+        }
+        if event == Event::Elapsed && after != Phase::Online {
+            self.check_quiet(i, &was);
         }
         self.outcome.machine_steps += 1;
         self.digest(&[i as u64, after as u64, effects.len() as u64]);
@@ -332,7 +336,7 @@ impl World<'_> {
     }
 
     fn hang(&mut self, i: usize, stamp: Stamp) {
-        let ignored = self.has(Bug::FreshnessIgnored);
+        let (now, ignored) = (self.time(), self.has(Bug::FreshnessIgnored));
         let interval = self.rules.policy.health_interval;
         let cell = &mut self.cells[i];
         let Some(actor) = &mut cell.actor else { return };
@@ -340,15 +344,29 @@ impl World<'_> {
         if ignored && status.fresh_until.is_some() {
             status.fresh_until = Some(Timestamp::from_millis(u64::MAX));
         }
-        if cell.board.as_ref() == Some(&status) {
+        let board = cell.board.as_ref();
+        let suspect = board.is_some_and(|board| board.phase == Phase::Suspect);
+        if suspect && status.phase_at(now) == Phase::Suspect {
+            // It stood still and has proven nothing since: what was said of it stays.
+            status.phase = Phase::Suspect;
+            status.since = board.map_or(status.since, |board| board.since);
+        }
+        if board == Some(&status) {
             return;
         }
-        let told = cell.board.as_ref().is_none_or(|board| board.proof != status.proof);
-        let due = status.proof.map(|proof| proof.after(interval).as_millis());
+        let told = board.is_none_or(|board| board.proof != status.proof);
+        let doubted = suspect && status.phase == Phase::Online;
+        let (ping, stale) = (status.proof.map(|proof| proof.after(interval)), status.fresh_until);
         cell.board = Some(status);
         self.touched.push(i);
         if told {
-            self.later(self.now + 1, Due::Proven { i, stamp, due });
+            self.tell_health(i, stamp, Word::Proven { ping, stale });
+        }
+        if doubted {
+            self.submit(i, stamp, Pages::told(Notice::Open, self.now));
+        }
+        if let Some(until) = stale {
+            self.look_after(i, until);
         }
         self.check_open(i);
     }

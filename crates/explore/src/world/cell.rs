@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Event, Machine, Memory};
-use holdfast_core::id::LinkId;
+use holdfast_core::id::{Epoch, LinkId, Revision};
+use holdfast_core::restoration::Mark;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
 
 use super::driver::Dial;
 use super::fate::{Inbox, Stamp};
+use super::places::{Copy, Login};
 use super::scribe::Scribe;
 use crate::random::Random;
 
@@ -22,6 +24,22 @@ pub(crate) struct Row {
     pub(crate) desired: Desired,
     /// The state as it was last written.
     pub(crate) state: PublicState,
+    /// Which state of the session it is.
+    pub(crate) mark: Mark,
+    /// The login, while it is paired.
+    pub(crate) login: Login,
+    /// Whether its login cannot be read, until it is replaced.
+    pub(crate) damaged: bool,
+}
+
+/// What the database holds of an instance, and what a backup of it would.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stored {
+    pub(crate) row: Option<Row>,
+    /// Why the last connection ended, if it did not come online since.
+    pub(crate) end: Option<End>,
+    /// Whether an operator has deleted it.
+    pub(crate) departed: bool,
 }
 
 /// Why and when a connection ended, as the row says.
@@ -128,6 +146,12 @@ pub(crate) struct Plan {
 pub(crate) struct Truth {
     /// Whether WhatsApp knows the device.
     pub(crate) device: bool,
+    /// Which device that is.
+    pub(crate) which: u64,
+    /// How far each chain of keys was ever used.
+    pub(crate) used: BTreeMap<u64, u64>,
+    /// When a ping was last lost on its way, in a connection that was not silent.
+    pub(crate) ping_lost: Option<u64>,
     /// When each logout was told inside the Noise channel since the pairing.
     pub(crate) logouts: Vec<u64>,
     /// The last pairing, boot or request for a new connection: for a while after it a logout is doubted once.
@@ -154,9 +178,13 @@ pub(crate) struct Truth {
 pub(crate) struct Cell {
     pub(crate) cast: bool,
     pub(crate) random: Random,
-    pub(crate) row: Option<Row>,
-    /// Why the last connection ended, if it did not come online since; stored too.
-    pub(crate) end: Option<End>,
+    pub(crate) stored: Stored,
+    /// The database as it was when it was backed up last.
+    pub(crate) backup: Stored,
+    /// The copies in Redis and in files.
+    pub(crate) copies: [Option<Copy>; 2],
+    /// Whether a copy is about to be written there.
+    pub(crate) copying: [bool; 2],
     pub(crate) line: Option<Line>,
     pub(crate) actor: Option<Actor>,
     pub(crate) scribes: Vec<Scribe>,
@@ -169,8 +197,6 @@ pub(crate) struct Cell {
     /// Facts of a link arrive in order: not before this.
     pub(crate) channel: u64,
     pub(crate) token: u64,
-    /// The watchdog's timer.
-    pub(crate) watch: u64,
     /// What became of it in the shutdown under way.
     pub(crate) drain: Option<Drain>,
 }
@@ -187,22 +213,29 @@ impl Cell {
         };
         let state = [PublicState::Close, PublicState::Open, PublicState::Connecting][random.below(3) as usize % 3];
         let chatter = [0, 3_000, 20_000, 60_000][random.below(4) as usize % 4];
+        let (mark, login) =
+            (Mark { epoch: Epoch(1), revision: Revision(10) }, Login { device: 0, chains: 0, used: 10 });
+        let row = Row { paired, ever_paired: paired, desired, state, mark, login, damaged: false };
+        let stored = Stored { row: cast.then_some(row), ..Stored::default() };
+        let mut places = Random::of(seed, 0x2_0000 + i as u64);
+        let copies = [(); 2].map(|()| Copy::left_of(&row, &mut places).filter(|_| cast));
         Self {
             cast,
             random,
-            row: cast.then_some(Row { paired, ever_paired: paired, desired, state }),
-            end: None,
+            backup: stored.clone(),
+            stored,
+            copies,
+            copying: [false; 2],
             line: None,
             actor: None,
             scribes: Vec::new(),
             dials: Vec::new(),
             board: None,
             plan: Plan::default(),
-            truth: Truth { device: paired, ..Truth::default() },
+            truth: Truth { device: paired, used: [(login.chains, login.used)].into(), ..Truth::default() },
             chatter,
             channel: 0,
             token: 0,
-            watch: 0,
             drain: None,
         }
     }

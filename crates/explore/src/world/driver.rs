@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use holdfast_core::connection::{DownReason, Event};
-use holdfast_core::id::LinkId;
+use holdfast_core::id::{Epoch, LinkId, Revision};
 
 use super::World;
 use super::fate::{Due, Net, Stamp};
+use super::places::Login;
 
 /// How long a store may be silent before a link is sealed, and how long a save may take.
 const STORE_GRACE: u64 = 5_000;
@@ -47,6 +48,11 @@ pub(crate) struct Dial {
 impl Dial {
     fn is_live(&self) -> bool {
         self.stage >= Stage::Socket && self.over.is_none() && !self.sealed
+    }
+
+    /// Tells whether what is sent on it is heard and answered.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.is_live() && !self.silent
     }
 
     /// Tells whether it has come as far as a socket.
@@ -143,6 +149,9 @@ impl World<'_> {
 
     pub(crate) fn ping(&mut self, i: usize, stamp: Stamp, link: LinkId, within: u64) {
         let lost = std::mem::take(&mut self.cells[i].plan.ping_lost);
+        if lost {
+            self.cells[i].truth.ping_lost = Some(self.now);
+        }
         let not_awaited = self.has(crate::bugs::Bug::PingNotAwaited);
         let Some(dial) = self.live(i, stamp, link) else {
             return self.report(i, stamp, Event::PingFailed { link });
@@ -265,6 +274,7 @@ impl World<'_> {
             Net::Ready => {
                 dial.stage = Stage::Ready;
                 self.life(i, link);
+                self.uses_keys(i);
                 self.report(i, stamp, Event::Ready { link });
                 if self.now < self.cells[i].plan.flap_until {
                     self.soon(i, stamp, link, (300, 3_000), Net::Ends(DownReason::SocketLost { code: None }));
@@ -277,6 +287,7 @@ impl World<'_> {
                     return;
                 }
                 self.life(i, link);
+                self.uses_keys(i);
                 self.report(i, stamp, Event::Proof { link, at: self.time() });
                 self.next_stanza(i, stamp, link);
             }
@@ -295,12 +306,16 @@ impl World<'_> {
 
     fn claimed(&mut self, i: usize, stamp: Stamp, link: LinkId) {
         // What cannot be read, or is damaged, is never absent.
-        if self.weather.store_down(self.now) || self.now < self.cells[i].plan.unreadable_until {
+        if self.weather.store_down(self.now) || self.is_damaged(i) {
             return self.end(i, stamp, link, DownReason::StoreUnavailable);
         }
         if self.now < self.cells[i].plan.fenced_until {
             return self.end(i, stamp, link, DownReason::LeaseLost);
         }
+        if let Some(row) = &mut self.cells[i].stored.row {
+            row.mark.epoch = Epoch(row.mark.epoch.0 + 1);
+        }
+        self.check_keys(i);
         // From here on the network sees it.
         self.check_dial_rate(i);
         if self.now < self.weather.host_down_until {
@@ -317,14 +332,15 @@ impl World<'_> {
     }
 
     fn login(&mut self, i: usize, stamp: Stamp, link: LinkId) {
-        if !self.cells[i].row.is_some_and(|row| row.paired) {
+        let Some(row) = self.cells[i].stored.row.filter(|row| row.paired) else {
             return self.code(i, stamp, link);
-        }
+        };
         let now = self.now;
         let cell = &mut self.cells[i];
+        let linked = cell.truth.device && cell.truth.which == row.login.device;
         let refused = if let Some(why) = cell.plan.ending.take() {
             Some(why)
-        } else if !cell.truth.device || std::mem::take(&mut cell.plan.doubtful) {
+        } else if !linked || std::mem::take(&mut cell.plan.doubtful) {
             Some(DownReason::LoggedOut { code: 401 })
         } else if now < cell.truth.banned_until {
             Some(DownReason::TemporaryBan { seconds: Some((cell.truth.banned_until - now).div_ceil(1_000)) })
@@ -363,6 +379,8 @@ impl World<'_> {
             return self.end(i, stamp, link, DownReason::QrExhausted);
         }
         dial.codes += 1;
+        self.check_code(i);
+        let Some(dial) = self.dial(i, stamp, link) else { return };
         let valid = if dial.codes == 1 { 60 } else { 20 };
         self.report(i, stamp, Event::QrShown { link, text: "code".into(), valid: Duration::from_secs(valid) });
         if std::mem::take(&mut self.cells[i].plan.scans) {
@@ -383,17 +401,22 @@ impl World<'_> {
         if self.weather.store_down(self.now) {
             return self.seal(i, stamp, DownReason::StoreUnavailable);
         }
+        let (device, chains) = (self.cells[i].next_token(), self.cells[i].next_token());
         let cell = &mut self.cells[i];
-        let Some(row) = &mut cell.row else { return };
+        let Some(row) = &mut cell.stored.row else { return };
         if row.paired {
             return;
         }
         row.paired = true;
         row.ever_paired = true;
+        row.login = Login { device, chains, used: 0 };
+        row.mark.revision = Revision::begun_at(self.now, row.mark.revision);
         cell.truth.device = true;
+        cell.truth.which = device;
         cell.truth.logouts.clear();
         cell.truth.unlink_asked = false;
         self.story(|| format!("instance {i}: a phone has accepted the device, and the credentials are on disk"));
+        self.changed(i);
         self.life(i, link);
         self.report(i, stamp, Event::Paired { link });
         self.soon(i, stamp, link, (10, 400), Net::Ends(DownReason::RestartRequired));

@@ -44,6 +44,24 @@ impl World<'_> {
                     self.process_down(*ms);
                 }
             }
+            What::BackUp => self.back_up(),
+            What::SetBack(ms) => {
+                if self.service.runs() {
+                    self.process_down(*ms);
+                }
+                self.set_back(false);
+            }
+            What::Emptied(ms) => {
+                if self.service.runs() {
+                    self.process_down(*ms);
+                }
+                self.set_back(true);
+            }
+            What::Unheard(layer, ms) => {
+                let until = &mut self.weather.silent_until[*layer];
+                *until = (*until).max(now + ms);
+            }
+            What::Lost(layer) => self.lose(*layer),
             What::Terminate(ms) => self.terminate(*ms),
             What::TerminateAgain => self.terminate_again(),
         }
@@ -122,6 +140,12 @@ impl World<'_> {
             }
             Fault::Unreadable(ms) => plan.unreadable_until = now + ms,
             Fault::FactsTwice(ms) => plan.twice_until = now + ms,
+            Fault::CopyDamaged(layer) => self.damage_copy(i, *layer),
+            Fault::LoginDamaged => {
+                if let Some(row) = self.cells[i].stored.row.as_mut().filter(|row| row.paired) {
+                    row.damaged = true;
+                }
+            }
             Fault::Scan => self.scan(i),
             Fault::ScanThenPanic => {
                 plan.panics_when_paired = true;

@@ -3,8 +3,10 @@
 use holdfast_core::connection::{Desired, Event};
 use holdfast_core::fleet::Standing;
 use holdfast_core::id::LinkId;
+use holdfast_core::restoration::Facts;
 use holdfast_core::shutdown::Phase;
 use holdfast_core::supervision::ExitReason;
+use holdfast_core::time::Timestamp;
 
 /// Which incarnation of an actor, in which process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +60,14 @@ pub(crate) enum Net {
     Returned,
 }
 
+/// What the watchdog is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word {
+    Watch,
+    Unwatch,
+    Proven { ping: Option<Timestamp>, stale: Option<Timestamp> },
+}
+
 /// What is due.
 #[derive(Debug, Clone)]
 pub(crate) enum Due {
@@ -71,8 +81,14 @@ pub(crate) enum Due {
     RowRead { i: usize, epoch: u64, token: u64, late: bool },
     Stands { i: usize, stamp: Stamp, standing: Standing },
     Turns { epoch: u64, token: u64 },
-    Proven { i: usize, stamp: Stamp, due: Option<u64> },
-    Ask { i: usize, stamp: Stamp, token: u64 },
+    Watched { i: usize, stamp: Stamp, word: Word },
+    HealthDue { epoch: u64, token: u64 },
+    Sweep { epoch: u64 },
+    RunOut { i: usize, epoch: u64, fresh_until: Timestamp },
+    Copied { i: usize, layer: usize, epoch: u64 },
+    Refresh { epoch: u64 },
+    Adopted { i: usize, epoch: u64, facts: Box<Facts> },
+    Asked { epoch: u64 },
     GoneBy { i: usize, epoch: u64, token: u64 },
     DrainGivesUp { i: usize, epoch: u64 },
     PhaseElapsed { epoch: u64, token: u64 },
@@ -94,10 +110,16 @@ impl Due {
             | Self::Exited { i, .. }
             | Self::Restart { i, .. }
             | Self::RowRead { i, .. }
-            | Self::Proven { i, .. }
-            | Self::Ask { i, .. }
+            | Self::Watched { i, .. }
+            | Self::RunOut { i, .. }
+            | Self::Copied { i, .. }
             | Self::GoneBy { i, .. } => Some(*i),
             Self::Decide(_)
+            | Self::HealthDue { .. }
+            | Self::Sweep { .. }
+            | Self::Refresh { .. }
+            | Self::Adopted { .. }
+            | Self::Asked { .. }
             | Self::DrainGivesUp { .. }
             | Self::Turns { .. }
             | Self::Stands { .. }
@@ -123,8 +145,14 @@ impl Due {
             Self::RowRead { .. } => 18,
             Self::Turns { .. } => 6,
             Self::Stands { .. } => 17,
-            Self::Proven { .. } => 7,
-            Self::Ask { .. } => 8,
+            Self::Watched { .. } => 7,
+            Self::HealthDue { .. } => 8,
+            Self::Sweep { .. } => 19,
+            Self::RunOut { .. } => 20,
+            Self::Copied { .. } => 21,
+            Self::Refresh { .. } => 22,
+            Self::Adopted { .. } => 23,
+            Self::Asked { .. } => 24,
             Self::GoneBy { .. } => 9,
             Self::DrainGivesUp { .. } => 10,
             Self::PhaseElapsed { .. } => 11,

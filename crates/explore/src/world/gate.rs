@@ -64,7 +64,7 @@ impl World<'_> {
     }
 
     fn tell(&mut self, id: &InstanceId, fact: Fact) {
-        let Some(i) = id.as_str().parse::<usize>().ok().filter(|_| !self.service.draining) else { return };
+        let Some(i) = number(id).filter(|_| !self.service.draining) else { return };
         let Some(line) = self.cells[i].line.as_ref().filter(|line| matches!(line.child, Child::Running { .. })) else {
             return;
         };
@@ -74,6 +74,12 @@ impl World<'_> {
     }
 }
 
-fn name(i: usize) -> InstanceId {
+/// Returns the id of an instance.
+pub(crate) fn name(i: usize) -> InstanceId {
     InstanceId::new(i.to_string())
+}
+
+/// Returns which instance an id is of.
+pub(crate) fn number(id: &InstanceId) -> Option<usize> {
+    id.as_str().parse().ok()
 }

@@ -19,7 +19,7 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 impl World<'_> {
     /// Reads from the row how the instance was parked, as the supervisor does.
     pub(crate) fn memory(&self, i: usize) -> Option<Memory> {
-        let (why, at) = self.cells[i].end.clone()?;
+        let (why, at) = self.cells[i].stored.end.clone()?;
         let retry = match (&why, why.verdict()) {
             (DownReason::TemporaryBan { .. }, Verdict::WaitOut(ban)) => Some(Timestamp::from_millis(at).after(ban)),
             _ => None,
@@ -58,7 +58,7 @@ impl World<'_> {
         }
         let archiving = cell.scribes.iter().any(|scribe| scribe.epoch == epoch && !scribe.is_archived());
         let unreadable = late || down || now < cell.plan.unreadable_until || archiving;
-        line.known = match cell.row {
+        line.known = match cell.stored.row {
             _ if forgets => Some((line.believed, memory)),
             Some(_) if unreadable => guessed.then_some((false, None)),
             Some(row) => Some((row.paired, memory)),

@@ -114,7 +114,7 @@ impl World<'_> {
     pub(crate) fn written(&mut self, i: usize, stamp: Stamp) {
         let (now, down) = (self.now, self.weather.store_down(self.now));
         let jitter = self.cells[i].random.unit();
-        let exists = self.cells[i].row.is_some();
+        let exists = self.cells[i].stored.row.is_some();
         let Some(scribe) = self.scribe(i, stamp) else { return };
         if down && exists {
             scribe.failures += 1;
@@ -125,16 +125,18 @@ impl World<'_> {
         scribe.writing = false;
         scribe.written = scribe.submitted;
         let pages = std::mem::take(&mut scribe.pages);
-        if let Some(row) = &mut self.cells[i].row {
+        if let Some(row) = &mut self.cells[i].stored.row {
             if pages.archive {
                 row.paired = false;
+                row.damaged = false;
             }
             row.desired = pages.desired.unwrap_or(row.desired);
             row.state = pages.state.unwrap_or(row.state);
         }
-        let earlier = self.cells[i].end.take().filter(|_| !pages.online);
-        self.cells[i].end = pages.end.or(earlier);
+        let earlier = self.cells[i].stored.end.take().filter(|_| !pages.online);
+        self.cells[i].stored.end = pages.end.or(earlier);
         if pages.archive {
+            self.login_ended(i);
             self.story(|| format!("instance {i}: its credentials are archived"));
         }
         let present = self.cells[i].actor.as_ref().map_or(stamp, |actor| actor.stamp);

@@ -6,9 +6,11 @@ use holdfast_core::connection::Event as Command;
 use holdfast_core::fleet::Fleet;
 use holdfast_core::shutdown::{Budgets, Effect, Event, Phase, Shutdown, ShutdownReport};
 
-use super::World;
 use super::cell::{Child, Drain};
 use super::fate::{Due, Inbox, Stamp};
+use super::health::Health;
+use super::restoring::Restoration;
+use super::{Rules, World};
 use crate::bugs::Bug;
 
 /// The process.
@@ -29,10 +31,13 @@ pub(crate) struct Service {
     back_after: u64,
     hurried: bool,
     budgets: Budgets,
+    pub(crate) health: Health,
+    /// What is known of the places.
+    pub(crate) restoration: Restoration,
 }
 
 impl Service {
-    pub(crate) fn new(budgets: Budgets) -> Self {
+    pub(crate) fn new(rules: &Rules) -> Self {
         Self {
             epoch: 0,
             machine: None,
@@ -44,7 +49,9 @@ impl Service {
             forced: Vec::new(),
             back_after: 0,
             hurried: false,
-            budgets,
+            budgets: rules.budgets,
+            health: Health::new(rules.policy.health_interval),
+            restoration: Restoration::default(),
         }
     }
 
@@ -67,19 +74,24 @@ impl World<'_> {
         if self.service.runs() {
             return;
         }
-        let budgets = self.service.budgets;
         let epoch = self.service.epoch + 1;
-        self.service = Service { epoch, machine: Some(Shutdown::new(budgets)), ..Service::new(budgets) };
+        let machine = Some(Shutdown::new(self.rules.budgets));
+        self.service = Service { epoch, machine, ..Service::new(&self.rules) };
         self.story(|| "a process starts".to_owned());
         self.feed_system(Event::Booted);
         for i in 0..self.cells.len() {
             let truth = &mut self.cells[i].truth;
             truth.terminal = false;
+            truth.doubt_from = 0;
             truth.dials.clear();
             truth.crashes.clear();
             truth.restarts.clear();
-            self.enlist(i);
+            self.cells[i].copying = [false; 2];
         }
+        self.ask_places();
+        self.begin_what_may();
+        self.sweep_later();
+        self.refresh_later();
     }
 
     /// The process is gone, and with it everything that was not on disk.
@@ -97,6 +109,8 @@ impl World<'_> {
             cell.plan.panics_when_paired = false;
             cell.plan.stuck_until = 0;
         }
+        self.service.restoration = Restoration::default();
+        self.nobody_can_know();
         self.later(self.now + back_after, Due::ProcessUp);
     }
 
@@ -230,6 +244,7 @@ impl World<'_> {
     fn exit(&mut self, report: &ShutdownReport) {
         self.story(|| format!("the process ends, {report:?}"));
         self.check_report(report, self.service.hurried);
+        self.last_copies();
         self.process_down(self.service.back_after);
     }
 }

@@ -1,17 +1,20 @@
-//! The simulated supervisor, the counterpart of `src/actors/supervisor`, and the watchdog beside it.
+//! The simulated supervisor, the counterpart of `src/actors/supervisor`.
 
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, DownReason, Event, Method, Phase};
+use holdfast_core::expiry::{self, Candidate};
 use holdfast_core::fleet::Standing;
-use holdfast_core::id::LinkId;
+use holdfast_core::id::{Epoch, LinkId, Revision};
+use holdfast_core::restoration::Mark;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::{CrashRecord, Decision, ExitReason};
 use holdfast_core::time::Timestamp;
 use std::time::Duration;
 
 use super::World;
-use super::cell::{Child, Drain, Line, Row, Truth};
-use super::fate::{Due, Exit, Inbox, Stamp};
+use super::cell::{Child, Drain, Line, Row, Stored, Truth};
+use super::fate::{Due, Exit, Inbox, Stamp, Word};
+use super::places::Login;
 use super::scribe::{Pages, Scribe};
 use crate::bugs::Bug;
 use crate::history::Wish;
@@ -22,7 +25,7 @@ const ANSWER: u64 = 2_000;
 impl World<'_> {
     /// Puts an instance on the roster.
     pub(crate) fn enlist(&mut self, i: usize) {
-        let Some(row) = self.cells[i].row else { return };
+        let Some(row) = self.cells[i].stored.row else { return };
         if self.cells[i].line.is_some() || self.service.draining {
             return;
         }
@@ -64,7 +67,7 @@ impl World<'_> {
         line.child = Child::Running { since: now };
         let waiting = std::mem::take(&mut line.waiting);
         let stamp = Stamp { epoch, generation: line.generation };
-        self.cells[i].watch += 1;
+        self.tell_health(i, stamp, Word::Watch);
         self.start_actor(i, stamp, paired, memory);
         for event in waiting {
             self.later(now + 2, Due::Deliver { i, stamp, what: Inbox::Command(event) });
@@ -89,6 +92,7 @@ impl World<'_> {
         if line.generation != exit.generation {
             return;
         }
+        let stamp = Stamp { epoch, generation: exit.generation };
         line.last_link = exit.last_link;
         line.believed = exit.paired;
         line.desired = exit.desired;
@@ -101,13 +105,13 @@ impl World<'_> {
         if goes_on && decision == Decision::Quarantine {
             decision = Decision::RestartAfter(Duration::from_secs(1));
         }
+        self.tell_health(i, stamp, Word::Unwatch);
         let paired = self.believed(i);
         if let Some(outcome) = &mut self.cells[i].drain {
             *outcome = if exit.clean { Drain::Clean } else { Drain::Cut };
         }
         if matches!(exit.reason, ExitReason::Failed | ExitReason::Panicked) && !forgets {
             // The crash may have come between the wish and its writing.
-            let stamp = Stamp { epoch, generation: exit.generation };
             self.submit(i, stamp, Pages::wish(exit.desired));
         }
         let wants = matches!(decision, Decision::RestartAfter(_)) && !self.service.draining;
@@ -196,6 +200,7 @@ impl World<'_> {
             Wish::Delete => Event::Delete { within: Duration::from_millis(GONE) },
             // Of one without an actor nothing is under way: only its row decides.
             Wish::Expire if !runs => return,
+            Wish::Expire if !self.is_due(i) => return,
             Wish::Expire => Event::Expire,
             Wish::Create => return,
         };
@@ -219,6 +224,14 @@ impl World<'_> {
         self.start_child(i);
     }
 
+    /// Tells whether an instance whose time is over is to be deleted.
+    fn is_due(&self, i: usize) -> bool {
+        let (cell, unheard) = (&self.cells[i], self.service.restoration.was_unheard(i));
+        let ever_paired = cell.stored.row.is_none_or(|row| row.ever_paired) || self.weather.store_down(self.now);
+        let phase = cell.board.as_ref().map_or(Phase::Waiting, |status| status.phase);
+        expiry::decide(Candidate { ever_paired, unheard, phase }) == expiry::Decision::Delete
+    }
+
     /// Notes what follows from a command that an actor carries out.
     pub(crate) fn notice_command(&mut self, i: usize, event: &Event) {
         let truth = &mut self.cells[i].truth;
@@ -231,16 +244,26 @@ impl World<'_> {
 
     fn create(&mut self, i: usize) {
         if !self.cells[i].cast
-            || self.cells[i].row.is_some()
+            || self.cells[i].stored.row.is_some()
             || !self.service.is_up()
             || self.weather.store_down(self.now)
         {
             return;
         }
-        self.cells[i].row =
-            Some(Row { paired: false, ever_paired: false, desired: Desired::Stopped, state: PublicState::Close });
-        self.cells[i].end = None;
-        self.cells[i].truth = Truth::default();
+        // The name of an instance of which there are copies is taken.
+        if !self.cells[i].stored.departed && self.cells[i].copies.iter().any(Option::is_some) {
+            return;
+        }
+        let (mark, login) = (Mark { epoch: Epoch(0), revision: Revision(0) }, Login { device: 0, chains: 0, used: 0 });
+        let (desired, state) = (Desired::Stopped, PublicState::Close);
+        let row = Row { paired: false, ever_paired: false, desired, state, mark, login, damaged: false };
+        let cell = &mut self.cells[i];
+        // It is another one, with an id of its own.
+        cell.stored = Stored { row: Some(row), ..Stored::default() };
+        cell.backup = Stored::default();
+        cell.copies = [None; 2];
+        cell.truth = Truth::default();
+        self.service.restoration.is_made(i);
         self.enlist(i);
     }
 
@@ -256,7 +279,7 @@ impl World<'_> {
 
     /// The machine has let go of an instance that nobody paired. What is stored has the last word.
     fn expired(&mut self, i: usize, clean: bool) {
-        let was_paired = self.cells[i].row.is_some_and(|row| row.ever_paired);
+        let was_paired = self.cells[i].stored.row.is_some_and(|row| row.ever_paired);
         if !clean {
             // It crashed instead, and is restarted as after any crash.
         } else if was_paired || self.weather.store_down(self.now) {
@@ -281,36 +304,10 @@ impl World<'_> {
         let cell = &mut self.cells[i];
         cell.line = None;
         cell.board = None;
-        cell.row = None;
+        cell.stored = Stored { departed: true, ..Stored::default() };
         cell.scribes.clear();
         self.leaves_the_fleet(i);
-    }
-
-    /// The watchdog hears of a proof, or that there is none.
-    pub(crate) fn proven(&mut self, i: usize, stamp: Stamp, due: Option<u64>) {
-        if self.now < self.weather.watchdog_stuck_until {
-            return self.later(self.weather.watchdog_stuck_until, Due::Proven { i, stamp, due });
-        }
-        if stamp != self.stamp(i) {
-            return;
-        }
-        self.cells[i].watch += 1;
-        let token = self.cells[i].watch;
-        if let Some(at) = due {
-            self.later(at.max(self.now), Due::Ask { i, stamp, token });
-        }
-    }
-
-    pub(crate) fn ping_due(&mut self, i: usize, stamp: Stamp, token: u64) {
-        if stamp != self.stamp(i) || self.cells[i].watch != token {
-            return;
-        }
-        if self.now < self.weather.watchdog_stuck_until {
-            return self.later(self.weather.watchdog_stuck_until, Due::Ask { i, stamp, token });
-        }
-        let next = self.now + self.rules.policy.health_interval.as_millis() as u64;
-        self.later(next, Due::Ask { i, stamp, token });
-        self.later(self.now + 1, Due::Deliver { i, stamp, what: Inbox::Ping });
+        self.login_ended(i);
     }
 
     /// What WhatsApp says to an instance, over its connection or at the next login.

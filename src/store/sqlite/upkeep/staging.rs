@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use holdfast_core::id::InstanceId;
+use holdfast_core::id::{InstanceId, Revision};
 use holdfast_core::restored::{Fate, REVISIONS_PASSED_OVER, fate, may_be_own_sender_key};
 use secrecy::SecretString;
 
@@ -227,11 +227,15 @@ fn make_ours(
         .bind::<Text, _>(theirs)
         .execute(conn)?;
     diesel::sql_query(r#"UPDATE "Instance" SET "connectionStatus" = 'close'"#).execute(conn)?;
+    // As `Mark::begun_at` says: no copy of what came after the backup is later than what an operator brings back.
+    let begun = Revision::begun_at(u64::try_from(request.now_ms).unwrap_or_default(), Revision(0));
     diesel::sql_query(
         "UPDATE holdfast_session \
-         SET revision = revision + ?1, epoch = epoch + ?1, lease_node = NULL, lease_ended_at = NULL",
+         SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision + ?1 END, epoch = epoch + ?1, \
+         lease_node = NULL, lease_ended_at = NULL",
     )
     .bind::<BigInt, _>(REVISIONS_PASSED_OVER)
+    .bind::<BigInt, _>(begun.0 as i64)
     .execute(conn)?;
     diesel::sql_query("UPDATE holdfast_outbox SET attempts = 0, due_ms = ?1, waiting_ms = ?1 WHERE state = 'pending'")
         .bind::<BigInt, _>(request.now_ms)
