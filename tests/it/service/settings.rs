@@ -280,3 +280,40 @@ async fn groups_that_are_ignored_are_accepted_and_not_told() {
     let tally = sim.counters(None).expect("counters").tally;
     assert_eq!((tally.nacked, tally.retry_receipts), (0, 0), "the ratchets went on");
 }
+
+/// What the devices that wanted to be paired have asked for, one after the other.
+fn asked_for_all(sim: &Simulator) -> Vec<Value> {
+    events(sim, EventKind::PairOffer).into_iter().map(|event| event.detail["requireFullSync"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_asks_for_the_whole_history_if_the_settings_say_so_when_it_is_paired() {
+    let sim = Simulator::start(Options::default()).await.expect("a simulator");
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    pair(&engine, &sim, None, json!({ "syncFullHistory": true })).await;
+    assert_eq!(asked_for_all(&sim), [true]);
+    // The next device of the same instance does not, nor one that is made without a word about it.
+    set(&engine, json!({})).await;
+    engine.api().delete("/instance/logout/shop").await.good();
+    engine.scan(&sim, "shop", SHOP).await;
+    engine.reaches("shop", "open").await;
+    assert_eq!(asked_for_all(&sim), [true, false]);
+    engine.pair(&sim, "other", ANA, None).await;
+    assert_eq!(asked_for_all(&sim), [true, false, false]);
+    engine.api().delete("/instance/delete/other").await.good();
+
+    // Set while a code is shown it counts from the next connection on, also after a crash.
+    engine.api().delete("/instance/logout/shop").await.good();
+    engine.api().get("/instance/connect/shop").await.good();
+    assert_eq!(asked_for_all(&sim).len(), 4);
+    set(&engine, json!({ "syncFullHistory": true })).await;
+    let request = FaultRequest { target: "all".to_owned(), action: Action::Rst };
+    sim.fault(request).await.expect("the fault strikes");
+    eventually("the next offer", || async { (asked_for_all(&sim).len() == 5).then_some(()) }).await;
+    engine.kill_9().await;
+    let engine = home.start().await;
+    engine.scan(&sim, "shop", SHOP).await;
+    engine.reaches("shop", "open").await;
+    assert_eq!(asked_for_all(&sim), [true, false, false, false, true, true]);
+}
