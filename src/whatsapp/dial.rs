@@ -313,6 +313,16 @@ mod tests {
         assert_eq!(permitted("wss", &[there]).is_ok(), !cfg!(feature = "simulator"));
     }
 
+    /// Names below `invalid` belong to nobody (RFC 2606). A dialler of this build is not made for a name of another host, so it is put together here.
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_is_a_failure_of_dns() {
+        let url = Url::parse("wss://no-such-host.invalid/ws/chat").unwrap();
+        let tls = Arc::new(tls_config(&[]).unwrap());
+        let unknown = Dialler { url, tls, within: Duration::from_secs(5) }.open(None).await.unwrap_err();
+        assert_eq!(unknown.why, DownReason::Dns, "{unknown}");
+        assert_eq!((unknown.why.code(), unknown.why.status_reason()), ("net-dns", 408));
+    }
+
     #[tokio::test]
     async fn each_stage_names_its_own_failure() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

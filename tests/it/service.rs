@@ -8,6 +8,7 @@ mod copies;
 mod crashes;
 mod demo;
 mod diagnosis;
+mod expiry;
 mod faults;
 mod first_light;
 mod forwarding;

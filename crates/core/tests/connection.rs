@@ -12,6 +12,8 @@ use holdfast_core::id::LinkId;
 use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 
+#[path = "connection/codes.rs"]
+mod codes;
 #[path = "connection/logins.rs"]
 mod logins;
 #[path = "connection/proofs.rs"]
@@ -285,39 +287,6 @@ fn a_code_belongs_to_one_number_and_later_dials_ask_for_that_one_too() {
         link: LinkId(2),
         method: Some(code("2")),
         rebuild: false,
-        refresh_version: false
-    }));
-}
-
-#[test]
-fn s45_codes_stop_at_the_limit_and_a_later_connect_starts_over() {
-    let mut story = Story::unpaired();
-    story.policy.qr_limit = 3;
-    story.happens(Event::Connect { method: Method::Qr });
-    for _ in 0..3 {
-        story.happens(Event::QrShown { link: LinkId(1), text: "qr".into(), valid: secs(20) });
-    }
-    assert!(!story.published(&Notice::QrLimit));
-    story.happens(Event::QrShown { link: LinkId(1), text: "qr".into(), valid: secs(20) });
-    assert!(story.published(&Notice::QrLimit));
-    assert_eq!((story.phase(), story.closed()), (Phase::Unpaired, vec![1]));
-    assert!(story.did(&Effect::SetDesired(Desired::Stopped)));
-    story.down(1, DownReason::Requested);
-    story.happens(Event::Connect { method: Method::Qr });
-    story.happens(Event::QrShown { link: LinkId(2), text: "qr".into(), valid: secs(20) });
-    assert!(story.published(&Notice::Qr { text: "qr".into(), count: 1 }));
-}
-
-#[test]
-fn used_up_codes_are_followed_by_new_ones_on_a_new_client() {
-    let mut story = Story::unpaired();
-    story.happens(Event::Connect { method: Method::Qr });
-    story.happens(Event::QrShown { link: LinkId(1), text: "qr".into(), valid: secs(20) });
-    story.down(1, DownReason::QrExhausted);
-    assert!(story.did(&Effect::OpenLink {
-        link: LinkId(2),
-        method: Some(Method::Qr),
-        rebuild: true,
         refresh_version: false
     }));
 }

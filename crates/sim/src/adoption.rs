@@ -107,6 +107,7 @@ impl World {
             identity: device.identity_pub,
             registration_id: device.registration_id,
             signed_key: device.skey,
+            require_full_sync: None,
         };
         let address = Address::new(phone.clone(), self.next_device(&phone)?);
         let now = self.now;

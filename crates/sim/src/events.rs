@@ -20,7 +20,7 @@ pub enum EventKind {
     Connect,
     /// A connection ended: its client closed it, or it was reset.
     Disconnect,
-    /// A client that has no account was given references to show as QR codes.
+    /// A client that has no account was given references to show as QR codes; it said whether it asks for the whole history.
     PairOffer,
     /// A client asked to be linked by a code that is typed on a phone.
     CodeRequested,

@@ -29,6 +29,7 @@ impl World {
         for reference in &references {
             self.references.insert(reference.clone(), id);
         }
+        let detail = json!({ "requireFullSync": registration.require_full_sync });
         if let Some(link) = self.links.get_mut(&id) {
             link.stage = Stage::Offering(Box::new(registration));
         }
@@ -40,7 +41,7 @@ impl World {
             .attr("id", self.new_stanza_id())
             .attr("xmlns", "md");
         self.send(id, request.children([offer]).build());
-        self.log(EventKind::PairOffer, None, Some(id), serde_json::Value::Null);
+        self.log(EventKind::PairOffer, None, Some(id), detail);
     }
 
     /// A phone scans a QR code. Gives the connection of the client that is being linked.

@@ -13,7 +13,7 @@ use waproto::buffa::Message as _;
 use waproto::whatsapp::client_payload::DevicePairingRegistrationData;
 use waproto::whatsapp::{
     ADVDeviceIdentity, ADVEncryptionType, ADVKeyIndexList, ADVSignedDeviceIdentity, ADVSignedDeviceIdentityHMAC,
-    ADVSignedKeyIndexList,
+    ADVSignedKeyIndexList, DeviceProps,
 };
 
 use crate::address::Address;
@@ -26,7 +26,7 @@ const ACCOUNT_PREFIX: [u8; 2] = [6, 0];
 const DEVICE_PREFIX: [u8; 2] = [6, 1];
 const KEY_INDEX_PREFIX: [u8; 2] = [6, 2];
 
-/// The keys with which an unpaired client introduces itself.
+/// How an unpaired client introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// The client's Noise static key.
@@ -37,6 +37,8 @@ pub struct Registration {
     pub registration_id: u32,
     /// Its signed prekey.
     pub signed_key: SignedKey,
+    /// Whether it asks its phone for the whole history, if it says so.
+    pub require_full_sync: Option<bool>,
 }
 
 impl Registration {
@@ -44,6 +46,7 @@ impl Registration {
     #[must_use]
     pub fn parse(noise_key: [u8; 32], data: &DevicePairingRegistrationData) -> Option<Self> {
         let key = |bytes: &Option<Vec<u8>>| <[u8; 32]>::try_from(bytes.as_deref()?).ok();
+        let props = data.device_props.as_deref().and_then(|bytes| DeviceProps::decode_from_slice(bytes).ok());
         Some(Self {
             noise_key,
             identity: key(&data.e_ident)?,
@@ -53,6 +56,7 @@ impl Registration {
                 value: key(&data.e_skey_val)?,
                 signature: data.e_skey_sig.clone()?,
             },
+            require_full_sync: props.and_then(|props| props.require_full_sync),
         })
     }
 }

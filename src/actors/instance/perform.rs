@@ -129,7 +129,7 @@ impl InstanceActor {
                     self.scribe.publish(EngineEvent::closed(name, Some(told), &date));
                 } else {
                     self.scribe.patch(closed);
-                    self.scribe.publish(EngineEvent::closed(name, None, &date));
+                    self.scribe.publish(EngineEvent::closed(name, told.as_ref(), &date));
                 }
             }
             Notice::Qr { text, count } => {

@@ -153,10 +153,11 @@ impl Home {
         self.ready(self.run(self.at_home(shell))).await
     }
 
-    /// Starts it where no more files may be open than this.
-    pub(crate) async fn start_with_open_files(&self, most: u32) -> Engine<'_> {
+    /// Starts it where so many files may be open at first, and no more than `most` however it asks.
+    pub(crate) async fn start_with_open_files(&self, at_first: u32, most: u32) -> Engine<'_> {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!(r#"ulimit -n {most}; exec "$0" serve"#)]).arg(&self.program);
+        let limits = format!(r#"ulimit -Sn {at_first} && ulimit -Hn {most} && exec "$0" serve"#);
+        shell.args(["-c", &limits]).arg(&self.program);
         self.ready(self.run(self.at_home(shell))).await
     }
 
@@ -220,6 +221,14 @@ impl Engine<'_> {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.id().cast_signed()).expect("a process id");
         kill_process(pid, signal).expect("the signal arrives");
+    }
+
+    /// Returns how many files the process may have open, and how many it could have if it asked.
+    pub(crate) fn open_files_allowed(&self) -> (u32, u32) {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.id())).expect("the limits of a process");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("its open files");
+        let mut numbers = line.split_whitespace().map(|word| word.parse().expect("a number"));
+        (numbers.next().expect("the soft limit"), numbers.next().expect("the hard limit"))
     }
 
     /// Returns how much memory the process has resident, in KiB.

@@ -10,12 +10,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Waits until `look` finds something, and panics with `what` if it does not in its time.
-#[expect(clippy::disallowed_methods, reason = "the patience of a test, which no decision depends on")]
-pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let until = Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// The same for what takes longer by itself than anybody is patient.
+#[expect(clippy::disallowed_methods, reason = "the patience of a test, which no decision depends on")]
+pub(crate) async fn eventually_within<T, F>(patience: Duration, what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = look().await {
             return found;

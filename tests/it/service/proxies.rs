@@ -228,3 +228,14 @@ async fn s48_a_row_that_cannot_be_used_is_not_gone_around() {
     assert_eq!(engine.api().post("/proxy/set/shop", world.body()).await.status, 201);
     engine.reaches("shop", "open").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s48_a_proxy_whose_name_cannot_be_resolved_is_the_reason_and_is_not_gone_around() {
+    let world = World::start(Kind::Http).await;
+    let home = world.with_global_proxy().set("PROXY_HOST", "no-such-host.invalid");
+    let engine = home.start().await;
+    engine.create("shop", None).await;
+    let said = explained(&engine, Fault::Unreachable).await;
+    assert_eq!((&said["state"], &said["userAction"]), (&json!("connecting"), &json!("check_network")), "{said}");
+    assert_eq!((world.connects(), world.proxy.opened()), (0, 0));
+}

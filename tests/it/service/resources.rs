@@ -54,12 +54,26 @@ async fn s49_reconnects_leave_nothing_behind() {
 async fn s53_a_limit_of_open_files_that_is_too_low_is_said_with_what_is_needed() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = Home::new(sim.ws_url());
-    let engine = home.start_with_open_files(128).await;
+    let engine = home.start_with_open_files(128, 128).await;
     engine.create("shop", None).await;
     engine.kill_9().await;
-    let _engine = home.start_with_open_files(128).await;
+    let _engine = home.start_with_open_files(128, 128).await;
     let log = home.log();
     assert!(log.contains("1 instances may need 259 open files, and the host allows 128"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s53_a_low_limit_of_open_files_is_raised_to_what_the_host_allows_and_nobody_is_warned() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start_with_open_files(100, 1024).await;
+    engine.create("shop", None).await;
+    engine.kill_9().await;
+    let engine = home.start_with_open_files(100, 1024).await;
+    assert_eq!(engine.open_files_allowed(), (1024, 1024));
+    let log = home.log();
+    assert_eq!(log.matches("The limit of open files was raised to what the host allows").count(), 2, "{log}");
+    assert!(!log.contains("open files, and the host allows"), "{log}");
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

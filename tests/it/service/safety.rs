@@ -30,6 +30,25 @@ async fn the_default_binary_refuses_a_server_that_whatsapp_has_not_signed() {
     assert_eq!(shown.get("code"), None, "a QR code came from a server that is not WhatsApp: {shown}");
 }
 
+/// A build for the simulator knows no names but those of this host, so this is the default one. Nobody owns a name below `invalid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_name_cannot_be_resolved_is_named_as_the_reason() {
+    let default = binary("HOLDFAST_DEFAULT_BIN", "../default/holdfast");
+    assert!(default.exists(), "there is no default binary at {}; ./scripts/test builds it", default.display());
+    let home = Home::new("wss://no-such-host.invalid/ws/chat").program(default);
+    let engine = home.start().await;
+    let body = json!({ "instanceName": "shop", "integration": "WHATSAPP-BAILEYS", "qrcode": false });
+    engine.api().post("/instance/create", body).await.good();
+    engine.api().get("/instance/connect/shop").await.good();
+    let said = eventually("the reason", || async {
+        let said = engine.state("shop").await;
+        (said["code"] == "net-dns").then_some(said)
+    })
+    .await;
+    assert_eq!((&said["state"], &said["userAction"]), (&json!("connecting"), &json!("check_network")), "{said}");
+    assert!(home.log().contains("no-such-host.invalid cannot be resolved"), "{}", home.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binary_for_the_simulator_dials_nothing_but_loopback() {
     // Addresses and names for documentation (RFC 5737, RFC 2606): if the guard failed, nothing would be there to answer.

@@ -1,5 +1,11 @@
 //! The settings of an instance, on the wire: from its creation on, changed while it is connected, and after a restart.
 
+use std::sync::Mutex;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use holdfast_sim::{
     Action, CallRequest, Event, EventKind, EventQuery, FaultRequest, MessageRequest, Options, Ringing, Simulator,
 };
@@ -86,6 +92,21 @@ async fn write(sim: &Simulator, text: &str, group: Option<&str>) -> String {
 async fn acknowledged(sim: &Simulator) {
     eventually("everything to be acknowledged", || async {
         (sim.counters(Some(SHOP)).expect("the shop's counters").queued == 0).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the key of the group's sender is on disk. The library writes it a moment after the message with which it came, and a crash
+/// before that costs a question at the next one.
+async fn has_the_key_of_the_group(home: &Home) {
+    let path = home.data_dir().join("holdfast.db").display().to_string();
+    let mut database = SqliteConnection::establish(&path).expect("the database");
+    database.batch_execute("PRAGMA busy_timeout = 5000").expect("a patient connection");
+    let database = Mutex::new(database);
+    let kept = sql::<BigInt>("SELECT count(*) FROM holdfast_session_value WHERE category = 'sender-key'");
+    eventually("the key of the group's sender on disk", || async {
+        let count: i64 = kept.clone().get_result(&mut *database.lock().expect("its connection")).expect("a count");
+        (count > 0).then_some(())
     })
     .await;
 }
@@ -269,6 +290,7 @@ async fn groups_that_are_ignored_are_accepted_and_not_told() {
     acknowledged(&sim).await;
     assert_eq!(logins(&sim), before);
 
+    has_the_key_of_the_group(&home).await;
     engine.kill_9().await;
     let engine = home.start().await;
     engine.reaches("shop", "open").await;
@@ -279,4 +301,41 @@ async fn groups_that_are_ignored_are_accepted_and_not_told() {
     assert_eq!(receiver.texts(), ["direct", "in the group again", "direct again"]);
     let tally = sim.counters(None).expect("counters").tally;
     assert_eq!((tally.nacked, tally.retry_receipts), (0, 0), "the ratchets went on");
+}
+
+/// What the devices that wanted to be paired have asked for, one after the other.
+fn asked_for_all(sim: &Simulator) -> Vec<Value> {
+    events(sim, EventKind::PairOffer).into_iter().map(|event| event.detail["requireFullSync"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_asks_for_the_whole_history_if_the_settings_say_so_when_it_is_paired() {
+    let sim = Simulator::start(Options::default()).await.expect("a simulator");
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    pair(&engine, &sim, None, json!({ "syncFullHistory": true })).await;
+    assert_eq!(asked_for_all(&sim), [true]);
+    // The next device of the same instance does not, nor one that is made without a word about it.
+    set(&engine, json!({})).await;
+    engine.api().delete("/instance/logout/shop").await.good();
+    engine.scan(&sim, "shop", SHOP).await;
+    engine.reaches("shop", "open").await;
+    assert_eq!(asked_for_all(&sim), [true, false]);
+    engine.pair(&sim, "other", ANA, None).await;
+    assert_eq!(asked_for_all(&sim), [true, false, false]);
+    engine.api().delete("/instance/delete/other").await.good();
+
+    // Set while a code is shown it counts from the next connection on, also after a crash.
+    engine.api().delete("/instance/logout/shop").await.good();
+    engine.api().get("/instance/connect/shop").await.good();
+    assert_eq!(asked_for_all(&sim).len(), 4);
+    set(&engine, json!({ "syncFullHistory": true })).await;
+    let request = FaultRequest { target: "all".to_owned(), action: Action::Rst };
+    sim.fault(request).await.expect("the fault strikes");
+    eventually("the next offer", || async { (asked_for_all(&sim).len() == 5).then_some(()) }).await;
+    engine.kill_9().await;
+    let engine = home.start().await;
+    engine.scan(&sim, "shop", SHOP).await;
+    engine.reaches("shop", "open").await;
+    assert_eq!(asked_for_all(&sim), [true, false, false, false, true, true]);
 }

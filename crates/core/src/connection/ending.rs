@@ -39,7 +39,7 @@ impl Machine {
                 self.dial(None, env);
             }
             Verdict::Backoff | Verdict::LongBackoff if self.paired => self.back_off(why, env),
-            Verdict::Backoff | Verdict::LongBackoff => self.pairing_lost(why, env),
+            Verdict::Backoff | Verdict::LongBackoff => self.pairing_lost(why, env, effects),
             Verdict::LogOut => self.logged_out(why, env, effects),
             Verdict::Yield => self.yield_to_other(env),
             Verdict::WaitOut(wait) => {
@@ -63,12 +63,14 @@ impl Machine {
         }
     }
 
-    fn pairing_lost(&mut self, why: DownReason, env: Env<'_>) {
+    fn pairing_lost(&mut self, why: DownReason, env: Env<'_>, effects: &mut Vec<Effect>) {
         // The client ends itself for good once its codes are used up, so the next attempt needs a new one.
         self.rebuild = true;
-        if let (State::Pairing { .. }, DownReason::QrExhausted) = (&self.state, &why)
-            && self.qr_shown < env.policy.qr_limit
-        {
+        if let (State::Pairing { .. }, DownReason::QrExhausted) = (&self.state, &why) {
+            if self.qr_shown >= env.policy.qr_limit {
+                // Another connection would be made for a code that is not shown.
+                return self.qr_limit(env, effects);
+            }
             // Somebody asked for codes and may be looking at them.
             self.urgent = true;
             return self.dial(self.pairing_method(), env);

@@ -7,6 +7,7 @@ use super::effect::{Effect, Notice};
 use super::event::{Desired, Event, Method};
 use super::state::{Machine, State};
 use super::step::Env;
+use super::trouble::Trouble;
 use crate::time::Timestamp;
 
 impl Machine {
@@ -150,9 +151,10 @@ impl Machine {
     }
 
     /// Nobody scanned in time: no further code is made until somebody asks.
-    fn qr_limit(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn qr_limit(&mut self, env: Env<'_>, effects: &mut Vec<Effect>) {
         self.close(env, effects);
         self.state = State::Unpaired;
+        self.trouble = Some(Trouble { why: DownReason::QrExhausted, since: env.now });
         self.qr_shown = 0;
         self.rebuild = true;
         self.want(Desired::Stopped, effects);

@@ -345,6 +345,7 @@ impl Machine {
         }
         // Not before: a logout that is cut short would leave a login that nobody dials, and that cannot be logged out.
         self.want(Desired::Stopped, effects);
+        self.trouble = None;
         self.state = State::Unpaired;
     }
 

@@ -77,8 +77,12 @@ impl Machine {
                 | State::Syncing { .. }
                 | State::BackingOff { .. }
                 | State::Waiting { .. } => {}
-                State::Unpaired
-                | State::Pairing { .. }
+                // Until somebody asks again it is explained why there are no more codes.
+                State::Unpaired => {
+                    let kept = |told: &Trouble| told.why == DownReason::QrExhausted;
+                    self.trouble = self.trouble.take().filter(kept);
+                }
+                State::Pairing { .. }
                 | State::Online { .. }
                 | State::Parked { .. }
                 | State::LoggingOut { .. }

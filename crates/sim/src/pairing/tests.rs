@@ -12,6 +12,7 @@ fn scanned() -> (Signing, KeyPair) {
         identity: device.public_key.public_key_bytes().try_into().unwrap(),
         registration_id: 7,
         signed_key: SignedKey { id: 1, value: [2; 32], signature: vec![3; 64] },
+        require_full_sync: None,
     };
     (sign_device(&person, &registration, Address::new(phone, 1), 1_800_000_000_000, rng).unwrap(), device)
 }
