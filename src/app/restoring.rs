@@ -265,7 +265,9 @@ impl Restoring {
                 if line.outcome != Outcome::Dialling {
                     continue;
                 }
-                if owned.is_some_and(|owned| !owned.contains(&record.id)) {
+                let elsewhere = owned.is_some_and(|owned| !owned.contains(&record.id));
+                // What was only just taken in belongs to nobody yet: whose it becomes is seen while it is watched.
+                if elsewhere && !line.decision.action.writes() {
                     line.outcome = Outcome::Elsewhere;
                 } else if record.desired != Desired::Connected {
                     line.outcome = Outcome::Resting;
@@ -297,7 +299,8 @@ impl Restoring {
 
     fn watch_these(&self, ids: Vec<InstanceId>, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let (board, store, tools) = (Arc::clone(board), Arc::clone(store), self.tools.clone());
-        self.tools.runtime.spawn(watch(Watched { ids, board, store, patience, tools }));
+        let node = self.node.clone();
+        self.tools.runtime.spawn(watch(Watched { ids, board, node, store, patience, tools }));
     }
 
     /// Starts what comes back, as it does, and goes on asking the places that said nothing, until each has.
