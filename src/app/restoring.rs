@@ -364,10 +364,18 @@ pub(super) struct Returning {
 impl Returning {
     /// A login was taken in: it goes to work, unless a keeper of leases sees to that.
     async fn adopted(&mut self, restoring: &Restoring, id: &InstanceId) {
-        self.held.remove(id);
-        if self.store.lease_ttl().is_none() {
+        let held = self.held.remove(id);
+        if self.store.lease_ttl().is_none() || (held && self.owns(restoring, id).await) {
             self.begin(restoring, id).await;
         }
+    }
+
+    /// Tells whether this node has claimed what was taken in: the keeper, who looks for what nobody owns, would come by it with the next
+    /// renewal only.
+    async fn owns(&self, restoring: &Restoring, id: &InstanceId) -> bool {
+        let Some(name) = restoring.tools.report.line(id).and_then(|line| line.name) else { return false };
+        let found = self.store.whereabouts(&name).await.ok().flatten().filter(|found| found.id == *id);
+        found.and_then(|found| found.owner).is_some_and(|owner| owner.node == restoring.node)
     }
 
     /// Starts what is not held back any more, and returns it.
