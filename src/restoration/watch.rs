@@ -194,8 +194,15 @@ impl Watched {
     }
 
     fn say(&self) {
-        let Count { wanted, open, .. } = self.tools.report.count().1;
-        info!(open, wanted, "Restored {open} of {wanted} instances");
+        let Count { wanted, open, waiting, .. } = self.tools.report.count().1;
+        if waiting == 0 {
+            info!(open, wanted, "Restored {open} of {wanted} instances");
+        } else {
+            info!(
+                open,
+                wanted, waiting, "Restored {open} of {wanted} instances; {waiting} more wait for what they go on from"
+            );
+        }
     }
 
     fn conclude(&self) {
