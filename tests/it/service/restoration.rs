@@ -2,9 +2,12 @@
 //! then the engine starts, and every instance goes on as the core says it must. Nobody is asked for a QR code, and no key is used twice.
 
 mod moments;
+mod nodes;
 mod places;
 mod postgres;
 mod provider;
+mod terminal;
+mod told;
 mod trial;
 
 use std::time::Duration;
