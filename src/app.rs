@@ -249,9 +249,9 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
 async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, settings: &Settings) -> Result<bool> {
     let leases: Arc<dyn Leases> = Arc::clone(store) as _;
     let settling = restoring.first().await?;
-    reach!("boot.restored");
     // Before the rows are read: whatever is written after this is read anew when it comes.
     let held_back = restoring.tools.withheld.all();
+    reach!("boot.restored");
     let Owned { asked_at, ids } = fleet::own(&leases, restoring.tools.clock, &restoring.tools.runtime)
         .await
         .context("what this process owns cannot be claimed")?;

@@ -265,7 +265,9 @@ impl Restoring {
                 if line.outcome != Outcome::Dialling {
                     continue;
                 }
-                if owned.is_some_and(|owned| !owned.contains(&record.id)) {
+                let elsewhere = owned.is_some_and(|owned| !owned.contains(&record.id));
+                // What was only just taken in belongs to nobody yet: whose it becomes is seen while it is watched.
+                if elsewhere && !line.decision.action.writes() {
                     line.outcome = Outcome::Elsewhere;
                 } else if record.desired != Desired::Connected {
                     line.outcome = Outcome::Resting;
@@ -297,7 +299,8 @@ impl Restoring {
 
     fn watch_these(&self, ids: Vec<InstanceId>, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let (board, store, tools) = (Arc::clone(board), Arc::clone(store), self.tools.clone());
-        self.tools.runtime.spawn(watch(Watched { ids, board, store, patience, tools }));
+        let node = self.node.clone();
+        self.tools.runtime.spawn(watch(Watched { ids, board, node, store, patience, tools }));
     }
 
     /// Starts what comes back, as it does, and goes on asking the places that said nothing, until each has.
@@ -361,10 +364,18 @@ pub(super) struct Returning {
 impl Returning {
     /// A login was taken in: it goes to work, unless a keeper of leases sees to that.
     async fn adopted(&mut self, restoring: &Restoring, id: &InstanceId) {
-        self.held.remove(id);
-        if self.store.lease_ttl().is_none() {
+        let held = self.held.remove(id);
+        if self.store.lease_ttl().is_none() || (held && self.owns(restoring, id).await) {
             self.begin(restoring, id).await;
         }
+    }
+
+    /// Tells whether this node has claimed what was taken in: the keeper, who looks for what nobody owns, would come by it with the next
+    /// renewal only.
+    async fn owns(&self, restoring: &Restoring, id: &InstanceId) -> bool {
+        let Some(name) = restoring.tools.report.line(id).and_then(|line| line.name) else { return false };
+        let found = self.store.whereabouts(&name).await.ok().flatten().filter(|found| found.id == *id);
+        found.and_then(|found| found.owner).is_some_and(|owner| owner.node == restoring.node)
     }
 
     /// Starts what is not held back any more, and returns it.

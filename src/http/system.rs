@@ -49,12 +49,13 @@ pub(super) fn live() -> Ready<HttpResponse> {
 
 /// `GET /health/ready`: requests make sense; 503 while starting and while stopping. How far the restoration is changes nothing about that.
 pub(super) async fn readiness(api: web::Data<Api>) -> HttpResponse {
-    let Some(status) = api.system_status().await else {
-        return reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false }));
+    let status = api.system_status().await;
+    let restoration = restoration::progress(&api.restoration);
+    let Some(status) = status else {
+        return reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "restoration": restoration }));
     };
     let ready = status.ready && status.phase <= Phase::Running;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let restoration = restoration::progress(&api.restoration);
     reply::json(code, &json!({ "ready": ready, "phase": status.phase, "restoration": restoration }))
 }
 

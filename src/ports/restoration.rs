@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Decision, Source};
+use holdfast_core::restoration::{Decision, Source};
 use holdfast_core::time::Timestamp;
 
 /// How far the restoration is.
@@ -70,6 +70,16 @@ pub enum Outcome {
     Late { open_after: Option<Duration> },
 }
 
+impl Outcome {
+    /// Tells whether what was decided is done, and the instance goes on here.
+    fn goes_on(&self) -> bool {
+        match self {
+            Self::Resting | Self::Dialling | Self::Open { .. } | Self::Late { .. } => true,
+            Self::NoLogin | Self::Waiting | Self::Elsewhere | Self::Refused { .. } => false,
+        }
+    }
+}
+
 /// What is told of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -100,7 +110,7 @@ pub struct Count {
     pub open: usize,
     pub late: usize,
     pub waiting: usize,
-    /// Those that go on from a copy.
+    /// Those whose login was written anew into the database, from a copy or, with new keys, from its own.
     pub adopted: usize,
 }
 
@@ -179,8 +189,64 @@ impl Report {
             count.late += usize::from(late);
             count.wanted += usize::from(open || late || line.outcome == Outcome::Dialling);
             count.waiting += usize::from(line.outcome == Outcome::Waiting);
-            count.adopted += usize::from(matches!(line.decision.action, Action::Adopt | Action::Repair));
+            count.adopted += usize::from(line.decision.action.writes() && line.outcome.goes_on());
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::restoration::{Action, Verdict};
+
+    use super::*;
+
+    fn count(lines: &[(Action, Outcome)]) -> Count {
+        let mut report = Report::default();
+        for (place, (action, outcome)) in lines.iter().cloned().enumerate() {
+            let decision = Decision {
+                action,
+                verdict: Verdict::Newest,
+                source: None,
+                mark: None,
+                age: None,
+                corrupt: Vec::new(),
+                silent: Vec::new(),
+                outdated: Vec::new(),
+            };
+            let line = Line { name: None, decision, outcome, damaged: Vec::new(), place };
+            report.lines.insert(InstanceId::new(format!("i{place}")), line);
+        }
+        report.count()
+    }
+
+    #[test]
+    fn whatever_was_written_anew_and_goes_on_counts_as_adopted() {
+        let open = || Outcome::Open { after: Duration::ZERO };
+        let late = || Outcome::Late { open_after: None };
+        for action in [Action::Adopt, Action::Repair, Action::Renew] {
+            for done in [open(), late(), Outcome::Dialling, Outcome::Resting] {
+                assert_eq!(count(&[(action, done.clone())]).adopted, 1, "{action:?} {done:?}");
+            }
+            for not in [Outcome::Waiting, Outcome::Elsewhere, Outcome::Refused { why: String::new() }] {
+                assert_eq!(count(&[(action, not.clone())]).adopted, 0, "{action:?} {not:?}");
+            }
+        }
+        assert_eq!(count(&[(Action::Dial, open()), (Action::Park, Outcome::Dialling)]).adopted, 0);
+    }
+
+    #[test]
+    fn each_line_counts_once_for_how_far_it_is() {
+        let lines = [
+            (Action::Dial, Outcome::Open { after: Duration::ZERO }),
+            (Action::Dial, Outcome::Late { open_after: Some(Duration::ZERO) }),
+            (Action::Dial, Outcome::Late { open_after: None }),
+            (Action::Dial, Outcome::Dialling),
+            (Action::Adopt, Outcome::Waiting),
+            (Action::Dial, Outcome::Resting),
+            (Action::Nothing, Outcome::NoLogin),
+        ];
+        let expected = Count { instances: 7, wanted: 4, open: 2, late: 1, waiting: 1, adopted: 0 };
+        assert_eq!(count(&lines), expected);
     }
 }

@@ -49,7 +49,10 @@ enum Tried {
     Unusable(String),
     /// It is not there any more, or not whole.
     Lost(Layer, String),
+    /// Another node owns it.
     Elsewhere,
+    /// The database has it by now, as when another node was faster: whoever comes to own it dials.
+    Taken,
     /// An operator has deleted the instance meanwhile.
     Deleted,
     Failed(String),
@@ -192,6 +195,11 @@ impl Adopter {
                     facts = facts.lost(source, now);
                 }
                 Tried::Elsewhere => return (decision, Outcome::Elsewhere),
+                Tried::Taken => {
+                    // What the other one has made of it is not known here.
+                    decision.mark = None;
+                    return (decision, Outcome::Dialling);
+                }
                 Tried::Deleted => return (decision, Outcome::NoLogin),
                 Tried::Failed(why) => {
                     error!(instance.id = %id, why, "A copy of instance {id} cannot be taken in");
@@ -228,8 +236,10 @@ impl Adopter {
                 debug!(instance.id = %id, node = by, "Node {by} owns instance {id}");
                 Tried::Elsewhere
             }
-            // Whoever was faster has it: another node that started at the same time.
-            Err(StoreError::FencedOff(_)) => Tried::Elsewhere,
+            Err(StoreError::FencedOff(_)) => {
+                info!(instance.id = %id, "The database has gone on with instance {id} since it was asked: its copy is not needed");
+                Tried::Taken
+            }
             Err(StoreError::NoSuchInstance(_)) => Tried::Deleted,
             Err(error @ (StoreError::NameTaken(_) | StoreError::NodeInUse { .. })) => Tried::Failed(error.whole()),
             Err(error @ StoreError::Unavailable { .. }) => {

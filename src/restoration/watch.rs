@@ -26,6 +26,8 @@ const NAMED: usize = 20;
 
 /// How long an instance whose login is in the database may take to be on the board, where the keeper of the leases puts it there.
 const APPEARS_WITHIN: Duration = Duration::from_secs(30);
+/// How often those are looked for that are not on the board: another node may have them.
+const LOOK_ROUND: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is watched, and who is told.
@@ -33,7 +35,9 @@ pub struct Watched {
     /// The instances that dial, or will once their copy is written.
     pub ids: Vec<InstanceId>,
     pub board: Arc<Board>,
-    /// Takes the events.
+    /// This node's name.
+    pub node: String,
+    /// Takes the events, and knows the owners.
     pub store: Arc<dyn Store>,
     /// How long the last of them may take from now on.
     pub patience: Duration,
@@ -52,6 +56,8 @@ pub async fn watch(watched: Watched) {
     let mut said = interval(SAID_EVERY);
     said.set_missed_tick_behavior(MissedTickBehavior::Delay);
     said.tick().await;
+    let mut round = interval(LOOK_ROUND);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = sleep(watched.patience);
     tokio::pin!(deadline);
     let mut bar = (!awaited.is_empty()).then(|| Bar::show("Restoring", awaited.len()));
@@ -74,6 +80,7 @@ pub async fn watch(watched: Watched) {
                 }
             },
             _ = said.tick(), if !over => watched.say(),
+            _ = round.tick(), if !over => watched.look_round().await,
             () = &mut deadline, if !over => {
                 over = true;
                 bar = None;
@@ -113,6 +120,29 @@ impl Watched {
                 | Outcome::Open { .. } => return None,
             }
             sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Notes which of those that are not on the board another node has.
+    async fn look_round(&self) {
+        let comes = |id: &&InstanceId| self.tools.report.outcome(id) == Some(Outcome::Dialling);
+        let absent: Vec<&InstanceId> =
+            self.ids.iter().filter(|id| self.board.get(id).is_none()).filter(comes).collect();
+        if absent.is_empty() || self.store.lease_ttl().is_none() {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let asking = self.tools.runtime.spawn(async move { store.owners().await });
+        // One that is not found is not here either, in a while.
+        let Ok(Ok(owners)) = asking.await else { return };
+        for id in absent {
+            if owners.get(id).is_some_and(|owner| *owner != self.node) {
+                self.tools.report.amend(id, |line| {
+                    if line.outcome == Outcome::Dialling {
+                        line.outcome = Outcome::Elsewhere;
+                    }
+                });
+            }
         }
     }
 
@@ -164,8 +194,15 @@ impl Watched {
     }
 
     fn say(&self) {
-        let Count { wanted, open, .. } = self.tools.report.count().1;
-        info!(open, wanted, "Restored {open} of {wanted} instances");
+        let Count { wanted, open, waiting, .. } = self.tools.report.count().1;
+        if waiting == 0 {
+            info!(open, wanted, "Restored {open} of {wanted} instances");
+        } else {
+            info!(
+                open,
+                wanted, waiting, "Restored {open} of {wanted} instances; {waiting} more wait for what they go on from"
+            );
+        }
     }
 
     fn conclude(&self) {

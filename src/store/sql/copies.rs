@@ -279,12 +279,11 @@ struct Held {
 /// Holds the session's row until the transaction ends; `None` if there is no such instance, as was said.
 fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, adoption: &Adoption) -> Result<Option<Held>, Failure> {
     use holdfast_session::{epoch, lease_node, revision};
-    let there: Option<String> = instance::table.find(id.as_str()).select(instance::id).first(tx.conn).optional()?;
     let moved = || Failure::from(StoreError::FencedOff(id.clone()));
-    let seen = match (there, adoption.seen) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(seen)) => seen,
-        (None, Some(_)) | (Some(_), None) => return Err(moved()),
+    let seen = match (is_there(tx, id)?, adoption.seen) {
+        (false, None) => return Ok(None),
+        (true, Some(seen)) => seen,
+        (false, Some(_)) | (true, None) => return Err(moved()),
     };
     ensure_session(tx, id)?;
     let row = diesel::update(holdfast_session::table.find(id.as_str())).set(epoch.eq(epoch));
@@ -300,6 +299,11 @@ fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, adoption: &Adoption) 
     let present = mark(at_epoch, at_revision);
     let same = present.revision == seen.revision && present.epoch >= seen.epoch;
     if same { Ok(Some(Held { seen, present })) } else { Err(moved()) }
+}
+
+fn is_there(tx: &mut Tx<'_>, id: &InstanceId) -> Result<bool, Failure> {
+    let found: Option<String> = instance::table.find(id.as_str()).select(instance::id).first(tx.conn).optional()?;
+    Ok(found.is_some())
 }
 
 fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &Particulars) -> Result<(), Failure> {
@@ -323,10 +327,12 @@ fn insert(tx: &mut Tx<'_>, client_name: &str, copy: &SessionCopy, particulars: &
         instance::profile_name.eq(short(&particulars.profile_name)),
         instance::profile_pic_url.eq(particulars.profile_picture.as_deref().map(|url| clip(url, columns::URL))),
     );
-    let inserted =
-        diesel::insert_into(instance::table).values(row).on_conflict(instance::name).do_nothing().execute(tx.conn)?;
+    let inserted = diesel::insert_into(instance::table).values(row).on_conflict_do_nothing().execute(tx.conn)?;
     if inserted == 0 {
-        return Err(StoreError::NameTaken(name.clone()).into());
+        // It may be there since a moment ago: another node has taken it in as well.
+        let taken =
+            if is_there(tx, id)? { StoreError::FencedOff(id.clone()) } else { StoreError::NameTaken(name.clone()) };
+        return Err(taken.into());
     }
     ensure_session(tx, id)?;
     if let Some(wanted) = &particulars.settings {

@@ -83,6 +83,10 @@ impl Home {
         self
     }
 
+    pub(crate) fn path_of_program(&self) -> &Path {
+        &self.program
+    }
+
     /// The settings as variables of the environment.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         self.settings.clone()

@@ -1,7 +1,7 @@
 //! The HTTP session provider that Evolution API knows, with the routes and the answers of the real one, which can be broken.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,10 @@ use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
+/// What it asks for unless another key is named.
 pub(crate) const API_KEY: &str = "the-key-of-the-provider";
 
 #[derive(Default)]
@@ -21,10 +24,13 @@ struct Disk {
 
 #[derive(Default)]
 struct State {
+    api_key: &'static str,
     disk: Mutex<Disk>,
     /// Answers with this status instead, so many times.
     refuses_with: AtomicU16,
     refusals: AtomicU32,
+    /// Ends the silence of those that are not answered.
+    speaks: Notify,
     /// Requests that came in.
     requests: AtomicU32,
     /// Keeps only the first half of what is written next.
@@ -34,36 +40,38 @@ struct State {
 /// A provider.
 pub(crate) struct Provider {
     state: Arc<State>,
-    address: String,
-    server: ServerHandle,
+    address: SocketAddr,
+    url: String,
+    server: Mutex<ServerHandle>,
 }
 
 impl Provider {
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_for(API_KEY)
+    }
+
+    /// Starts one that asks for this key.
+    pub(crate) fn start_for(api_key: &'static str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = format!("http://{}", listener.local_addr()?);
-        let state = Arc::new(State::default());
-        let shared = web::Data::from(Arc::clone(&state));
-        let factory = move || {
-            App::new()
-                .app_data(shared.clone())
-                .app_data(web::PayloadConfig::new(100 << 20))
-                .default_service(web::to(answer))
-        };
-        let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener)?.run();
-        let handle = server.handle();
-        tokio::spawn(server);
-        Ok(Self { state, address, server: handle })
+        let address = listener.local_addr()?;
+        let state = Arc::new(State { api_key, ..State::default() });
+        let server = Mutex::new(serve(&state, listener)?);
+        Ok(Self { state, address, url: format!("http://{address}"), server })
     }
 
     pub(crate) fn url(&self) -> &str {
-        &self.address
+        &self.url
     }
 
-    /// Answers the next requests with this status.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Answers the next requests with this status; with 0 not before it is told to answer otherwise.
     pub(crate) fn refuse(&self, times: u32, status: u16) {
         self.state.refuses_with.store(status, Ordering::Relaxed);
         self.state.refusals.store(times, Ordering::Relaxed);
+        self.state.speaks.notify_waiters();
     }
 
     /// Crashes in the middle of the next write: half of the document is there.
@@ -93,13 +101,39 @@ impl Provider {
 
     /// Stops it: nobody listens any more.
     pub(crate) async fn stop(&self) {
-        self.server.stop(false).await;
+        let server = self.server();
+        server.stop(false).await;
     }
+
+    /// Starts it again, where it was and with what it had.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        let server = serve(&self.state, TcpListener::bind(self.address)?)?;
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        Ok(())
+    }
+
+    fn server(&self) -> ServerHandle {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn serve(state: &Arc<State>, listener: TcpListener) -> anyhow::Result<ServerHandle> {
+    let shared = web::Data::from(Arc::clone(state));
+    let factory = move || {
+        App::new()
+            .app_data(shared.clone())
+            .app_data(web::PayloadConfig::new(100 << 20))
+            .default_service(web::to(answer))
+    };
+    let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener)?.run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
 }
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let server = self.server.clone();
+        let server = self.server();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { server.stop(false).await });
         }
@@ -111,7 +145,7 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<State>)
     if state.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         let status = state.refuses_with.load(Ordering::Relaxed);
         if status == 0 {
-            tokio::time::sleep(Duration::from_secs(120)).await;
+            let _spoken = timeout(Duration::from_secs(120), state.speaks.notified()).await;
         }
         return HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY))
             .insert_header(("location", "/ping"))
@@ -121,7 +155,7 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<State>)
     if request.method().as_str() == "OPTIONS" && path == ["ping"] {
         return HttpResponse::Ok().body("pong");
     }
-    if request.headers().get("apikey").and_then(|key| key.to_str().ok()) != Some(API_KEY) {
+    if request.headers().get("apikey").and_then(|key| key.to_str().ok()) != Some(state.api_key) {
         return HttpResponse::Unauthorized().finish();
     }
     let fields: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -2,6 +2,13 @@
 //! then the engine starts, and every instance goes on as the core says it must. Nobody is asked for a QR code, and no key is used twice.
 
 mod moments;
+mod nodes;
+mod places;
+mod postgres;
+mod provider;
+mod terminal;
+mod told;
+mod trial;
 
 use std::time::Duration;
 
@@ -9,7 +16,9 @@ use holdfast_sim::{Options, Simulator};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use self::moments::{Copy, Database, Fleet, Trial};
+use self::moments::Fleet;
+use self::places::Places;
+use self::trial::{Copy, Database, Row, trials};
 use crate::harness::cable::{Cable, State};
 use crate::harness::client::Answer;
 use crate::harness::engine::{Engine, Home};
@@ -20,17 +29,6 @@ use crate::harness::redis::Redis;
 
 use Copy::{Corrupt, Fresh, None as Nowhere, Stale};
 use Database::{Damaged, Emptied, SetBack, Whole};
-
-/// What the database, Redis and the directory hold, and what comes of it: action, verdict, source.
-type Row = (Database, Copy, Copy, &'static str, &'static str, Option<&'static str>);
-
-fn trials(rows: &[Row]) -> Vec<Trial> {
-    let trial = |(number, row): (usize, &Row)| {
-        let &(database, redis, files, action, verdict, source) = row;
-        Trial { number, database, redis, files, action, verdict, source }
-    };
-    rows.iter().enumerate().map(trial).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s28_s30_s32_with_all_places_up_the_newest_goes_on_and_nobody_scans() {
@@ -187,7 +185,8 @@ async fn s30_a_server_that_was_set_back_is_not_dialled_from_by_whoever_keeps_the
     let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
     let (redis, server) = (Redis::start().await.unwrap(), Server::start().await.unwrap());
     let cable = Cable::lay(server.port()).await.unwrap();
-    let mut fleet = Fleet::prepared_on(&sim, &receiver, &redis, Some((&server, &cable)), trials(&ROWS)).await;
+    let mut fleet =
+        Fleet::prepared_on(&sim, &receiver, Places::beside(&redis).on(&server, &cable), trials(&ROWS)).await;
     fleet.home = fleet.home.set("LEASE_TTL_SECONDS", "6").set("LEASE_RENEW_SECONDS", "1");
     fleet.home.order("restore.adopting=pause");
     let engine = fleet.home.start().await;
@@ -263,7 +262,7 @@ async fn s54_without_the_database_the_instances_are_known_and_wait_until_it_is_b
     let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
     let (redis, server) = (Redis::start().await.unwrap(), Server::start().await.unwrap());
     let cable = Cable::lay(server.port()).await.unwrap();
-    let fleet = Fleet::prepared_on(&sim, &receiver, &redis, Some((&server, &cable)), trials(&ROWS)).await;
+    let fleet = Fleet::prepared_on(&sim, &receiver, Places::beside(&redis).on(&server, &cable), trials(&ROWS)).await;
     cable.be(State::Unplugged);
     let engine = fleet.home.spawn();
     let api = engine.api();

@@ -1,13 +1,17 @@
 //! What only the PostgreSQL store promises.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::future::{join_all, try_join_all};
 use holdfast::ports::clock::Clock;
+use holdfast::ports::copies::{Adoption, Copies as _};
 use holdfast::ports::leases::Leases as _;
 use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
+use holdfast::ports::restore::{Renewal, Renewed};
 use holdfast::ports::session::Sessions as _;
 use holdfast::ports::store::{Instances as _, Store, StoreError};
 use holdfast::store::PoolOptions;
@@ -15,6 +19,7 @@ use holdfast::store::postgres::PostgresStore;
 use holdfast_core::event::EventName;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::time::Timestamp;
+use tokio_postgres::NoTls;
 
 use super::bench::{
     LATE, Opening, Outcome, chain, device, event, eventually, new_instance, profile, put, webhook, writes,
@@ -44,6 +49,48 @@ async fn what_was_answered_is_there_after_the_server_was_killed_and_the_store_co
     assert_eq!(store.device(&id).await?.as_deref(), Some(&b"the device"[..]));
     assert_eq!(store.commit(&id, epoch, writes(vec![put("session", "a", "2")])).await?, answered.next());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_that_take_in_the_same_copy_at_once_the_slower_one_does_not_take_the_name_for_anothers() -> Outcome
+{
+    let server = Server::start().await?;
+    let store = open(server.url("postgres")).await?;
+    let (id, epoch) = session(&*store, "shop").await?;
+    store.commit(&id, epoch, device("the device")).await?;
+    let copy = store.export(&id, Clock::start().wall()).await?.context("there is a login")?;
+    for other in [id.as_str(), "another"] {
+        server.ask("postgres", r#"DELETE FROM "Instance""#).await?;
+        let (node, connection) = tokio_postgres::connect(&server.url("postgres"), NoTls).await?;
+        let connected = tokio::spawn(connection);
+        let insert = format!(r#"BEGIN; INSERT INTO "Instance" ("id", "name") VALUES ('{other}', 'shop')"#);
+        node.batch_execute(&insert).await?;
+        let (slower, copy) = (Arc::clone(&store), copy.clone());
+        let adoption = Adoption { node: "node".to_owned(), seen: None, proved: None };
+        let adopting = tokio::spawn(async move { slower.adopt_copy(copy, adoption, Arc::new(Nothing)).await });
+        let waits = "SELECT 1 FROM pg_locks WHERE NOT granted";
+        eventually("it to wait for the other", || async { Ok(!server.ask("postgres", waits).await?.is_empty()) })
+            .await?;
+        node.batch_execute("COMMIT").await?;
+        let answer = adopting.await?;
+        match answer {
+            Err(StoreError::FencedOff(fenced)) => assert!(fenced == id && other == id.as_str(), "{other}"),
+            Err(StoreError::NameTaken(name)) => assert!(name == "shop" && other != id.as_str(), "{other}"),
+            _ => panic!("{other}: {answer:?}"),
+        }
+        drop(node);
+        connected.await??;
+    }
+    Ok(())
+}
+
+/// Is never asked.
+struct Nothing;
+
+impl Renewal for Nothing {
+    fn renew(&self, _device: &[u8]) -> Result<Renewed, Box<dyn Error + Send + Sync>> {
+        Err("nothing was to be renewed".into())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use holdfast::store::sqlite::upkeep::{
     self, BackupError, BackupRequest, StagingRequest, WorkFolder, Written, adopt, merge, stage,
 };
 use holdfast_core::event::EventName;
-use holdfast_core::id::{InstanceId, Revision};
+use holdfast_core::id::InstanceId;
 use secrecy::SecretString;
 
 use super::bench::{
