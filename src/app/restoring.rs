@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::Addr;
 use anyhow::{Context, Result};
 use holdfast_core::backoff::Backoff;
-use holdfast_core::connection::{Desired, DownReason, Phase, Trouble};
+use holdfast_core::connection::{Desired, DownReason, Method, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
 use holdfast_core::restoration::{Action, Source};
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::actors::supervisor::SupervisorActor;
-use crate::actors::supervisor::protocol::{CommandError, StartInstance};
+use crate::actors::supervisor::protocol::{CommandError, ConnectInstance, StartInstance};
 use crate::http::awaiting::{self, Awaiting};
 use crate::http::settings::HttpSettings;
 use crate::mirror::Mirror;
@@ -394,12 +394,24 @@ impl Returning {
 
     /// Starts an instance; one that could not be is tried again after the next round.
     async fn begin(&mut self, restoring: &Restoring, id: &InstanceId) {
-        if self.board.get(id).is_some() {
-            return;
-        }
-        if let Err(error) = self.start(restoring, id).await {
+        let begun =
+            if self.board.get(id).is_some() { self.look_again(id).await } else { self.start(restoring, id).await };
+        if let Err(error) = begun {
             warn!(instance.id = %id, error = format!("{error:#}"), "Instance {id} is back in the database, and was not started; trying again");
             self.held.insert(id.clone());
+        }
+    }
+
+    /// Tells an actor that has found its login damaged that it is whole now.
+    async fn look_again(&self, id: &InstanceId) -> Result<()> {
+        let record = self.store.get(id).await?.context("its row is gone")?;
+        if record.desired != Desired::Connected {
+            return Ok(());
+        }
+        let connect = ConnectInstance { id: id.clone(), method: Method::Qr };
+        match self.supervisor.send(connect).await.context("the supervisor is gone")? {
+            Ok(()) | Err(CommandError::Stopping | CommandError::Unknown) => Ok(()),
+            Err(refused) => Err(refused).context("it cannot be told"),
         }
     }
 

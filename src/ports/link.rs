@@ -29,6 +29,8 @@ pub enum Report {
 pub enum SealReason {
     /// A store operation failed or hung beyond the grace.
     StoreUnavailable,
+    /// What is stored cannot be understood.
+    Corrupt,
     /// Another owner has written.
     FencedOff,
     /// The lease was not renewed in time.

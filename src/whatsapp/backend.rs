@@ -268,7 +268,7 @@ impl Backend {
     /// Seals the link because a value is not what it has to be.
     fn corrupt(&self, what: &str) -> Unusable {
         warn!(instance.id = %self.instance, "A stored {what} cannot be understood");
-        self.seal.set(SealReason::StoreUnavailable);
+        self.seal.set(SealReason::Corrupt);
         Unusable
     }
 }
@@ -276,10 +276,10 @@ impl Backend {
 fn reason(error: &StoreError) -> SealReason {
     match error {
         StoreError::FencedOff(_) | StoreError::LeaseHeld { .. } | StoreError::NodeInUse { .. } => SealReason::FencedOff,
-        StoreError::Unavailable { .. }
-        | StoreError::Corrupt { .. }
-        | StoreError::NameTaken(_)
-        | StoreError::NoSuchInstance(_) => SealReason::StoreUnavailable,
+        StoreError::Corrupt { .. } => SealReason::Corrupt,
+        StoreError::Unavailable { .. } | StoreError::NameTaken(_) | StoreError::NoSuchInstance(_) => {
+            SealReason::StoreUnavailable
+        }
     }
 }
 

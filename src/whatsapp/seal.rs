@@ -46,6 +46,7 @@ impl Seal {
                 // The end of every link that was given up on purpose.
                 SealReason::ActorGone | SealReason::Abandoned => debug!(reason = ?why, "A link is sealed: {why:?}"),
                 SealReason::StoreUnavailable
+                | SealReason::Corrupt
                 | SealReason::FencedOff
                 | SealReason::LeaseEnded
                 | SealReason::Panicked => warn!(reason = ?why, "A link is sealed: {why:?}"),
@@ -85,6 +86,7 @@ impl Seal {
 pub(super) fn down_reason(why: SealReason) -> DownReason {
     match why {
         SealReason::StoreUnavailable => DownReason::StoreUnavailable,
+        SealReason::Corrupt => DownReason::CredentialsCorrupt,
         SealReason::FencedOff | SealReason::LeaseEnded => DownReason::LeaseLost,
         SealReason::Panicked => DownReason::Panicked,
         SealReason::ActorGone | SealReason::Abandoned => DownReason::Requested,

@@ -195,6 +195,18 @@ fn a_missing_store_is_waited_for() {
 }
 
 #[test]
+fn s28_a_damaged_login_is_parked_and_looked_at_again_every_few_minutes() {
+    let mut story = Story::online();
+    story.down(1, DownReason::CredentialsCorrupt);
+    assert!(matches!(story.machine.state, State::Parked { why: ParkReason::Damaged, retry: Some(_) }));
+    let status = InstanceStatus::of(&story.machine, story.now);
+    assert_eq!((status.code(), story.phase().public()), (Some("credentials-corrupt"), PublicState::Close));
+    story.passes(secs(600));
+    story.happens(Event::Elapsed);
+    assert!(story.did(&Effect::OpenLink { link: LinkId(2), method: None, rebuild: true, refresh_version: false }));
+}
+
+#[test]
 fn what_keeps_it_from_being_connected_is_told_through_every_try_with_its_beginning() {
     let mut story = Story::online();
     let told = |story: &Story| {

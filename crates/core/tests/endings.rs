@@ -32,6 +32,7 @@ fn all() -> Vec<DownReason> {
         DownReason::Refused { code: 411 },
         DownReason::QrExhausted,
         DownReason::StoreUnavailable,
+        DownReason::CredentialsCorrupt,
         DownReason::LeaseLost,
         DownReason::Panicked,
     ]
@@ -103,6 +104,7 @@ fn each_reason_has_its_verdict() {
             Verdict::Park,
             backoff,
             Verdict::AwaitStore,
+            Verdict::AwaitRepair,
             Verdict::AwaitLease,
             Verdict::Crash,
         ]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use holdfast_core::id::{Epoch, Revision};
-use holdfast_core::restoration::{Action, Database, Facts, Layer, Mark, Silence, Standing, Verdict, decide};
+use holdfast_core::restoration::{
+    Action, Before, Database, Facts, Layer, Mark, Silence, Source, Standing, Verdict, decide,
+};
 use proptest::prelude::*;
 
 const AGE: Duration = Duration::from_secs(7);
@@ -15,7 +17,7 @@ fn mark(epoch: u64, revision: u64) -> Mark {
 }
 
 fn facts(database: Database, redis: Layer) -> Facts {
-    Facts { redis, database, files: Layer::Absent, before: Default::default() }
+    Facts { redis, database, files: Layer::Absent, before: Before::default() }
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn a_damaged_login_that_is_known_to_be_too_old_is_not_dialled_should_it_be_reada
     let mut known = facts(Database::Corrupt(Some(mark(5, 90))), Layer::Silent(Silence::Down));
     assert_eq!(decide(&known).verdict, Verdict::LayersSilent);
     known = facts(Database::Corrupt(Some(mark(5, 90))), Layer::Holds { mark: mark(5, 100), age: AGE });
-    known = known.lost(holdfast_core::restoration::Source::Redis, Layer::Silent(Silence::Down));
+    known = known.lost(Source::Redis, Layer::Silent(Silence::Down));
     let decision = decide(&known);
     assert_eq!((decision.action, decision.verdict), (Action::Wait, Verdict::DatabaseSetBack));
     assert!(decision.withholds_for_good());

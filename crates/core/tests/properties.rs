@@ -82,6 +82,7 @@ fn down_reason() -> impl Strategy<Value = DownReason> {
         Just(DownReason::Refused { code: 411 }),
         Just(DownReason::QrExhausted),
         Just(DownReason::StoreUnavailable),
+        Just(DownReason::CredentialsCorrupt),
         Just(DownReason::LeaseLost),
         Just(DownReason::Panicked),
     ]

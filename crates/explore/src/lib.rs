@@ -1,6 +1,6 @@
 //! A model of the whole service that searches for what nobody thought of.
 //!
-//! The decisions are the real ones, of `holdfast-core`: machine, supervision, shutdown, status. Everything they live in is simulated:
+//! The decisions are the real ones, of `holdfast-core`: machine, supervision, health, shutdown, restoration, expiry, status. Everything they live in is simulated:
 //! the actors' shells, the link's driver, WhatsApp, the store, the process and the clock. A history of faults and commands is drawn
 //! from a seed, the promises are checked after every step against a truth that the decisions cannot see, and a history that breaks
 //! one is shrunk to a short story. The same seed gives the same history, step by step.

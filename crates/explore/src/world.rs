@@ -216,7 +216,7 @@ impl<'a> World<'a> {
             Due::Stands { i, stamp, standing } => self.stands(i, stamp, standing),
             Due::Turns { epoch, token } => self.turns_due(epoch, token),
             Due::Watched { i, stamp, word } => self.watched(i, stamp, word),
-            Due::HealthDue { epoch, token } => self.health_due(epoch, token),
+            Due::Health { epoch, token } => self.health_due(epoch, token),
             Due::Sweep { epoch } => self.sweep(epoch),
             Due::RunOut { i, epoch, fresh_until } => self.run_out(i, epoch, fresh_until),
             Due::Copied { i, layer, epoch } => self.copied(i, layer, epoch),

@@ -201,7 +201,7 @@ async fn a_failure_beyond_the_grace_has_sealed_the_link_when_it_is_returned() {
     for (plan, why) in [
         (vec![Plan::Unavailable; 100], SealReason::StoreUnavailable),
         (vec![Plan::Hang], SealReason::StoreUnavailable),
-        (vec![Plan::Corrupt], SealReason::StoreUnavailable),
+        (vec![Plan::Corrupt], SealReason::Corrupt),
         (vec![Plan::FencedOff], SealReason::FencedOff),
     ] {
         let (backend, fake, seal) = backend().await;
@@ -298,7 +298,7 @@ async fn a_row_that_is_no_message_is_not_acknowledged_away() {
     let (backend, _, seal) = backend().await;
     backend.store_pending_inbound("c", "s", "1", &[0xff; 7]).await.unwrap();
     assert!(backend.get_pending_inbound("c", "s", "1").await.is_err());
-    assert_eq!(seal.reason(), Some(SealReason::StoreUnavailable));
+    assert_eq!(seal.reason(), Some(SealReason::Corrupt));
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn a_device_is_written_only_once_it_belongs_to_an_account_and_never_over_a
     other.save(&found).await.unwrap();
     let stranger = Device { pn: device.pn.clone(), ..Device::new() };
     assert!(other.save(&stranger).await.is_err());
-    assert_eq!(seal.reason(), Some(SealReason::StoreUnavailable));
+    assert_eq!(seal.reason(), Some(SealReason::Corrupt));
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ fn reasons() -> Vec<DownReason> {
         DownReason::Refused { code: 1 },
         DownReason::QrExhausted,
         DownReason::StoreUnavailable,
+        DownReason::CredentialsCorrupt,
         DownReason::LeaseLost,
         DownReason::Panicked,
     ];
@@ -60,6 +61,7 @@ fn reasons() -> Vec<DownReason> {
             | DownReason::Refused { .. }
             | DownReason::QrExhausted
             | DownReason::StoreUnavailable
+            | DownReason::CredentialsCorrupt
             | DownReason::LeaseLost
             | DownReason::Panicked => {}
         }

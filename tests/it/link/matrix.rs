@@ -137,7 +137,8 @@ impl Round {
         ensure!(nacked == 0, "{name}: {nacked} messages were refused");
         self.bench.store.heal();
         if let Some(why) = &down {
-            ensure!(matches!(why, DownReason::StoreUnavailable | DownReason::LeaseLost), "{name}: {why:?}");
+            let store = [DownReason::StoreUnavailable, DownReason::CredentialsCorrupt, DownReason::LeaseLost];
+            ensure!(store.contains(why), "{name}: {why:?}");
         } else {
             self.bench.link.close(link);
             self.bench.down(link).await?;
@@ -215,7 +216,7 @@ async fn a_damaged_value_stops_the_link_until_it_is_put_back() -> Result<()> {
             round.bench.store.rewrite(category, value)?;
             round.write(name).await?;
             link = round.bench.dial(None, true);
-            ensure!(round.bench.down(link).await? == DownReason::StoreUnavailable, "{name}");
+            ensure!(round.bench.down(link).await? == DownReason::CredentialsCorrupt, "{name}");
             ensure!(round.bench.counters().tally.nacked == 0, "{name}: a message was refused");
             round.bench.store.put_back()?;
             link = round.bench.dial(None, true);

@@ -69,7 +69,7 @@ async fn s28_a_missing_device_never_becomes_a_new_identity() -> Result<()> {
     let connects = bench.counters().tally.connects;
     for method in [None, Some(Method::Qr)] {
         let link = bench.dial(method, true);
-        assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable);
+        assert_eq!(bench.down(link).await?, DownReason::CredentialsCorrupt);
     }
     assert!(!bench.store.has_device());
     assert_eq!(bench.counters().tally.connects, connects, "nothing was dialled");

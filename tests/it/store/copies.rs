@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use holdfast::ports::clock::Clock;
 use holdfast::ports::copies::{Adopted, Adoption};
 use holdfast::ports::layer::SessionCopy;
 use holdfast::ports::restore::{Renewal, Renewed};
@@ -40,6 +41,11 @@ impl Renewal for TestRenewal {
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_800_000_000_000).expect("a moment")
+}
+
+/// Returns the present second since 1970.
+fn second() -> u64 {
+    Clock::start().wall().timestamp().cast_unsigned()
 }
 
 /// Makes a session with a value of each fate, and returns the state that it is in.
@@ -100,7 +106,7 @@ fn mark(epoch: u64, revision: u64) -> Mark {
 }
 
 pub(super) async fn a_copy_holds_the_whole_session_and_nothing_readable(bench: Bench) -> Outcome {
-    let begun = Utc::now().timestamp().cast_unsigned();
+    let begun = second();
     let (id, epoch) = login(&bench, "shop").await?;
     let copy = export(&bench, &id).await?;
     assert_eq!(copy.mark().epoch, epoch);
@@ -276,8 +282,7 @@ pub(super) async fn a_copy_of_an_earlier_login_does_not_replace_a_later_one(benc
     // The database is set back to before it, and the instance is paired anew, a little later.
     bench.database.execute(r#"DELETE FROM "Session""#)?;
     bench.database.execute("UPDATE holdfast_session SET epoch = 1, revision = 0, paired = FALSE")?;
-    eventually("the next second", || async { Ok(Utc::now().timestamp().cast_unsigned() > earlier.mark().era()) })
-        .await?;
+    eventually("the next second", || async { Ok(second() > earlier.mark().era()) }).await?;
     let epoch = bench.store.claim(&id).await?.epoch;
     bench.store.commit(&id, epoch, device("the later device")).await?;
     let later = export(&bench, &id).await?.mark();
@@ -375,7 +380,7 @@ pub(super) async fn a_copy_from_before_a_change_of_the_key_is_put_under_the_new_
         client_name: super::bench::CLIENT.to_owned(),
         key,
         runtime: tokio::runtime::Handle::current(),
-        clock: holdfast::ports::clock::Clock::start(),
+        clock: Clock::start(),
         retention: holdfast::store::Retention::default(),
         pool: holdfast::store::PoolOptions::default(),
     };
@@ -413,7 +418,7 @@ pub(super) async fn the_survey_is_of_this_installation_and_tells_times(bench: Be
 
 pub(super) async fn a_database_has_a_name_and_remembers_others_once_it_has_a_login(mut bench: Bench) -> Outcome {
     let (ours, other) = (bench.store.database(), DatabaseId::of([7; 16]));
-    let today = holdfast::ports::clock::Clock::start().wall();
+    let today = Clock::start().wall();
     assert_ne!(ours, other);
     assert!(!bench.store.note_neighbour(&other).await?, "it may be the one before this one");
     assert!(bench.store.neighbours(today).await?.is_empty());

@@ -56,6 +56,8 @@ pub enum DownReason {
     QrExhausted,
     /// A store operation failed or hung beyond the grace.
     StoreUnavailable,
+    /// What is stored of the login cannot be understood.
+    CredentialsCorrupt,
     /// This process may not act for the instance: its lease has ended, or another node owns it.
     LeaseLost,
     /// A task of the link panicked.
@@ -83,6 +85,8 @@ pub enum Verdict {
     Park,
     /// Wait until the store is back, then dial with a new client.
     AwaitStore,
+    /// Park, and look every few minutes whether somebody has mended it.
+    AwaitRepair,
     /// Wait until the lease is free.
     AwaitLease,
     /// End the actor; the supervisor counts it as a crash.
@@ -167,6 +171,7 @@ impl DownReason {
             Self::Outdated => Verdict::Upgrade,
             Self::Refused { .. } => Verdict::Park,
             Self::StoreUnavailable => Verdict::AwaitStore,
+            Self::CredentialsCorrupt => Verdict::AwaitRepair,
             Self::LeaseLost => Verdict::AwaitLease,
             Self::Panicked => Verdict::Crash,
         }
@@ -195,6 +200,7 @@ impl DownReason {
             Self::Refused { .. } => "wa-refused",
             Self::QrExhausted => "wa-qr-exhausted",
             Self::StoreUnavailable => "store-unavailable",
+            Self::CredentialsCorrupt => "credentials-corrupt",
             Self::LeaseLost => "lease-lost",
             Self::Panicked => "internal-panic",
         }
@@ -225,6 +231,7 @@ impl DownReason {
             Self::Refused { .. } => "WhatsApp has refused the login.",
             Self::QrExhausted => "No QR code was scanned in time.",
             Self::StoreUnavailable => "The database does not answer; WhatsApp keeps the messages until it does.",
+            Self::CredentialsCorrupt => "What is stored of this login is damaged and cannot be read.",
             Self::LeaseLost => {
                 "This process may not act for the instance: its lease has ended, or another node owns it."
             }
@@ -252,7 +259,7 @@ impl DownReason {
             Self::Replaced => UserAction::CloseOther,
             Self::TemporaryBan { .. } | Self::Refused { .. } => UserAction::OpenPhone,
             Self::Outdated => UserAction::Upgrade,
-            Self::StoreUnavailable => UserAction::CheckStore,
+            Self::StoreUnavailable | Self::CredentialsCorrupt => UserAction::CheckStore,
         }
     }
 
@@ -266,7 +273,7 @@ impl DownReason {
             Self::RateLimited => 429,
             Self::Replaced => 440,
             Self::RestartRequired => 515,
-            Self::StoreUnavailable | Self::LeaseLost | Self::Panicked => 503,
+            Self::StoreUnavailable | Self::CredentialsCorrupt | Self::LeaseLost | Self::Panicked => 503,
             Self::Requested | Self::SocketLost { .. } => 428,
             Self::Dns
             | Self::Unreachable
@@ -305,6 +312,7 @@ impl DownReason {
             | Self::Outdated
             | Self::QrExhausted
             | Self::StoreUnavailable
+            | Self::CredentialsCorrupt
             | Self::LeaseLost
             | Self::Panicked => None,
         }

@@ -1,9 +1,14 @@
 //! A link has ended: what now.
 
+use std::time::Duration;
+
 use super::down_reason::{DownReason, Verdict};
 use super::effect::{Effect, Notice};
 use super::state::{Machine, ParkReason, State, WaitReason};
 use super::step::Env;
+
+/// How often it is looked whether a damaged login was mended.
+const LOOKS_AGAIN: Duration = Duration::from_secs(600);
 
 impl Machine {
     /// Handles the end of the present link; `asked` says that we had begun to close it.
@@ -54,6 +59,12 @@ impl Machine {
             }
             Verdict::Upgrade => self.state = State::Parked { why: ParkReason::Outdated, retry: None },
             Verdict::Park => self.state = State::Parked { why: ParkReason::Refused(why), retry: None },
+            Verdict::AwaitRepair => {
+                // Whoever mends it need not know that this machine waits.
+                self.rebuild = true;
+                let retry = env.now.after(LOOKS_AGAIN);
+                self.state = State::Parked { why: ParkReason::Damaged, retry: Some(retry) };
+            }
             Verdict::AwaitStore => self.wait_for(WaitReason::Store, env),
             Verdict::AwaitLease => self.wait_for(WaitReason::Lease, env),
             Verdict::Crash => {

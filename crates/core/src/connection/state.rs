@@ -71,6 +71,8 @@ pub enum ParkReason {
     Outdated,
     /// The login is refused.
     Refused(DownReason),
+    /// What is stored of the login is damaged.
+    Damaged,
     /// Its actor crashed too often.
     Quarantined,
 }
@@ -155,6 +157,7 @@ impl ParkReason {
             Self::LoggedOut(why) | Self::Banned(why) | Self::Refused(why) => Some(why.clone()),
             Self::Replaced => Some(DownReason::Replaced),
             Self::Outdated => Some(DownReason::Outdated),
+            Self::Damaged => Some(DownReason::CredentialsCorrupt),
         }
     }
 }

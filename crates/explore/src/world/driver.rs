@@ -306,8 +306,11 @@ impl World<'_> {
 
     fn claimed(&mut self, i: usize, stamp: Stamp, link: LinkId) {
         // What cannot be read, or is damaged, is never absent.
-        if self.weather.store_down(self.now) || self.is_damaged(i) {
+        if self.weather.store_down(self.now) {
             return self.end(i, stamp, link, DownReason::StoreUnavailable);
+        }
+        if self.is_damaged(i) {
+            return self.end(i, stamp, link, DownReason::CredentialsCorrupt);
         }
         if self.now < self.cells[i].plan.fenced_until {
             return self.end(i, stamp, link, DownReason::LeaseLost);

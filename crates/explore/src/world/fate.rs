@@ -82,7 +82,7 @@ pub(crate) enum Due {
     Stands { i: usize, stamp: Stamp, standing: Standing },
     Turns { epoch: u64, token: u64 },
     Watched { i: usize, stamp: Stamp, word: Word },
-    HealthDue { epoch: u64, token: u64 },
+    Health { epoch: u64, token: u64 },
     Sweep { epoch: u64 },
     RunOut { i: usize, epoch: u64, fresh_until: Timestamp },
     Copied { i: usize, layer: usize, epoch: u64 },
@@ -115,7 +115,7 @@ impl Due {
             | Self::Copied { i, .. }
             | Self::GoneBy { i, .. } => Some(*i),
             Self::Decide(_)
-            | Self::HealthDue { .. }
+            | Self::Health { .. }
             | Self::Sweep { .. }
             | Self::Refresh { .. }
             | Self::Adopted { .. }
@@ -146,7 +146,7 @@ impl Due {
             Self::Turns { .. } => 6,
             Self::Stands { .. } => 17,
             Self::Watched { .. } => 7,
-            Self::HealthDue { .. } => 8,
+            Self::Health { .. } => 8,
             Self::Sweep { .. } => 19,
             Self::RunOut { .. } => 20,
             Self::Copied { .. } => 21,

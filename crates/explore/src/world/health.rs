@@ -3,6 +3,7 @@
 use holdfast_core::connection::{Phase, State};
 use holdfast_core::health::{Due as Wanted, Watchdog, mismatch};
 use holdfast_core::id::Generation;
+use holdfast_core::status::InstanceStatus;
 use holdfast_core::time::Timestamp;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl World<'_> {
         if let Some(at) = self.service.health.watchdog.deadline() {
             let late =
                 if self.has(Bug::PingLate) { 2 * self.rules.policy.proof_window().as_millis() as u64 } else { 0 };
-            self.later(at.as_millis().max(self.now) + late, Due::HealthDue { epoch, token });
+            self.later(at.as_millis().max(self.now) + late, Due::Health { epoch, token });
         }
     }
 
@@ -68,7 +69,7 @@ impl World<'_> {
             return;
         }
         if self.now < self.weather.watchdog_stuck_until {
-            return self.later(self.weather.watchdog_stuck_until, Due::HealthDue { epoch, token });
+            return self.later(self.weather.watchdog_stuck_until, Due::Health { epoch, token });
         }
         for due in self.service.health.watchdog.take_due(self.time()) {
             match due {
@@ -116,7 +117,7 @@ impl World<'_> {
     pub(crate) fn look_after(&mut self, i: usize, fresh_until: Timestamp) {
         let grace = holdfast_core::health::GRACE.as_millis() as u64 + TOLD_WITHIN;
         let epoch = self.service.epoch;
-        self.later(fresh_until.as_millis() + grace, Due::RunOut { i, epoch, fresh_until });
+        self.later(fresh_until.as_millis().saturating_add(grace), Due::RunOut { i, epoch, fresh_until });
     }
 
     pub(crate) fn run_out(&mut self, i: usize, epoch: u64, fresh_until: Timestamp) {
@@ -126,10 +127,8 @@ impl World<'_> {
         if self.now < self.weather.watchdog_stuck_until + TOLD_WITHIN {
             return self.later(self.weather.watchdog_stuck_until + TOLD_WITHIN, Due::RunOut { i, epoch, fresh_until });
         }
-        let claims = |status: &&holdfast_core::status::InstanceStatus| {
-            status.phase == Phase::Online && status.fresh_until == Some(fresh_until)
-        };
-        if self.cells[i].board.as_ref().filter(claims).is_some() {
+        let claims = |status: &InstanceStatus| status.phase == Phase::Online && status.fresh_until == Some(fresh_until);
+        if self.cells[i].board.as_ref().is_some_and(claims) {
             self.check_told(i);
         }
     }

@@ -77,7 +77,9 @@ impl World<'_> {
         let known = &mut self.service.restoration.memory;
         let restored = decide_all(Some(redis), &database, Some(files), known);
         if !forgets {
-            restored.iter().for_each(|one| known.learn(one));
+            for one in &restored {
+                known.learn(one);
+            }
         }
         for one in restored {
             let Some(i) = number(&one.id) else { continue };

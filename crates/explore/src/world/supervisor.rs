@@ -262,6 +262,7 @@ impl World<'_> {
         cell.stored = Stored { row: Some(row), ..Stored::default() };
         cell.backup = Stored::default();
         cell.copies = [None; 2];
+        cell.dials.clear();
         cell.truth = Truth::default();
         self.service.restoration.is_made(i);
         self.enlist(i);

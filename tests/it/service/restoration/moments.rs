@@ -134,6 +134,10 @@ impl Fleet {
                 "{trial:?}: {}",
                 answer.body
             );
+            // What is damaged everywhere says so.
+            let parked = answer.status == 200 && trial.action == "park";
+            let code = &answer.body["instance"]["code"];
+            assert!(!parked || code == "credentials-corrupt", "{trial:?}: {}", answer.body);
         }
     }
 }
