@@ -365,7 +365,8 @@ impl Returning {
     /// A login was taken in: it goes to work, unless a keeper of leases sees to that.
     async fn adopted(&mut self, restoring: &Restoring, id: &InstanceId) {
         let held = self.held.remove(id);
-        if self.store.lease_ttl().is_none() || (held && self.owns(restoring, id).await) {
+        let here = self.board.get(id).is_some();
+        if here || self.store.lease_ttl().is_none() || (held && self.owns(restoring, id).await) {
             self.begin(restoring, id).await;
         }
     }
