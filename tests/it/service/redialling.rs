@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast::ports::clock::Clock;
 use holdfast_sim::{Action, FaultRequest, Options, RefuseMode, RefuseRequest, Simulator};
 use reqwest::Method;
 use rustix::process::Signal;
@@ -12,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::harness::engine::Home;
-use crate::harness::eventually::eventually;
+use crate::harness::eventually::{PATIENCE, eventually, eventually_within};
 
 const SHOP: &str = "5511999990001";
 const OTHER: &str = "5511999990002";
@@ -81,6 +83,54 @@ async fn s26_an_operator_supersedes_a_dial_that_would_hang_for_minutes() {
     engine.reaches("shop", "open").await;
     eventually("one connection", || async { (sim.sessions().len() == 1).then_some(()) }).await;
     assert!(!sim.counters(None).unwrap().tally.overlapped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "how long an answer took, which no decision depends on")]
+async fn s17_operator_commands_are_answered_at_once_and_win_over_a_long_wait() {
+    const NAMES: [&str; 4] = ["restarted", "polled", "logged-out", "deleted"];
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url()).set("RECONNECT_BASE_MS", "60000").set("RECONNECT_MAX_SECONDS", "3600");
+    let engine = home.start().await;
+    for (number, name) in NAMES.iter().enumerate() {
+        engine.pair(&sim, name, &format!("551199999000{number}"), None).await;
+    }
+    sim.refuse(&RefuseRequest { seconds: 600.0, mode: Some(RefuseMode::Http), status: Some(503) }).await.unwrap();
+    for number in 0..NAMES.len() {
+        let fault = FaultRequest { target: format!("551199999000{number}"), action: Action::Rst };
+        assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+    }
+    let clock = Clock::start();
+    let mut dues = Vec::new();
+    for name in NAMES {
+        let waits = || async {
+            let said = engine.state(name).await;
+            let due: DateTime<Utc> = said["nextTryAt"].as_str()?.parse().ok()?;
+            (said["phase"] == "backing-off" && due > clock.wall() + TimeDelta::seconds(30)).then_some(due)
+        };
+        dues.push(eventually_within(4 * PATIENCE, "a long wait", waits).await);
+    }
+    sim.refuse(&RefuseRequest { seconds: 0.0, mode: None, status: None }).await.unwrap();
+
+    let api = engine.api();
+    let commands = [
+        (Method::POST, "/instance/restart/restarted"),
+        // Clients ask for codes every few seconds: of who has credentials that is no order to dial.
+        (Method::GET, "/instance/connect/polled"),
+        (Method::DELETE, "/instance/logout/logged-out"),
+        (Method::DELETE, "/instance/delete/deleted"),
+    ];
+    for (method, path) in commands {
+        let asked = Instant::now();
+        api.call(method, path, None).await.good();
+        assert!(asked.elapsed() < SLACK, "{path} took {:?}", asked.elapsed());
+    }
+    engine.reaches("restarted", "open").await;
+    assert!(clock.wall() < dues[0], "it only came back when it would have by itself");
+    assert_eq!(engine.state("polled").await["phase"], "backing-off");
+    assert_eq!(engine.state("logged-out").await["state"], "close");
+    assert_eq!(api.get("/instance/connectionState/deleted").await.status, 404);
+    assert_eq!(sim.sessions().len(), 1, "nobody else has dialled");
 }
 
 /// WhatsApp does not hear of the logout in its time: what is known of the socket comes when everything is decided.
