@@ -406,7 +406,8 @@ impl Returning {
     /// Tells an actor that has found its login damaged that it is whole now.
     async fn look_again(&self, id: &InstanceId) -> Result<()> {
         let record = self.store.get(id).await?.context("its row is gone")?;
-        if record.desired != Desired::Connected {
+        // Whoever has no login would be asked for a code by that.
+        if record.desired != Desired::Connected || !record.paired {
             return Ok(());
         }
         let connect = ConnectInstance { id: id.clone(), method: Method::Qr };

@@ -11,7 +11,8 @@ pub const PRE_KEYS_PASSED_OVER: u32 = 131_072;
 /// How many ids of signed pre-keys are passed over; one is used up in a week.
 pub const SIGNED_PRE_KEYS_PASSED_OVER: u32 = 1_024;
 
-/// How far the revision of a session is raised: beyond any that the database it comes from can have reached since. A copy of that
+/// How far the epoch of a session is raised, and its revision where the clock does not do more ([`crate::id::Revision::begun_at`]): beyond any that
+/// the database it comes from can have reached since. A copy of that
 /// other history, kept elsewhere, must never pass for this one because their numbers meet.
 pub const REVISIONS_PASSED_OVER: i64 = 1 << 32;
 
