@@ -6,6 +6,7 @@
 mod children;
 mod commands;
 mod departure;
+mod draining;
 mod gate;
 pub mod protocol;
 mod reading;

@@ -338,6 +338,24 @@ fn a_shutdown_that_could_not_save_says_so() {
 }
 
 #[test]
+fn a_link_that_ends_by_itself_amid_a_shutdown_was_saved_unless_its_end_says_otherwise() {
+    for (why, saved) in [
+        (DownReason::SocketLost { code: None }, true),
+        (DownReason::UpgradeRefused { status: 503 }, true),
+        (DownReason::LoggedOut { code: 401 }, true),
+        (DownReason::StoreUnavailable, false),
+        (DownReason::CredentialsCorrupt, false),
+        (DownReason::LeaseLost, false),
+        (DownReason::Panicked, false),
+    ] {
+        let mut story = Story::online();
+        story.happens(Event::Shutdown { within: secs(16) });
+        story.down(1, why.clone());
+        assert_eq!(story.exits(), [saved], "{why:?}");
+    }
+}
+
+#[test]
 fn a_panic_in_a_task_of_the_link_ends_the_actor() {
     let mut story = Story::online();
     story.down(1, DownReason::Panicked);

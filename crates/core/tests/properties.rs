@@ -256,6 +256,11 @@ impl Run {
             }
         }
         assert_eq!(self.stood, self.machine.standing(), "the fleet was not told");
+        if let Some(leaves) =
+            effects.iter().position(|effect| matches!(effect, Effect::Exit { .. } | Effect::Fail { .. }))
+        {
+            assert_eq!(leaves + 1, effects.len(), "what comes after it may not be written: {effects:?}");
+        }
         self.check_deadline();
         self.check_notices(&effects);
         if let State::Stopped { .. } = before.state {

@@ -58,11 +58,13 @@ pub enum Bug {
     CopyGoesOnExactly,
     /// What a copy has shown is forgotten when its layer falls silent.
     ProofForgotten,
+    /// An actor that leaves does not wait until what it told last is written.
+    LastWordLost,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::StaleFacts,
         Self::TimerLost,
         Self::FlappingResets,
@@ -90,6 +92,7 @@ impl Bug {
         Self::WithheldIgnored,
         Self::CopyGoesOnExactly,
         Self::ProofForgotten,
+        Self::LastWordLost,
     ];
 
     /// Returns its name on the command line.
@@ -122,6 +125,7 @@ impl Bug {
             Self::WithheldIgnored => "withheld-ignored",
             Self::CopyGoesOnExactly => "copy-goes-on-exactly",
             Self::ProofForgotten => "proof-forgotten",
+            Self::LastWordLost => "last-word-lost",
         }
     }
 

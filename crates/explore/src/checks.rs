@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, Phase, State};
 use holdfast_core::id::LinkId;
 use holdfast_core::shutdown::ShutdownReport;
@@ -269,6 +270,20 @@ impl World<'_> {
                     Some(i),
                     format!("instance {i} had to be forced, and the report does not say so"),
                 );
+            }
+        }
+        self.check_rows_after(report);
+    }
+
+    /// P1: after an orderly end no row claims that somebody connects or is connected, unless the report names it.
+    fn check_rows_after(&mut self, report: &ShutdownReport) {
+        for i in 0..self.cells.len() {
+            let cell = &self.cells[i];
+            let Some(row) = cell.stored.row.as_ref().filter(|_| cell.line.is_some()) else { continue };
+            let named = report.forced.iter().any(|line| line.contains(&format!("instance {i} ")));
+            if !named && row.state != PublicState::Close {
+                let text = format!("instance {i} is {:?} in its row, and its process has ended", row.state);
+                return self.broken("P1-stopped", Some(i), text);
             }
         }
     }

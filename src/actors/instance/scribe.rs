@@ -155,7 +155,7 @@ impl Scribe {
     }
 
     /// Waits until everything that was submitted is written.
-    pub(super) fn written(&self, within: Duration) -> impl Future<Output = bool> + 'static {
+    pub(in crate::actors) fn written(&self, within: Duration) -> impl Future<Output = bool> + 'static {
         let upto = self.0.desk.pages().submitted;
         reached(self.0.progress.clone(), upto, within)
     }

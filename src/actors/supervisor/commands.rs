@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::prelude::{AsyncContext, Context, Handler, MailboxError, Recipient, ResponseFuture};
+use actix::prelude::{Context, Handler, MailboxError, Recipient, ResponseFuture};
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Event, Phase, Refusal};
 use holdfast_core::event::Owner;
@@ -11,18 +11,15 @@ use holdfast_core::status::InstanceStatus;
 use holdfast_core::supervision::CrashRecord;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing::warn;
 
 use super::SupervisorActor;
 use super::protocol::{
-    ApplySettings, CommandError, ConnectInstance, DrainAll, InstancePorts, LogOutInstance, RerouteInstance,
-    RestartInstance, StartInstance, WhereIs,
+    ApplySettings, CommandError, ConnectInstance, InstancePorts, LogOutInstance, RerouteInstance, RestartInstance,
+    StartInstance, WhereIs,
 };
 use super::roster::{Child, Farewell, Known, Line};
 use crate::actors::instance::Leash;
 use crate::actors::instance::protocol::{Command, SettingsChanged};
-use crate::actors::leases::protocol::Closed;
-use crate::failpoint::reach;
 use crate::ports::board::{Entry, PairingView, Token};
 use crate::ports::store::InstanceRecord;
 
@@ -228,79 +225,5 @@ impl Handler<ApplySettings> for SupervisorActor {
                 Some(Some(addr)) => addr.send(SettingsChanged).await.map_err(|_gone| CommandError::Overloaded),
             }
         })
-    }
-}
-
-impl Handler<DrainAll> for SupervisorActor {
-    type Result = ResponseFuture<Vec<String>>;
-
-    fn handle(&mut self, DrainAll { within, closed }: DrainAll, ctx: &mut Self::Context) -> Self::Result {
-        reach!("drain.asked");
-        self.draining = true;
-        let (mut pending, mut idle) = (Vec::new(), Vec::new());
-        for (id, line) in self.roster.iter_mut() {
-            match &line.child {
-                Child::Running { addr, .. } => {
-                    let (sender, ended) = oneshot::channel();
-                    line.farewells.push(sender);
-                    pending.push((id.clone(), addr.clone().recipient::<Command>(), ended));
-                }
-                Child::Restarting { timer: waits } | Child::Reading { reading: waits, .. } => {
-                    ctx.cancel_future(*waits);
-                    line.answer(&Err(CommandError::Stopping));
-                }
-                Child::Quarantined | Child::Ended => idle.push(id.clone()),
-            }
-        }
-        // The instances bound themselves; the margin lets the last of them say so, and who says nothing is named before the phase is over.
-        let margin = within / 10;
-        Box::pin(async move {
-            let drains = pending.into_iter().map(|(id, command, ended)| {
-                let closed = closed.clone();
-                async move {
-                    let shutdown = Event::Shutdown { within: within.saturating_sub(margin) };
-                    let draining = drain(&id, command, shutdown, ended);
-                    let overdue = || Some(format!("instance {id} did not end in its time"));
-                    let forced =
-                        timeout(within.saturating_sub(margin / 4), draining).await.unwrap_or_else(|_| overdue());
-                    if forced.is_none() {
-                        // Another node may have it while the others still drain.
-                        tell(closed.as_ref(), vec![id]);
-                    }
-                    forced
-                }
-            });
-            let forced = futures_util::future::join_all(drains).await.into_iter().flatten().collect();
-            tell(closed.as_ref(), idle);
-            forced
-        })
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "one notice for each instance at the end; a lost one would keep it from the other nodes"
-)]
-fn tell(closed: Option<&Recipient<Closed>>, ids: Vec<InstanceId>) {
-    if let Some(closed) = closed {
-        closed.do_send(Closed { ids });
-    }
-}
-
-/// Drains one instance and returns what had to be forced.
-async fn drain(
-    id: &InstanceId,
-    instance: Recipient<Command>,
-    shutdown: Event,
-    ended: oneshot::Receiver<Farewell>,
-) -> Option<String> {
-    if ask(&instance, Command(shutdown)).await.is_err() {
-        warn!(instance.id = %id, "Instance {id} does not take the word to stop");
-    }
-    match ended.await {
-        Ok(Farewell { clean: true, .. }) => None,
-        Ok(Farewell { clean: false, .. }) | Err(_) => {
-            Some(format!("instance {id} was cut before it was saved and closed"))
-        }
     }
 }

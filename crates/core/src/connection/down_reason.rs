@@ -323,6 +323,11 @@ impl DownReason {
         if let Self::Proxy { fault } = self { Some(*fault) } else { None }
     }
 
+    /// Tells whether what the link knew was saved: it saves before it says that it has ended, unless that is why it has.
+    pub fn left_it_saved(&self) -> bool {
+        !matches!(self, Self::StoreUnavailable | Self::CredentialsCorrupt | Self::LeaseLost | Self::Panicked)
+    }
+
     /// Tells whether it speaks of the network of this host as a whole, so that many at once mean an outage.
     ///
     /// A proxy speaks of itself: instances behind a dead one must not hold back those that dial directly.

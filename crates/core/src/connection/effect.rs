@@ -35,9 +35,9 @@ pub enum Effect {
     Publish(Notice),
     /// Answer the command at hand with a refusal; without this effect the answer is the status.
     Refuse(Refusal),
-    /// The actor has no more to do. `clean` is false when something had to be forced.
+    /// The actor has no more to do; no other effect of the step comes after it. `clean` is false when something had to be forced.
     Exit { clean: bool },
-    /// The actor must not go on with what it holds: let the supervisor decide about a new one.
+    /// The actor must not go on with what it holds: let the supervisor decide about a new one. No other effect comes after it.
     Fail { why: DownReason },
 }
 

@@ -14,7 +14,8 @@ impl Machine {
     /// Handles the end of the present link; `asked` says that we had begun to close it.
     pub(super) fn ended(&mut self, why: DownReason, asked: bool, env: Env<'_>, effects: &mut Vec<Effect>) {
         match self.state.clone() {
-            State::Draining { saved, .. } => return self.stop(saved == Some(true), effects),
+            // It may have ended by itself before it answered whether it was saved.
+            State::Draining { saved, .. } => return self.stop(saved.unwrap_or(why.left_it_saved()), effects),
             State::LoggingOut { .. } => return self.unpair(effects),
             State::Stopped { .. } => return,
             // The state was decided when the close began; all that was missing is the end of the old socket.

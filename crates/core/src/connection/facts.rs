@@ -37,7 +37,9 @@ impl Machine {
                     effects.push(Effect::Publish(Notice::Code { number, code }));
                 }
             }
+            Event::Paired { link } if self.paired_on == Some(link) => {}
             Event::Paired { link } => {
+                self.paired_on = Some(link);
                 self.restarted = false;
                 self.learn_pairing(env);
                 if matches!(self.state, State::Pairing { .. } | State::Connecting { .. }) {

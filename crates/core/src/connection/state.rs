@@ -245,6 +245,8 @@ pub struct Machine {
     pub paired: bool,
     /// Whether it holds credentials, or held some since it booted.
     pub(super) was_paired: bool,
+    /// The link on which the last pairing was made: told again, it is no other one, whatever became of it.
+    pub(super) paired_on: Option<LinkId>,
     /// Whether WhatsApp has confirmed that the last login is gone.
     pub(super) unlinked: bool,
     /// The socket that may exist, be it open or closing. No other is dialled before its end was reported.
@@ -290,6 +292,7 @@ impl Machine {
             desired: Desired::Stopped,
             paired: false,
             was_paired: false,
+            paired_on: None,
             unlinked: false,
             link: None,
             closing_until: None,

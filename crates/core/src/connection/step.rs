@@ -100,6 +100,8 @@ impl Machine {
         if self.standing() != stood {
             effects.push(Effect::Stand(self.standing()));
         }
+        // Whoever leaves waits for what it has told, and for nothing that comes after.
+        effects.sort_by_key(|effect| matches!(effect, Effect::Exit { .. } | Effect::Fail { .. }));
         (self, effects)
     }
 

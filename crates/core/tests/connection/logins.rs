@@ -42,3 +42,14 @@ fn what_such_a_login_is_told_first_is_doubted_once() {
     story.down(1, DownReason::LoggedOut { code: 401 });
     assert_eq!((story.dialled(), story.machine.paired), (vec![1, 2], true));
 }
+
+#[test]
+fn a_pairing_that_is_told_twice_does_not_come_back_after_a_logout() {
+    let mut story = Story::unpaired();
+    story.happens(Event::Connect { method: Method::Qr });
+    story.happens(Event::Paired { link: LinkId(1) });
+    story.happens(Event::LogOut);
+    assert!(story.did(&Effect::ArchiveCredentials));
+    story.happens(Event::Paired { link: LinkId(1) });
+    assert!(!story.machine.paired, "its credentials are archived");
+}

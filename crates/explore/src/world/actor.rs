@@ -281,6 +281,7 @@ impl World<'_> {
             Effect::Exit { clean } => {
                 self.hang(i, stamp);
                 let upto = self.scribe(i, stamp).map_or(0, |scribe| scribe.submitted);
+                let upto = if self.has(Bug::LastWordLost) { 0 } else { upto };
                 if let Some(actor) = &mut self.cells[i].actor {
                     actor.leaving = Some((clean, upto));
                 }

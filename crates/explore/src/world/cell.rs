@@ -75,6 +75,8 @@ pub(crate) enum Otherwise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Drain {
     Pending,
+    /// It has no actor, and its rows are being written.
+    Writing,
     Clean,
     /// It ended before it was saved and closed.
     Cut,

@@ -141,5 +141,6 @@ impl World<'_> {
         }
         let present = self.cells[i].actor.as_ref().map_or(stamp, |actor| actor.stamp);
         self.rows_are_written(i, present);
+        self.look_whether_drained();
     }
 }

@@ -191,16 +191,27 @@ impl World<'_> {
                     // What is still missing is named while the phase lasts.
                     self.later(self.now + within - margin / 2, Due::DrainGivesUp { i, epoch });
                 }
-                Child::Restarting { .. } | Child::Reading { .. } | Child::Quarantined | Child::Ended => {}
+                Child::Restarting { .. } | Child::Reading { .. } => {
+                    self.stop_without_actor(i);
+                    self.await_rows(i, within - margin);
+                }
+                Child::Quarantined | Child::Ended => self.await_rows(i, within - margin),
             }
         }
         self.look_whether_drained();
     }
 
+    /// Waits until what is to be written of an instance without an actor is.
+    fn await_rows(&mut self, i: usize, within: u64) {
+        self.cells[i].drain = Some(Drain::Writing);
+        self.service.pending.push(i);
+        self.later(self.now + within, Due::DrainGivesUp { i, epoch: self.service.epoch });
+    }
+
     pub(crate) fn drain_gives_up(&mut self, i: usize, epoch: u64) {
         if epoch == self.service.epoch
             && self.service.pending.contains(&i)
-            && self.cells[i].drain == Some(Drain::Pending)
+            && matches!(self.cells[i].drain, Some(Drain::Pending | Drain::Writing))
         {
             self.service.pending.retain(|pending| *pending != i);
             self.service.forced.push(format!("instance {i} did not end in its time"));
@@ -213,8 +224,10 @@ impl World<'_> {
             return;
         }
         for i in std::mem::take(&mut self.service.pending) {
-            match self.cells[i].drain {
+            let (outcome, written) = (self.cells[i].drain, self.is_written(i));
+            match outcome {
                 Some(Drain::Clean) => {}
+                Some(Drain::Writing) if written => self.cells[i].drain = Some(Drain::Clean),
                 Some(Drain::Cut) => {
                     self.service.forced.push(format!("instance {i} was cut before it was saved and closed"));
                 }

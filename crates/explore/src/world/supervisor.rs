@@ -164,6 +164,21 @@ impl World<'_> {
         self.hang_instead(i, InstanceStatus::without_actor(phase, self.time(), paired, quarantined));
     }
 
+    /// Says of an instance that has no actor and was to get one that it is stopped.
+    pub(crate) fn stop_without_actor(&mut self, i: usize) {
+        if let Some(line) = &mut self.cells[i].line {
+            line.child = Child::Ended;
+        }
+        let paired = self.believed(i);
+        self.hang_without_actor(i, Phase::Stopped, paired, false);
+    }
+
+    /// Tells whether all that is to be written of an instance is.
+    pub(crate) fn is_written(&self, i: usize) -> bool {
+        let mut scribes = self.cells[i].scribes.iter().filter(|scribe| scribe.epoch == self.service.epoch);
+        scribes.all(Scribe::is_idle)
+    }
+
     /// Says what an instance is whose actor is gone, in its row too if that is not what was told last.
     pub(crate) fn hang_instead(&mut self, i: usize, status: InstanceStatus) {
         let (state, stamp) = (status.phase.public(), self.stamp(i));
