@@ -69,6 +69,9 @@ pub enum Action {
         code: Option<u16>,
         /// The kind of conflict to mention.
         conflict: Option<String>,
+        /// How often it is told before the connection is closed; once when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        times: Option<u16>,
     },
     /// The next login is refused.
     Failure {
@@ -200,10 +203,15 @@ impl World {
                 let conflict = NodeBuilder::new("conflict").attr("type", "replaced").build();
                 Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, None, [conflict.clone()])))
             }
-            Action::StreamError { code, conflict } => {
+            Action::StreamError { code, conflict, times } => {
                 let conflict =
                     conflict.as_ref().map(|kind| NodeBuilder::new("conflict").attr("type", kind.as_str()).build());
-                Ok(self.each(&self.online(&links), |world, id| world.end_stream(id, *code, conflict.clone())))
+                Ok(self.each(&self.online(&links), |world, id| {
+                    for _ in 1..times.unwrap_or(1) {
+                        world.tell_end(id, *code, conflict.clone());
+                    }
+                    world.end_stream(id, *code, conflict.clone());
+                }))
             }
             Action::Failure { reason, times } => {
                 Ok(self.mark(&devices, Some(Refused { reason: *reason, times: times.unwrap_or(1) })))
@@ -266,7 +274,7 @@ mod tests {
     fn a_fault_is_read_strictly() {
         let read = |body: Value| FaultRequest::read(&body);
         let whole = json!({ "target": "all", "action": "stream-error", "code": 503 });
-        assert_eq!(read(whole).unwrap().action, Action::StreamError { code: Some(503), conflict: None });
+        assert_eq!(read(whole).unwrap().action, Action::StreamError { code: Some(503), conflict: None, times: None });
         for (wrong, named) in [
             (json!({ "target": "all", "action": "rst", "code": 1 }), "'code'"),
             (json!({ "target": "all", "action": "stream-error", "cod": 503 }), "'cod'"),

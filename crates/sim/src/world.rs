@@ -334,6 +334,12 @@ impl World {
 
     /// Says why the stream ends, and ends it.
     pub(crate) fn end_stream(&mut self, id: LinkId, code: Option<u16>, children: impl IntoIterator<Item = Node>) {
+        self.tell_end(id, code, children);
+        self.close(id, Closing::Polite);
+    }
+
+    /// Says why the stream ends.
+    pub(crate) fn tell_end(&mut self, id: LinkId, code: Option<u16>, children: impl IntoIterator<Item = Node>) {
         let mut error = NodeBuilder::new("stream:error");
         if let Some(code) = code {
             error = error.attr("code", code);
@@ -341,7 +347,6 @@ impl World {
         let children: Vec<Node> = children.into_iter().collect();
         self.send(id, if children.is_empty() { error.build() } else { error.children(children).build() });
         self.send(id, NodeBuilder::new("xmlstreamend").build());
-        self.close(id, Closing::Polite);
     }
 
     /// What a new connection answers handshakes with.

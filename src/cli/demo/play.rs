@@ -157,7 +157,7 @@ fn faults() -> Vec<(&'static str, Action)> {
     vec![
         ("its connection is reset", Action::Rst),
         ("WhatsApp falls silent: the connection is there, and nothing comes", Action::Silent),
-        ("WhatsApp ends the stream with 503", Action::StreamError { code: Some(503), conflict: None }),
+        ("WhatsApp ends the stream with 503", Action::StreamError { code: Some(503), conflict: None, times: None }),
         ("a frame comes that cannot be decrypted", Action::Garbage),
         ("its connection is closed without a word", Action::Fin),
         ("WhatsApp stops reading as well as writing", Action::Stall),

@@ -32,7 +32,7 @@ async fn the_bare_client_tells_the_endings_apart_and_can_dial_again_after_each()
         (Action::Fin, "lost"),
         (Action::WsClose { code: None }, "closed with Some(1000)"),
         (Action::WsClose { code: Some(1011) }, "closed with Some(1011)"),
-        (Action::StreamError { code: Some(500), conflict: None }, "stream error 500"),
+        (Action::StreamError { code: Some(500), conflict: None, times: None }, "stream error 500"),
         (Action::Replaced, "replaced"),
     ] {
         stage.fault(action.clone()).await?;
@@ -44,7 +44,7 @@ async fn the_bare_client_tells_the_endings_apart_and_can_dial_again_after_each()
     }
     // Of these it says nothing at all.
     for code in [503, 429] {
-        stage.fault(Action::StreamError { code: Some(code), conflict: None }).await?;
+        stage.fault(Action::StreamError { code: Some(code), conflict: None, times: None }).await?;
         stage.bare.ended().await?;
         stage.comes_back().await?;
         logins += 1;
@@ -64,7 +64,7 @@ async fn the_bare_client_comes_back_by_itself_unless_it_was_replaced() -> Result
     stage.bare.ended().await?;
     stage.bare.reconnects(true);
     stage.comes_back().await?;
-    for action in [Action::StreamError { code: Some(515), conflict: None }, Action::Rst] {
+    for action in [Action::StreamError { code: Some(515), conflict: None, times: None }, Action::Rst] {
         stage.fault(action).await?;
         stage.bare.connected().await?;
         stage.talks().await?;

@@ -26,7 +26,8 @@ async fn s05_a_reset_is_a_lost_socket_and_the_same_client_logs_in_again() -> Res
 /// Every stream error of the table, over the wire.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_stream_error_has_its_reason() -> Result<()> {
-    let error = |code, conflict: Option<&str>| Action::StreamError { code, conflict: conflict.map(str::to_owned) };
+    let error =
+        |code, conflict: Option<&str>| Action::StreamError { code, conflict: conflict.map(str::to_owned), times: None };
     let passing = |code| DownReason::Transient { code };
     let removed = |code| DownReason::LoggedOut { code };
     let endings = [

@@ -28,7 +28,7 @@ async fn two_hundred_mixed_faults_over_twenty_instances_never_leave_two_sockets(
                 let action = match (number * 7 + round) % 4 {
                     0 => Action::Silent,
                     1 => Action::Fin,
-                    2 => Action::StreamError { code: Some(503), conflict: None },
+                    2 => Action::StreamError { code: Some(503), conflict: None, times: None },
                     _ => Action::Rst,
                 };
                 strike(engine, sim, name, number, action).await;

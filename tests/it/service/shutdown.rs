@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use holdfast_sim::{Action, EventKind, EventQuery, FaultRequest, MessageRequest, Options, Simulator};
 use rustix::process::Signal;
@@ -8,6 +11,8 @@ use crate::harness::eventually::eventually;
 
 const SHOP: &str = "5511999990001";
 const ANA: &str = "5511977770001";
+/// What the goodbye of one socket may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_saves_then_closes_then_exits_with_0() {
@@ -99,6 +104,37 @@ async fn s39_a_second_signal_forces_and_the_exit_code_says_so() {
         let counters = sim.counters(None).unwrap();
         assert_eq!((counters.tally.counters_reused, counters.tally.undecryptable), (0, 0), "{counters:?}");
     }
+}
+
+/// One after the other they would take longer than the phase.
+#[tokio::test(flavor = "multi_thread")]
+async fn s38_closes_that_nobody_answers_are_bounded_and_side_by_side() {
+    const INSTANCES: usize = 10;
+    let phone = |number: usize| format!("55119997{number:05}");
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    // Pings must not find it first.
+    let home = Home::new(sim.ws_url()).set("HEALTH_CHECK_INTERVAL_SECONDS", "60");
+    let engine = home.start().await;
+    for number in 0..INSTANCES {
+        engine.pair(&sim, &format!("n{number}"), &phone(number), None).await;
+    }
+    // Nothing is read of them any more, no close frame either.
+    let stalled = FaultRequest { target: "open".to_owned(), action: Action::Stall };
+    assert_eq!(sim.fault(stalled).await.unwrap().hit, INSTANCES);
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().await, Some(0), "{}", home.log());
+    let log = home.log();
+    let phases = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let at = |what: &str| {
+        let line =
+            phases.clone().find(|line| line["fields"]["message"].as_str().is_some_and(|said| said.starts_with(what)));
+        line.and_then(|line| line["timestamp"].as_str()?.parse::<DateTime<Utc>>().ok()).expect("a line of the log")
+    };
+    let drained = (at("Shutting down: flushing") - at("Shutting down: draining")).to_std().unwrap();
+    assert!(drained >= CLOSE_WITHIN, "somebody answered: {drained:?}");
+    assert!(drained < CLOSE_WITHIN * INSTANCES as u32, "one after the other: {drained:?}");
+    println!("{INSTANCES} closes that nobody answered took {drained:?}");
+    assert!(log.contains("Stopped cleanly"), "{log}");
 }
 
 /// More by `HOLDFAST_INSTANCES`: pairing is what takes the time.

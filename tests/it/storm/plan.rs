@@ -99,7 +99,7 @@ impl Kind {
             Self::Stall | Self::BlackHole | Self::NetworkCut => Action::Stall,
             Self::Silence => Action::Silent,
             Self::Garbage => Action::Garbage,
-            Self::StreamError(code) => Action::StreamError { code, conflict: None },
+            Self::StreamError(code) => Action::StreamError { code, conflict: None, times: None },
             Self::Late => Action::Delay { ms: 300 },
             Self::Replaced => Action::Replaced,
             Self::DeviceRemoved => Action::DeviceRemoved,

@@ -121,7 +121,7 @@ impl Blow {
                 Action::Rst,
                 Action::Fin,
                 Action::Silent,
-                Action::StreamError { code: Some(503), conflict: None },
+                Action::StreamError { code: Some(503), conflict: None, times: None },
                 Action::WsClose { code: Some(1011) },
             ])),
             12 => {

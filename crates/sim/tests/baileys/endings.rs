@@ -14,8 +14,8 @@ async fn baileys_tells_the_endings_apart_and_comes_back_after_each_but_the_last(
         (Action::Fin, 428),
         (Action::WsClose { code: None }, 428),
         (Action::WsClose { code: Some(1011) }, 428),
-        (Action::StreamError { code: Some(503), conflict: None }, 503),
-        (Action::StreamError { code: None, conflict: None }, 500),
+        (Action::StreamError { code: Some(503), conflict: None, times: None }, 503),
+        (Action::StreamError { code: None, conflict: None, times: None }, 500),
         (Action::Replaced, 440),
     ] {
         baileys.suffers(&simulator, action.clone()).await;
@@ -25,7 +25,7 @@ async fn baileys_tells_the_endings_apart_and_comes_back_after_each_but_the_last(
         baileys.is_blameless(&simulator, logins);
     }
 
-    baileys.suffers(&simulator, Action::StreamError { code: Some(515), conflict: None }).await;
+    baileys.suffers(&simulator, Action::StreamError { code: Some(515), conflict: None, times: None }).await;
     baileys.restarts().await;
     baileys.next("open").await;
     baileys.talks(&simulator).await;

@@ -139,7 +139,7 @@ async fn s16_a_stream_error_on_each_connection_is_a_failure_each_time() {
     engine.pair(&sim, "shop", &phone(0), None).await;
     for round in 1..=5 {
         let before = logins(&sim, 0);
-        fault(&sim, 0, Action::StreamError { code: None, conflict: None }).await;
+        fault(&sim, 0, Action::StreamError { code: None, conflict: None, times: None }).await;
         eventually("another login", || async {
             (logins(&sim, 0) > before && engine.state("shop").await["state"] == "open").then_some(())
         })
@@ -154,6 +154,37 @@ async fn s16_a_stream_error_on_each_connection_is_a_failure_each_time() {
     }
     let tally = sim.counters(Some(&phone(0))).unwrap().tally;
     assert_eq!((tally.overlapped, tally.stale_frames), (false, 0));
+}
+
+/// The old connection goes on ending while the next one is made: late facts of it are nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn s14_an_end_that_is_told_35_times_is_one_end_and_one_new_connection() {
+    const TIMES: u16 = 35;
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let receiver = Receiver::start();
+    let home = measured(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", &phone(0), Some(&receiver.url())).await;
+    let told = |state: &str| {
+        let all = receiver.all();
+        let updates = all.iter().filter(|one| one.taken && one.event() == "connection.update");
+        updates.filter(|one| one.body["data"]["state"] == state).count()
+    };
+    eventually("the first open to be told", || async { (told("open") == 1).then_some(()) }).await;
+    for round in 1..=3 {
+        let (opened, connecting) = (connects(&sim), told("connecting"));
+        let slowly = Action::Delay { ms: 100 };
+        fault(&sim, 0, slowly).await;
+        fault(&sim, 0, Action::StreamError { code: Some(503), conflict: None, times: Some(TIMES) }).await;
+        eventually("the next open to be told", || async { (told("open") == 1 + round).then_some(()) }).await;
+        assert_eq!(connects(&sim), opened + 1, "one new connection");
+        assert_eq!(told("connecting"), connecting + 1, "one loss is one event");
+        let figures = figures(&engine).await;
+        assert_eq!(count(&figures, r#"holdfast_dials_total{reason="wa-unavailable"}"#), round as u64, "{figures}");
+        eventually("the old connection to be gone", || async { (sim.sessions().len() == 1).then_some(()) }).await;
+    }
+    let tally = sim.counters(Some(&phone(0))).unwrap().tally;
+    assert_eq!((tally.overlapped, tally.stale_frames, tally.counters_reused), (false, 0, 0));
 }
 
 fn explained(told: &Value, code: &str, action: &str, again: bool) {

@@ -62,9 +62,12 @@ async fn s20_every_source_says_the_same_under_faults() {
     let engine = home.start().await;
     engine.pair(&sim, "shop", &phone(0), Some(&receiver.url())).await;
     let storm = async {
-        for action in
-            [Action::Rst, Action::Silent, Action::StreamError { code: Some(503), conflict: None }, Action::Stall]
-        {
+        for action in [
+            Action::Rst,
+            Action::Silent,
+            Action::StreamError { code: Some(503), conflict: None, times: None },
+            Action::Stall,
+        ] {
             let before = logins(&sim, 0);
             fault(&sim, 0, action).await;
             eventually("another login", || async {
