@@ -1,4 +1,7 @@
 //! The baseline: whatsapp-rust by itself, many clients in one process, their stores in memory.
+//!
+//! They come back, as the engine does: each has been connected before, and has made its prekeys then. Making them takes longer than all the
+//! rest of a login, and at a first login it goes on while others still wait for theirs.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -11,9 +14,9 @@ use reqwest::Client;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::figures::{Empty, Figures, connected, watch};
+use crate::figures::{Empty, Figures, LOOK_AGAIN, PATIENCE, SETTLED, connected, watch};
 use crate::harness::bare::BareClient;
 use crate::harness::client::http;
 use crate::phone;
@@ -37,14 +40,29 @@ pub(crate) async fn measure(instances: usize, idle: Duration) -> anyhow::Result<
     let empty = Empty::of(process)?;
     orders.write_all(b"link\n").await?;
     said.next_line().await?.context("it has ended")?;
-
-    let began = Instant::now();
     orders.write_all(b"dial\n").await?;
     connected(&sim, instances, 0).await?;
+    timeout(PATIENCE, uploaded(&sim)).await.context("not all of them have uploaded their keys")?;
+    sleep(SETTLED).await;
+    orders.write_all(b"end\n").await?;
+    said.next_line().await?.context("it has ended")?;
+
+    let logins = sim.counters(None)?.tally.logins;
+    let began = Instant::now();
+    orders.write_all(b"dial\n").await?;
+    connected(&sim, instances, logins).await?;
     watch(&sim, process, empty, (None, began.elapsed()), instances, idle).await
 }
 
-/// Is the fleet: says a line when it has started, links its clients when told to, says another, and dials when told to.
+/// Waits until every device has uploaded its prekeys.
+async fn uploaded(sim: &Simulator) {
+    while sim.accounts().iter().flat_map(|account| &account.devices).any(|device| device.pre_keys == 0) {
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Is the fleet: says a line when it has started, links its clients when told to, says another, dials when told to, ends all connections when
+/// told to, says a third, and dials again when told to.
 pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::Result<()> {
     let http = http();
     say("started")?;
@@ -55,6 +73,18 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
         .try_collect()
         .await?;
     say("linked")?;
+    order().await?;
+    for client in &clients {
+        client.dial();
+    }
+    order().await?;
+    for client in &clients {
+        client.cut();
+    }
+    for client in &clients {
+        client.ended().await?;
+    }
+    say("ended")?;
     order().await?;
     for client in &clients {
         client.reconnects(true);

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::Process;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the fleet is left alone before it is measured.
-const SETTLED: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const SETTLED: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What was measured of one fleet.
 #[derive(Debug, Clone, Copy)]

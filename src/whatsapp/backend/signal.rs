@@ -1,13 +1,13 @@
 //! Signal keys: identities, sessions, pre-keys, sender keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use wacore::store::traits::SignalStore;
 
 use super::value::number;
-use super::{Backend, Result, Unusable, delete, put, writes};
+use super::{Backend, LibraryError, Result, Unusable, delete, put, writes};
 use crate::ports::session::{Clear, Write};
 
 const IDENTITY: &str = "identity";
@@ -29,6 +29,14 @@ pub(in crate::whatsapp) fn signed_pre_key(id: u32, record: Vec<u8>) -> Write {
 impl Backend {
     fn record(&self, value: &[u8]) -> Result<Bytes, Unusable> {
         value.get(1..).map(Bytes::copy_from_slice).ok_or_else(|| self.corrupt("pre-key"))
+    }
+
+    /// Tells whether the server has all of these keys already. Many of those are only asked for by the library's `validate_digest_key`, which
+    /// compares them with the server's at each login and writes what it finds into its log: opening 812 of them took a third of a login.
+    fn are_uploaded(&self, ids: &[u32]) -> bool {
+        let Some(memory) = self.memory.get().and_then(Weak::upgrade) else { return false };
+        let first = memory.get_device_snapshot().first_unupload_pre_key_id;
+        !ids.is_empty() && ids.iter().all(|id| *id < first)
     }
 
     fn id(&self, key: &str) -> Result<u32, Unusable> {
@@ -103,6 +111,9 @@ impl SignalStore for Backend {
     }
 
     async fn load_prekeys_batch(&self, ids: &[u32]) -> Result<Vec<(u32, Bytes)>> {
+        if self.are_uploaded(ids) {
+            return Err(LibraryError::Validation("prekeys that the server has are not read to be compared".to_owned()));
+        }
         let keys: Vec<String> = ids.iter().copied().map(number).collect();
         let found = self.read_many(PRE_KEY, &keys).await?;
         let records = found.iter().map(|(key, value)| Ok((self.id(key)?, self.record(value)?)));

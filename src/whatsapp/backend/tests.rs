@@ -1,5 +1,7 @@
 //! The backend over a store that fails as planned.
 
+mod prekeys;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -361,18 +363,6 @@ async fn a_session_that_somebody_else_changed_is_noticed_at_the_next_claim() {
     assert_eq!(backend.claim().await.unwrap(), Claimed::Continues);
     *fake.revision.lock().unwrap() += 1;
     assert_eq!(backend.claim().await.unwrap(), Claimed::Changed);
-}
-
-#[tokio::test]
-async fn a_consumed_pre_key_is_not_brought_back() {
-    let (backend, _, _) = backend().await;
-    let keys = [(1, Bytes::from_static(b"one")), (20, Bytes::from_static(b"twenty"))];
-    backend.store_prekeys_batch(&keys, false).await.unwrap();
-    backend.remove_prekey(1).await.unwrap();
-    backend.mark_prekeys_uploaded(&[1, 20]).await.unwrap();
-    assert_eq!(backend.load_prekey(1).await.unwrap(), None);
-    assert_eq!(backend.load_prekeys_batch(&[1, 20]).await.unwrap(), [(20, Bytes::from_static(b"twenty"))]);
-    assert_eq!(backend.get_max_prekey_id().await.unwrap(), 20);
 }
 
 #[tokio::test]

@@ -45,6 +45,19 @@ fn pings(simulator: &Simulator) -> u64 {
 }
 
 #[tokio::test]
+async fn a_stream_error_is_told_as_often_as_was_asked_for() {
+    for (asked, times) in [(None, 1), (Some(35), 35)] {
+        let (simulator, _, mut link) = logged_in().await;
+        let error = Action::StreamError { code: Some(503), conflict: None, times: asked };
+        assert_eq!(fault(&simulator, error).await, 1);
+        for _ in 0..times {
+            assert_eq!(attr(&link.next_tagged("stream:error").await, "code").as_deref(), Some("503"));
+        }
+        link.until_closed().await;
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_close_has_the_code_that_was_asked_for() {
     for (asked, seen) in [(None, 1000_u16), (Some(1012), 1012), (Some(4001), 4001)] {
         let (simulator, _, mut link) = logged_in().await;
