@@ -1,15 +1,15 @@
 //! What must hold after every step, judged against what is true in the world.
 
+mod credentials;
+mod stopping;
+
 use std::fmt;
 
-use holdfast_core::connection::state::PublicState;
 use holdfast_core::connection::{Desired, Phase, State};
 use holdfast_core::id::LinkId;
-use holdfast_core::shutdown::ShutdownReport;
 
 use crate::world::World;
-use crate::world::cell::{Actor, Child, Drain};
-use crate::world::places::Login;
+use crate::world::cell::Child;
 
 /// How long it may take until everything is as it should be once nothing goes wrong any more, in milliseconds: the longest wait of
 /// a takeover, and a backoff and a login after it.
@@ -85,53 +85,6 @@ impl World<'_> {
         }
     }
 
-    /// P4: no key is used a second time.
-    pub(crate) fn check_keys(&mut self, i: usize) {
-        let cell = &self.cells[i];
-        let Some(row) = cell.stored.row.filter(|row| row.paired) else { return };
-        let used = cell.truth.used.get(&row.login.chains).copied().unwrap_or_default();
-        if row.login.used < used {
-            let at = row.login.used;
-            self.broken("P4-keys", Some(i), format!("instance {i} goes on from key {at}, and {used} were used"));
-        }
-    }
-
-    /// P6: nobody is asked for a code of whose login a place has a copy.
-    pub(crate) fn check_code(&mut self, i: usize) {
-        if self.is_kept_somewhere(i) {
-            self.broken("P6-code", Some(i), format!("instance {i} shows a code, and a copy of its login is there"));
-        }
-    }
-
-    /// P6: the last copy of a login stays.
-    pub(crate) fn check_cleared(&mut self, i: usize, layer: usize) {
-        let cell = &self.cells[i];
-        let ours = cell.copies[layer].is_some_and(|copy| !copy.damaged && copy.login.device == cell.truth.which);
-        if ours && self.is_kept_somewhere(i) {
-            self.broken("P6-cleared", Some(i), format!("the copy of the login of instance {i} is removed"));
-        }
-    }
-
-    /// Tells whether a login that WhatsApp knows is not in the database, and in a layer that could be read when it was asked.
-    fn is_kept_somewhere(&self, i: usize) -> bool {
-        let truth = &self.cells[i].truth;
-        let stored = self.cells[i].stored.row.is_some_and(|row| row.paired && row.login.device == truth.which);
-        let ended = !truth.device || truth.unlink_asked || truth.delete_asked || !truth.logouts.is_empty();
-        let kept = self.whole_copies(i).any(|copy| copy.login.device == truth.which);
-        kept && !stored && !ended && !self.service.restoration.was_unheard(i)
-    }
-
-    /// P6: a login that WhatsApp knows is not replaced by one that it does not know.
-    pub(crate) fn check_adoption(&mut self, i: usize, login: Login) {
-        let cell = &self.cells[i];
-        let which = cell.truth.which;
-        let good = cell.stored.row.is_some_and(|row| row.paired && row.login.device == which);
-        let good = good && !self.is_damaged(i);
-        if cell.truth.device && good && login.device != which {
-            self.broken("P6-replaced", Some(i), format!("the login of instance {i} is replaced by one that has ended"));
-        }
-    }
-
     /// P2: at most one dial of an instance is under way whose socket could still write.
     pub(crate) fn check_one_socket(&mut self, i: usize) {
         let live = self.cells[i].dials.iter().filter(|dial| dial.may_write()).count();
@@ -187,111 +140,6 @@ impl World<'_> {
         let short = self.rules.policy.redial.cap < std::time::Duration::from_secs(60);
         if count > if short { MOST_DIALS_SHORT } else { MOST_DIALS } {
             self.broken("P8-dials", Some(i), format!("instance {i} has dialled {count} times in ten minutes"));
-        }
-    }
-
-    /// P6: credentials are archived only if an operator or WhatsApp wanted the device gone, and not at the first doubtful word.
-    pub(crate) fn check_archive(&mut self, i: usize) {
-        let now = self.now;
-        let truth = &self.cells[i].truth;
-        if truth.unlink_asked {
-            return;
-        }
-        if truth.logouts.is_empty() {
-            return self.broken(
-                "P6-archive",
-                Some(i),
-                format!("instance {i} gives up its credentials, and nobody wanted that"),
-            );
-        }
-        let doubtful = |at: &&u64| **at >= truth.doubt_from;
-        // A start that connects nothing doubts nothing.
-        if truth.doubt_from == 0 {
-            return;
-        }
-        if let [_] = truth.logouts.iter().filter(doubtful).collect::<Vec<_>>().as_slice()
-            && now < truth.doubt_from + 58_000
-        {
-            self.broken("P6-doubt", Some(i), format!("instance {i} believed the first 401 after a pairing or a start"));
-        }
-    }
-
-    /// P6: what is deleted because nobody paired it is on no phone's list.
-    pub(crate) fn check_expired(&mut self, i: usize) {
-        if self.cells[i].truth.device {
-            self.broken(
-                "P6-expired",
-                Some(i),
-                format!("instance {i} is deleted as never paired, and a phone lists it"),
-            );
-        }
-    }
-
-    /// P7: while the service stops, a socket is closed only after its save was answered.
-    pub(crate) fn check_saved_before_close(&mut self, i: usize, stamp: crate::world::Stamp, link: LinkId) {
-        let saving = self.cells[i].actor.as_ref().is_some_and(|actor| actor.saving);
-        let unsaved = |dial: &crate::world::Dial| !dial.sealed && dial.over.is_none() && dial.saved.is_none();
-        if saving && self.dial(i, stamp, link).is_some_and(|dial| unsaved(dial) && dial.is_connected()) {
-            self.broken("P7-save", Some(i), format!("instance {i} is closed before it is saved"));
-        }
-    }
-
-    /// P7: who ends and calls it clean has closed its socket and written its rows.
-    pub(crate) fn check_exit(&mut self, i: usize, actor: &Actor, clean: bool) {
-        if !clean {
-            return;
-        }
-        let stamp = actor.stamp;
-        if self.cells[i].dials.iter().any(|dial| dial.stamp == stamp && dial.may_write()) {
-            self.broken("P7-closed", Some(i), format!("instance {i} ends with a socket open and calls it clean"));
-        }
-        let desired = actor.machine.desired;
-        if let Some(row) = self.cells[i].stored.row.filter(|row| row.desired != desired) {
-            let stored = row.desired;
-            self.broken(
-                "P5-desire",
-                Some(i),
-                format!("instance {i} ends with {desired:?} wanted and {stored:?} stored"),
-            );
-        }
-    }
-
-    /// P7: the report names everything that had to be forced.
-    pub(crate) fn check_report(&mut self, report: &ShutdownReport, hurried: bool) {
-        if hurried {
-            return;
-        }
-        for i in 0..self.cells.len() {
-            let Some(outcome) = self.cells[i].drain else { continue };
-            let named = report.forced.iter().any(|line| line.contains(&format!("instance {i} ")));
-            if outcome != Drain::Clean && !named {
-                return self.broken(
-                    "P7-report",
-                    Some(i),
-                    format!("instance {i} had to be forced, and the report does not say so"),
-                );
-            }
-        }
-        self.check_rows_after(report);
-    }
-
-    /// P1: after an orderly end no row claims that somebody connects or is connected, unless the report names it.
-    fn check_rows_after(&mut self, report: &ShutdownReport) {
-        for i in 0..self.cells.len() {
-            let cell = &self.cells[i];
-            let Some(row) = cell.stored.row.as_ref().filter(|_| cell.line.is_some()) else { continue };
-            let named = report.forced.iter().any(|line| line.contains(&format!("instance {i} ")));
-            if !named && row.state != PublicState::Close {
-                let text = format!("instance {i} is {:?} in its row, and its process has ended", row.state);
-                return self.broken("P1-stopped", Some(i), text);
-            }
-        }
-    }
-
-    /// P7: a shutdown is over when its phases are.
-    pub(crate) fn check_overdue(&mut self, epoch: u64) {
-        if epoch == self.service.epoch {
-            self.broken("P7-overdue", None, "the shutdown takes longer than its budgets");
         }
     }
 
