@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Between two looks. A dial that was missed is still counted by the server.
 const EVERY: Duration = Duration::from_millis(2);
 
-/// The ports of others to which a process had a connection, be it an attempt, and whether it asked a name server.
+/// The ports of others that a process has dialled, be it in vain, and whether it asked a name server.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) ports: BTreeSet<u16>,
@@ -50,20 +50,25 @@ fn look(process: u32, seen: &mut Seen) {
     let own = sockets(process);
     for (table, is_name_server) in [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)] {
         let Ok(lines) = fs::read_to_string(format!("/proc/{process}/net/{table}")) else { continue };
-        for line in lines.lines().skip(1) {
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let (Some(remote), Some(inode)) = (columns.get(2), columns.get(9)) else { continue };
-            if !own.contains(*inode) {
-                continue;
-            }
-            let port = remote.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok()).unwrap_or(0);
+        let rows: Vec<(u16, u16)> = lines.lines().skip(1).filter_map(|line| row(line, &own)).collect();
+        // What came to a port that it listens on was dialled by others.
+        let listens: BTreeSet<u16> = rows.iter().filter(|(_, remote)| *remote == 0).map(|(local, _)| *local).collect();
+        for (_, remote) in rows.iter().filter(|(local, remote)| *remote != 0 && !listens.contains(local)) {
             if is_name_server {
-                seen.name_server |= port == 53;
-            } else if port != 0 {
-                seen.ports.insert(port);
+                seen.name_server |= *remote == 53;
+            } else {
+                seen.ports.insert(*remote);
             }
         }
     }
+}
+
+/// The local and the remote port of a line, if the socket is one of these.
+fn row(line: &str, own: &BTreeSet<String>) -> Option<(u16, u16)> {
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let port = |column: &str| u16::from_str_radix(column.rsplit(':').next()?, 16).ok();
+    let (local, remote, inode) = (columns.get(1)?, columns.get(2)?, columns.get(9)?);
+    own.contains(*inode).then_some((port(local)?, port(remote)?))
 }
 
 /// The inodes of its sockets.

@@ -85,6 +85,63 @@ async fn s26_an_operator_supersedes_a_dial_that_would_hang_for_minutes() {
     assert!(!sim.counters(None).unwrap().tally.overlapped);
 }
 
+/// The server takes every login and ends it a moment later. Only a stable connection takes a failure back.
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_connections_that_end_at_once_are_waited_for_longer_and_longer() {
+    const FLAPS: u32 = 12;
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url())
+        .set("RECONNECT_BASE_MS", &BASE.as_millis().to_string())
+        .set("RECONNECT_MAX_SECONDS", "60");
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    let (clock, logins) = (Clock::start(), || sim.counters(Some(SHOP)).unwrap().tally.logins);
+    // No wait after a first failure is longer than the base.
+    let long = TimeDelta::from_std(BASE * 10).unwrap();
+    let mut flaps = 0;
+    let wait = loop {
+        assert!(flaps < FLAPS, "{flaps} connections were lost, and none was waited for longer than {long}");
+        flaps += 1;
+        engine.reaches("shop", "open").await;
+        let before = logins();
+        let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Fin };
+        assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+        let wait = eventually("the next dial, or when it comes", || async {
+            let said = engine.state("shop").await;
+            let due: Option<DateTime<Utc>> = said["nextTryAt"].as_str().and_then(|due| due.parse().ok());
+            match due {
+                Some(due) if said["phase"] == "backing-off" => Some(due - clock.wall()),
+                _ => (logins() > before).then_some(TimeDelta::zero()),
+            }
+        })
+        .await;
+        if wait > long {
+            break wait;
+        }
+    };
+    println!("after {flaps} flaps the next dial comes in {wait}");
+    assert!(flaps > 3, "it waits so long after {flaps} failures");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s33_a_kill_amid_a_dial_leaves_what_was_wanted_and_not_what_was_seen() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let home = Home::new(sim.ws_url());
+    let engine = home.start().await;
+    engine.pair(&sim, "shop", SHOP, None).await;
+    let refuse = |mode, seconds| RefuseRequest { seconds, mode, status: None };
+    sim.refuse(&refuse(Some(RefuseMode::Hang), 600.0)).await.unwrap();
+    let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Rst };
+    assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+    eventually("a dial that hangs", || async { (engine.state("shop").await["phase"] == "connecting").then_some(()) })
+        .await;
+    engine.kill_9().await;
+    sim.refuse(&refuse(None, 0.0)).await.unwrap();
+    let engine = home.start().await;
+    engine.reaches("shop", "open").await;
+    assert!(!sim.counters(None).unwrap().tally.overlapped);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "how long an answer took, which no decision depends on")]
 async fn s17_operator_commands_are_answered_at_once_and_win_over_a_long_wait() {
