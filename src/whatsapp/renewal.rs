@@ -121,8 +121,9 @@ mod tests {
     fn every_category_of_values_has_a_fate() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/whatsapp/backend");
         let mut categories = Vec::new();
-        for file in std::fs::read_dir(folder).unwrap() {
-            let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        for file in files.filter(|path| path.is_file()) {
+            let source = std::fs::read_to_string(file).unwrap();
             let constants = source.lines().filter(|line| line.starts_with("const ") || line.starts_with("pub"));
             let named = constants.filter(|line| line.contains(": &str = \"") && !line.contains("PROBE"));
             categories.extend(named.filter_map(|line| line.split('"').nth(1)).map(ToOwned::to_owned));
