@@ -60,10 +60,7 @@ async fn s26_an_operator_supersedes_a_dial_that_would_hang_for_minutes() {
     let home = Home::new(sim.ws_url()).set("CONNECT_TIMEOUT_SECONDS", "300").set("LOGIN_TIMEOUT_SECONDS", "600");
     let engine = home.start().await;
     engine.pair(&sim, "shop", SHOP, None).await;
-    let refuse = |mode, seconds| RefuseRequest { seconds, mode, status: None };
-    sim.refuse(&refuse(Some(RefuseMode::Hang), 600.0)).await.unwrap();
-    let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Rst };
-    assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+    lost_and_hanging(&sim).await;
     let hangs = || async { (engine.state("shop").await["phase"] == "connecting").then_some(()) };
     eventually("a dial that hangs", hangs).await;
 
@@ -78,7 +75,7 @@ async fn s26_an_operator_supersedes_a_dial_that_would_hang_for_minutes() {
     eventually("another dial that hangs", hangs).await;
 
     // The host is back, and the dial of before would not notice.
-    sim.refuse(&refuse(None, 0.0)).await.unwrap();
+    sim.refuse(&RefuseRequest { seconds: 0.0, mode: None, status: None }).await.unwrap();
     api.post("/instance/restart/shop", json!({})).await.good();
     engine.reaches("shop", "open").await;
     eventually("one connection", || async { (sim.sessions().len() == 1).then_some(()) }).await;
@@ -123,20 +120,26 @@ async fn s13_connections_that_end_at_once_are_waited_for_longer_and_longer() {
     assert!(flaps > 3, "it waits so long after {flaps} failures");
 }
 
+/// Cuts the connection of the shop, and lets the dials that follow hang.
+async fn lost_and_hanging(sim: &Simulator) {
+    sim.refuse(&RefuseRequest { seconds: 600.0, mode: Some(RefuseMode::Hang), status: None })
+        .await
+        .expect("it refuses");
+    let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Rst };
+    assert_eq!(sim.fault(fault).await.expect("the fault strikes").hit, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s33_a_kill_amid_a_dial_leaves_what_was_wanted_and_not_what_was_seen() {
     let sim = Simulator::start(Options::default()).await.unwrap();
     let home = Home::new(sim.ws_url());
     let engine = home.start().await;
     engine.pair(&sim, "shop", SHOP, None).await;
-    let refuse = |mode, seconds| RefuseRequest { seconds, mode, status: None };
-    sim.refuse(&refuse(Some(RefuseMode::Hang), 600.0)).await.unwrap();
-    let fault = FaultRequest { target: SHOP.to_owned(), action: Action::Rst };
-    assert_eq!(sim.fault(fault).await.unwrap().hit, 1);
+    lost_and_hanging(&sim).await;
     eventually("a dial that hangs", || async { (engine.state("shop").await["phase"] == "connecting").then_some(()) })
         .await;
     engine.kill_9().await;
-    sim.refuse(&refuse(None, 0.0)).await.unwrap();
+    sim.refuse(&RefuseRequest { seconds: 0.0, mode: None, status: None }).await.unwrap();
     let engine = home.start().await;
     engine.reaches("shop", "open").await;
     assert!(!sim.counters(None).unwrap().tally.overlapped);
