@@ -175,6 +175,9 @@ pub trait Sessions: Send + Sync {
         prefix: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
+    /// Returns the last key of a category, without its value.
+    async fn last_key(&self, id: &InstanceId, category: &'static str) -> Result<Option<String>, StoreError>;
+
     /// Returns the number of rows that [`Clear`] would delete.
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError>;
 

@@ -151,18 +151,29 @@ impl Cipher {
 
     /// Decrypts a value that was sealed for this place.
     pub(super) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, CipherError> {
+        let (key, rest) = self.key_of(sealed)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(CipherError::TooShort)?;
+        let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
+        key.aead.decrypt(&XNonce::from(*nonce), payload).map_err(|_wrong_tag| CipherError::Tampered)
+    }
+
+    /// Says why a value would not open, as far as it can be told without opening it.
+    pub(super) fn has_key_of(&self, sealed: &[u8]) -> Result<(), CipherError> {
+        self.key_of(sealed).map(drop)
+    }
+
+    /// Returns the key that a sealed value names, and what follows the name.
+    fn key_of<'s>(&self, sealed: &'s [u8]) -> Result<(&Ready, &'s [u8]), CipherError> {
         let (version, rest) = sealed.split_first().ok_or(CipherError::TooShort)?;
         if *version != VERSION {
             return Err(CipherError::UnknownVersion(*version));
         }
         let (id, rest) = rest.split_first_chunk::<KEY_ID>().ok_or(CipherError::TooShort)?;
         let key = std::iter::once(&self.current).chain(&self.older).find(|key| key.id == *id);
-        let Some(key) = key else {
-            return Err(CipherError::OtherKey { theirs: hex(id), ours: self.key_id() });
-        };
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(CipherError::TooShort)?;
-        let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
-        key.aead.decrypt(&XNonce::from(*nonce), payload).map_err(|_wrong_tag| CipherError::Tampered)
+        match key {
+            Some(key) => Ok((key, rest)),
+            None => Err(CipherError::OtherKey { theirs: hex(id), ours: self.key_id() }),
+        }
     }
 }
 

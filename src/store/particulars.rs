@@ -1,6 +1,7 @@
 //! What a copy of a session holds under the key: the instance's own secrets, and the fingerprint of the rest of the copy.
 
 use holdfast_core::event::EventName;
+use holdfast_core::id::InstanceId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use super::cipher::{Cipher, EncryptionKey, Place};
 use super::envelope::{self, Creds};
 use super::failure::{corrupt, unavailable, unreadable};
 use crate::ports::copies::Particulars;
-use crate::ports::layer::SessionCopy;
+use crate::ports::layer::{SealedValue, SessionCopy};
 use crate::ports::store::{ProxySpec, Settings, StoreError, WebhookSpec};
 
 /// Reads a copy without a database.
@@ -19,15 +20,14 @@ pub fn open_copy(key: &EncryptionKey, copy: &SessionCopy) -> Result<Particulars,
     open(&Cipher::new(key), copy).map(|opened| opened.particulars)
 }
 
-/// A copy that has opened in every part.
+/// What a copy holds under the key, but for its values.
 pub(super) struct Opened {
     pub(super) particulars: Particulars,
     pub(super) device: Vec<u8>,
-    /// The plain values, in the order of the copy.
-    pub(super) values: Vec<Vec<u8>>,
 }
 
-/// Opens everything in a copy.
+/// Opens a copy. Its values are not opened one by one: the fingerprint says that they are those that were [checked](check) before the copy was
+/// made, so that it is enough to have their keys.
 pub(super) fn open(cipher: &Cipher, copy: &SessionCopy) -> Result<Opened, StoreError> {
     let id = &copy.header.id;
     let place = Place::Copy { instance: id };
@@ -40,11 +40,26 @@ pub(super) fn open(cipher: &Cipher, copy: &SessionCopy) -> Result<Opened, StoreE
     let Creds::Device(device) = envelope::unwrap(cipher, id, &copy.device)? else {
         return Err(unreadable(Place::Device { instance: id }.describe(), "it is another program's"));
     };
-    let values = copy.values.iter().map(|value| {
-        let place = Place::Value { instance: id, category: &value.category, key: &value.key };
-        cipher.open(place, &value.sealed).map_err(|error| corrupt(place, error))
-    });
-    Ok(Opened { values: values.collect::<Result<_, _>>()?, device, particulars: sealed.into() })
+    for value in &copy.values {
+        cipher.has_key_of(&value.sealed).map_err(|error| corrupt(value.place(id), error))?;
+    }
+    Ok(Opened { device, particulars: sealed.into() })
+}
+
+/// Opens all values of a copy that is being made: what does not open would take the place of a copy that does.
+pub(super) fn check(cipher: &Cipher, copy: &SessionCopy) -> Result<(), StoreError> {
+    let id = &copy.header.id;
+    for value in &copy.values {
+        cipher.open(value.place(id), &value.sealed).map_err(|error| corrupt(value.place(id), error))?;
+    }
+    Ok(())
+}
+
+impl SealedValue {
+    /// Returns where it belongs.
+    pub(super) fn place<'a>(&'a self, instance: &'a InstanceId) -> Place<'a> {
+        Place::Value { instance, category: &self.category, key: &self.key }
+    }
 }
 
 /// Puts the particulars into a copy that has everything else.

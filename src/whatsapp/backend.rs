@@ -186,6 +186,10 @@ impl Backend {
         self.attempt("scan", || self.store.scan(&self.instance, category, prefix)).await
     }
 
+    async fn last_key(&self, category: &'static str) -> Result<Option<String>, Unusable> {
+        self.attempt("last key", || self.store.last_key(&self.instance, category)).await
+    }
+
     async fn count(&self, clear: &Clear) -> Result<u64, Unusable> {
         self.attempt("count", || self.store.count(&self.instance, clear)).await
     }

@@ -36,7 +36,6 @@ pub struct Scribe(Arc<Handle>);
 
 struct Handle {
     desk: Arc<Desk>,
-    progress: watch::Receiver<Progress>,
 }
 
 struct Desk {
@@ -48,6 +47,8 @@ struct Desk {
     store: Arc<dyn Store>,
     /// The state that was last told, written or not.
     told: Mutex<PublicState>,
+    /// How much of what was submitted is written, or need not be.
+    done: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -62,11 +63,6 @@ struct Pages {
     patch: Option<InstancePatch>,
     events: VecDeque<EngineEvent>,
     dropped: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Progress {
-    written: u64,
 }
 
 impl fmt::Debug for Scribe {
@@ -90,10 +86,10 @@ impl Scribe {
             instance,
             store,
             told: Mutex::new(told),
+            done: watch::Sender::new(0),
         });
-        let (sender, progress) = watch::channel(Progress::default());
-        runtime.spawn(work(Arc::clone(&desk), sender));
-        Self(Arc::new(Handle { desk, progress }))
+        runtime.spawn(work(Arc::clone(&desk)));
+        Self(Arc::new(Handle { desk }))
     }
 
     /// Waits until a call of the store panics; what was not written then is tried again all the same.
@@ -135,29 +131,30 @@ impl Scribe {
         });
     }
 
-    /// Forgets what is not written yet, and whatever comes: the rows are another node's.
+    /// Forgets what is not written yet, and whatever comes: the rows are another node's. Nobody waits for it any more.
     pub(in crate::actors) fn give_up(&self) {
         let mut pages = self.0.desk.pages();
         *pages = Pages { closed: true, given_up: true, submitted: pages.submitted, ..Pages::default() };
         drop(pages);
+        self.0.desk.has_done(u64::MAX);
         self.0.desk.changed.notify_one();
     }
 
     /// Tells whether no archiving is under way.
     pub(super) fn is_archived(&self) -> bool {
-        self.0.progress.borrow().written >= self.0.desk.pages().archive_submitted
+        *self.0.desk.done.borrow() >= self.0.desk.pages().archive_submitted
     }
 
     /// Waits until credentials that were to be archived are.
     pub(in crate::actors) fn archived(&self, within: Duration) -> impl Future<Output = bool> + 'static {
         let upto = self.0.desk.pages().archive_submitted;
-        reached(self.0.progress.clone(), upto, within)
+        reached(self.0.desk.done.subscribe(), upto, within)
     }
 
     /// Waits until everything that was submitted is written.
     pub(in crate::actors) fn written(&self, within: Duration) -> impl Future<Output = bool> + 'static {
         let upto = self.0.desk.pages().submitted;
-        reached(self.0.progress.clone(), upto, within)
+        reached(self.0.desk.done.subscribe(), upto, within)
     }
 
     fn submit(&self, write: impl FnOnce(&mut Pages)) {
@@ -182,6 +179,12 @@ impl Drop for Handle {
 impl Desk {
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that this much of what was submitted need not be waited for.
+    fn has_done(&self, upto: u64) {
+        // What was given up stays so, whatever was under way at that moment.
+        self.done.send_if_modified(|done| upto > std::mem::replace(done, upto.max(*done)));
     }
 
     async fn write(&self, pages: &mut Pages) -> Result<(), StoreError> {
@@ -213,11 +216,11 @@ impl Desk {
     }
 }
 
-async fn reached(mut progress: watch::Receiver<Progress>, upto: u64, within: Duration) -> bool {
-    matches!(timeout(within, progress.wait_for(|progress| progress.written >= upto)).await, Ok(Ok(_)))
+async fn reached(mut done: watch::Receiver<u64>, upto: u64, within: Duration) -> bool {
+    matches!(timeout(within, done.wait_for(|done| *done >= upto)).await, Ok(Ok(_)))
 }
 
-async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
+async fn work(desk: Arc<Desk>) {
     let (mut failures, mut fenced_off) = (0, false);
     loop {
         let mut taken = {
@@ -254,7 +257,7 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
         match written {
             Ok(()) => {
                 failures = 0;
-                progress.send_replace(Progress { written: taken.submitted });
+                desk.has_done(taken.submitted);
                 let idle = desk.pages().submitted == taken.submitted;
                 if idle && desk.pages().closed {
                     return;
@@ -265,7 +268,7 @@ async fn work(desk: Arc<Desk>, progress: watch::Sender<Progress>) {
             }
             Err(StoreError::NoSuchInstance(_)) => {
                 // Deleted meanwhile: there is nothing left to write to.
-                progress.send_replace(Progress { written: u64::MAX });
+                desk.has_done(u64::MAX);
                 return;
             }
             Err(cause) => {
@@ -322,6 +325,20 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
 mod tests {
     use super::*;
     use crate::actors::testing::store::MemoryStore;
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_was_given_up() {
+        let (store, id) = (Arc::new(MemoryStore::default()), InstanceId::new("i"));
+        let scribe = Scribe::start(id, PublicState::Close, Arc::clone(&store) as _, &Runtime::current());
+        store.set_down(true);
+        scribe.desire(Desired::Connected);
+        let waiting = tokio::spawn(scribe.written(Duration::from_secs(60)));
+        assert!(!scribe.written(Duration::from_millis(50)).await, "the database takes nothing");
+        scribe.give_up();
+        assert!(waiting.await.unwrap());
+        scribe.archive("logged-out");
+        assert!(scribe.is_archived() && scribe.written(Duration::ZERO).await);
+    }
 
     #[tokio::test]
     async fn what_a_former_owner_was_to_write_is_dropped_and_not_tried_again() {

@@ -335,6 +335,10 @@ impl Sessions for MemoryStore {
         Ok(Vec::new())
     }
 
+    async fn last_key(&self, _: &InstanceId, _: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     async fn count(&self, _: &InstanceId, _: &Clear) -> Result<u64, StoreError> {
         Ok(0)
     }

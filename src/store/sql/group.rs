@@ -1,7 +1,7 @@
 //! Jobs, and the group of them that shares one transaction.
 //!
 //! A commit costs a wait for the disk, whatever is in it. Jobs that arrive during one share the next, so throughput grows with the load
-//! while a lonely job waits for nobody. Each job has a savepoint of its own: one that fails takes nothing of the others with it.
+//! while a lonely job waits for nobody. Each of several jobs has a savepoint of its own: one that fails takes nothing of the others with it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -187,7 +187,10 @@ impl Counters {
 
 /// Runs the jobs in the transaction that was begun, and returns what they have done. If this errs, nothing of any of them is kept.
 pub(in crate::store) fn run(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<Written> {
-    let result = run_jobs(conn, clock, jobs).and_then(|written| commit(conn).map(|()| written));
+    let result = match jobs {
+        [job] => run_alone(conn, clock, job.as_mut()),
+        several => run_jobs(conn, clock, several).and_then(|written| commit(conn).map(|()| written)),
+    };
     if result.is_err() {
         // After a full disk or a failed write SQLite may have rolled back by itself; then this errs, and that is fine.
         let _already_rolled_back = conn.batch_execute("ROLLBACK");
@@ -208,9 +211,25 @@ pub(in crate::store) fn planned(fails: bool) -> QueryResult<()> {
     if fails { Err(DieselError::QueryBuilderError("a test wants it so".into())) } else { Ok(()) }
 }
 
+/// Runs the only job: the transaction is its savepoint, because each statement may be a way over the network.
+fn run_alone(conn: &mut Conn, clock: Clock, job: &mut dyn Job) -> QueryResult<Written> {
+    let mut tx = Tx { conn, now: clock.wall(), queued: 0, changed: Vec::new() };
+    match job.run(&mut tx) {
+        Ok(()) => {
+            let written = Written { queued: tx.queued, changed: tx.changed };
+            reach!("store.job.done");
+            commit(conn).map(|()| written)
+        }
+        Err(why) => {
+            conn.batch_execute("ROLLBACK").map_err(|_no_transaction| DieselError::QueryBuilderError(why.into()))?;
+            Ok(Written::default())
+        }
+    }
+}
+
 fn run_jobs(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<Written> {
     let mut written = Written::default();
-    // The savepoint of the last job ends with the transaction, or where the next one begins: each statement may be a way over the network.
+    // The savepoint of the last job ends with the transaction, or where the next one begins, to save the way over the network.
     let mut savepoint = "SAVEPOINT job";
     for job in jobs {
         conn.batch_execute(savepoint)?;

@@ -7,6 +7,7 @@
 //!
 //! All of it blocks: a whole job runs on one blocking thread, never one statement.
 
+mod adopting;
 mod archive;
 mod copies;
 mod dead_letters;

@@ -78,6 +78,11 @@ impl Sessions for Database {
         self.read("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
     }
 
+    async fn last_key(&self, id: &InstanceId, category: &'static str) -> Result<Option<String>, StoreError> {
+        let id = id.clone();
+        self.read("reading the keys of a session", move |conn| values::last_key(conn, &id, category)).await
+    }
+
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         let (id, clear) = (id.clone(), clear.clone());
         self.read("counting session values", move |conn| values::count(conn, &id, &clear)).await
@@ -139,7 +144,6 @@ fn release(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, held: Epoch) -> Re
 }
 
 fn device(conn: &mut Conn, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
-    require(conn, id)?;
     let creds = creds(conn, id)?.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
     let marked: Option<bool> =
         holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(conn).optional()?;
@@ -150,6 +154,9 @@ fn device(conn: &mut Conn, cipher: &Cipher, id: &InstanceId) -> Result<Option<Cr
             "the session is marked paired, and it is missing"
         };
         return Err(unreadable(Place::Device { instance: id }.describe(), said).into());
+    }
+    if creds.is_none() {
+        require(conn, id)?;
     }
     Ok(creds)
 }

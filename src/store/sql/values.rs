@@ -30,10 +30,12 @@ pub(super) fn read(
     kind: &str,
     name: &str,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    require(conn, id)?;
     let sealed: Option<Vec<u8>> =
         value::table.find((id.as_str(), kind, name)).select(value::value).first(conn).optional()?;
-    Ok(sealed.map(|sealed| open(cipher, id, kind, name, &sealed)).transpose()?)
+    match sealed {
+        Some(sealed) => Ok(Some(open(cipher, id, kind, name, &sealed)?)),
+        None => require(conn, id).map(|()| None),
+    }
 }
 
 pub(super) fn read_many(
@@ -43,14 +45,32 @@ pub(super) fn read_many(
     kind: &str,
     names: &[String],
 ) -> Result<Plain, Failure> {
-    require(conn, id)?;
-    if let Some(found) = read_range(conn, cipher, id, kind, names)? {
-        return Ok(found);
-    }
+    let found = match read_range(conn, cipher, id, kind, names)? {
+        Some(found) => found,
+        None => read_each(conn, cipher, id, kind, names)?,
+    };
+    found_of(conn, id, found)
+}
+
+fn read_each(
+    conn: &mut Conn,
+    cipher: &Cipher,
+    id: &InstanceId,
+    kind: &str,
+    names: &[String],
+) -> Result<Plain, Failure> {
     let mut found = Vec::with_capacity(names.len());
     for chunk in names.chunks(CHUNK) {
         let rows = of(id, kind).filter(key.eq_any(chunk));
         found.append(&mut load(conn, cipher, id, kind, rows)?);
+    }
+    Ok(found)
+}
+
+/// Passes on what was found of an instance, which is there if anything of it is: only where there is nothing, it has to be asked for.
+fn found_of(conn: &mut Conn, id: &InstanceId, found: Plain) -> Result<Plain, Failure> {
+    if found.is_empty() {
+        require(conn, id)?;
     }
     Ok(found)
 }
@@ -86,8 +106,13 @@ pub(super) fn scan(
     kind: &str,
     prefix: &str,
 ) -> Result<Plain, Failure> {
+    let found = load(conn, cipher, id, kind, within(of(id, kind), prefix).order(key))?;
+    found_of(conn, id, found)
+}
+
+pub(super) fn last_key(conn: &mut Conn, id: &InstanceId, kind: &str) -> Result<Option<String>, Failure> {
     require(conn, id)?;
-    load(conn, cipher, id, kind, within(of(id, kind), prefix).order(key))
+    Ok(of(id, kind).select(key).order(key.desc()).first(conn).optional()?)
 }
 
 pub(super) fn count(conn: &mut Conn, id: &InstanceId, clear: &Clear) -> Result<u64, Failure> {

@@ -135,8 +135,8 @@ impl SignalStore for Backend {
     }
 
     async fn get_max_prekey_id(&self) -> Result<u32> {
-        let keys = self.scan(PRE_KEY, "").await?;
-        Ok(keys.last().map(|(key, _)| self.id(key)).transpose()?.unwrap_or(0))
+        let last = self.last_key(PRE_KEY).await?;
+        Ok(last.map(|key| self.id(&key)).transpose()?.unwrap_or(0))
     }
 
     async fn store_signed_prekey(&self, id: u32, record: &[u8]) -> Result<()> {

@@ -115,6 +115,12 @@ impl Sessions for Fake {
         Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
+    async fn last_key(&self, _: &InstanceId, category: &'static str) -> Result<Option<String>, StoreError> {
+        self.call().await?;
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.keys().filter(|(kind, _)| *kind == category).map(|(_, key)| key.clone()).max())
+    }
+
     async fn count(&self, _: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         self.call().await?;
         let rows = self.rows.lock().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use holdfast_core::connection::{DownReason, Method};
+use holdfast_core::connection::{DownReason, Event, Method};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{error, warn};
@@ -126,6 +126,8 @@ impl Driver {
             "The client of link {} has not come to an end though its dial is over ({code}); it is left behind, and the next one is new",
             order.link
         );
+        // Its last changes may be in its memory: who saves amid a shutdown is to know.
+        self.reports().fact(Event::Saved { link: order.link, ok: false });
         holder.cut_off();
         // That it is cut does not take long, and no other socket may be opened before.
         attempt.all_gone().await;

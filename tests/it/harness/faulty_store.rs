@@ -211,6 +211,10 @@ impl Sessions for FaultyStore {
         self.pass(Call::reading(Op::Scan, category), Some(id), self.inner.scan(id, category, prefix)).await
     }
 
+    async fn last_key(&self, id: &InstanceId, category: &'static str) -> Result<Option<String>, StoreError> {
+        self.pass(Call::reading(Op::LastKey, category), Some(id), self.inner.last_key(id, category)).await
+    }
+
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         self.pass(Call::reading(Op::Count, clear.category), Some(id), self.inner.count(id, clear)).await
     }

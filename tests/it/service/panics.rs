@@ -115,6 +115,7 @@ async fn s27_a_client_that_does_not_come_to_an_end_is_left_behind_and_the_next_o
         assert_eq!(engine.send(name, ANA, name).await.status, 201);
     }
     assert_eq!(count(&home, "has not come to an end though its dial is over"), 2);
+    assert_eq!(count(&home, "The session could not be saved"), 2, "what it had in memory may be lost");
     assert_eq!(logins(&sim, 2), before[2], "the third was left alone");
     eventually("one connection for each", || async { (sim.sessions().len() == 3).then_some(()) }).await;
     assert_harmless(&sim);

@@ -24,6 +24,7 @@ pub(crate) enum Op {
     Read,
     ReadMany,
     Scan,
+    LastKey,
     Count,
     Commit,
     IsAccepted,
@@ -123,7 +124,10 @@ impl Call {
     }
 
     fn is_within(&self, scope: Scope) -> bool {
-        let reads = matches!(self.op, Op::Device | Op::Read | Op::ReadMany | Op::Scan | Op::Count | Op::IsAccepted);
+        let reads = matches!(
+            self.op,
+            Op::Device | Op::Read | Op::ReadMany | Op::Scan | Op::LastKey | Op::Count | Op::IsAccepted
+        );
         match scope {
             Scope::Everything => true,
             Scope::Op(op) => self.op == op,
