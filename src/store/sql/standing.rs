@@ -8,6 +8,7 @@ use super::{Conn, Tx, dialect};
 use crate::ports::store::StoreError;
 use crate::store::failure::{Failure, unavailable};
 use crate::store::member::Member;
+use crate::store::prepared::{self, prepared, value};
 use crate::store::schema::holdfast_session;
 
 const NOTE_UNKNOWN: &str = r#"
@@ -35,11 +36,25 @@ pub(super) struct Standing {
     now_ms: i64,
 }
 
-#[derive(QueryableByName)]
-struct HeldBy {
-    #[diesel(sql_type = Nullable<Text>)]
-    lease_node: Option<String>,
+/// Who holds a session.
+struct Holder;
+/// The same, and nobody takes it meanwhile.
+struct LastingHolder;
+/// The same, and it is to be taken.
+struct FormerHolder;
+
+macro_rules! holder {
+    ($name:ident, $lock:literal) => {
+        impl prepared::Text for $name {
+            const SQL: &'static str = concat!("SELECT lease_node FROM holdfast_session WHERE instance_id = ?", $lock);
+            type Row = (Nullable<Text>,);
+        }
+    };
 }
+
+holder!(Holder, "");
+holder!(LastingHolder, " FOR SHARE");
+holder!(FormerHolder, " FOR UPDATE");
 
 /// Lets nobody take the session until this transaction has ended, and errs unless this node may.
 pub(super) fn admit(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
@@ -47,7 +62,7 @@ pub(super) fn admit(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result
         return Ok(());
     }
     stand(tx.conn, member, "")?;
-    match held_by_another(tx.conn, member, id, " FOR UPDATE")? {
+    match held_by_another(tx.conn, member, id, FormerHolder)? {
         Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::LeaseHeld { instance: id.clone(), by }.into()),
         Some(_) | None => Ok(()),
     }
@@ -57,13 +72,10 @@ pub(super) fn admit(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result
 /// kept. What nobody owns can be written.
 pub(super) fn fence(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
     // First without waiting for a new owner who holds the row, who may wait for what this transaction has written before.
-    let locks: &[&str] = if dialect::SHARED { &["", dialect::FOR_SHARE] } else { &[] };
-    for lock in locks {
-        if held_by_another(tx.conn, member, id, lock)?.is_some() {
-            return Err(StoreError::FencedOff(id.clone()).into());
-        }
-    }
-    Ok(())
+    let held = dialect::SHARED
+        && (held_by_another(tx.conn, member, id, Holder)?.is_some()
+            || held_by_another(tx.conn, member, id, LastingHolder)?.is_some());
+    if held { Err(StoreError::FencedOff(id.clone()).into()) } else { Ok(()) }
 }
 
 /// The same, if the other node lives.
@@ -71,16 +83,21 @@ pub(super) fn fence_living(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) ->
     if !dialect::SHARED {
         return Ok(());
     }
-    match held_by_another(tx.conn, member, id, " FOR UPDATE")? {
+    match held_by_another(tx.conn, member, id, FormerHolder)? {
         Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::FencedOff(id.clone()).into()),
         Some(_) | None => Ok(()),
     }
 }
 
-fn held_by_another(conn: &mut Conn, member: &Member, id: &InstanceId, lock: &str) -> Result<Option<String>, Failure> {
-    let read = format!("SELECT lease_node FROM holdfast_session WHERE instance_id = $1{lock}");
-    let held: Option<HeldBy> = diesel::sql_query(read).bind::<Text, _>(id.as_str()).get_result(conn).optional()?;
-    Ok(held.and_then(|held| held.lease_node).filter(|node| *node != member.node))
+fn held_by_another<T: prepared::Text<Row = (Nullable<Text>,)>>(
+    conn: &mut Conn,
+    member: &Member,
+    id: &InstanceId,
+    holder: T,
+) -> Result<Option<String>, Failure> {
+    let row = prepared(holder, (value::<Text, _>(id.as_str()),));
+    let held: Option<(Option<String>,)> = row.get_result(conn).optional()?;
+    Ok(held.and_then(|(node,)| node).filter(|node| *node != member.node))
 }
 
 /// Makes the instance this node's, which has just created it.
