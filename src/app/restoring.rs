@@ -286,15 +286,16 @@ impl Restoring {
         }
     }
 
-    /// Watches how the instances that dial come back, and those whose copy is still being written, beside everything else.
+    /// Watches how the instances that dial come back, and those whose copy is still being written, beside everything else. Those that are not to
+    /// be connected say so at once.
     pub(super) fn watch(&self, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let report = self.tools.report.read();
-        let comes = |line: &Line| {
+        let told = |line: &Line| {
             let pending = line.outcome == Outcome::Waiting && line.decision.action.writes();
-            pending || line.outcome == Outcome::Dialling
+            pending || matches!(line.outcome, Outcome::Dialling | Outcome::Resting)
         };
-        let coming = report.lines.into_iter().filter(|(_, line)| comes(line));
-        self.watch_these(coming.map(|(id, _)| id).collect(), board, store, patience);
+        let told = report.lines.into_iter().filter(|(_, line)| told(line));
+        self.watch_these(told.map(|(id, _)| id).collect(), board, store, patience);
     }
 
     fn watch_these(&self, ids: Vec<InstanceId>, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {

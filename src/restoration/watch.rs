@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Tools, view};
 use crate::ports::board::{Board, Entry};
 use crate::ports::restoration::{Count, Line, Outcome, Stage};
-use crate::ports::store::Store;
+use crate::ports::store::{Store, StoreError};
 use crate::telemetry::bar::Bar;
 
 /// How often it is said how far the restoration is.
@@ -32,7 +32,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is watched, and who is told.
 pub struct Watched {
-    /// The instances that dial, or will once their copy is written.
+    /// The instances that dial, or will once their copy is written, and those that are not to be connected.
     pub ids: Vec<InstanceId>,
     pub board: Arc<Board>,
     /// This node's name.
@@ -156,7 +156,9 @@ impl Watched {
                 (Some(after), _) => Outcome::Open { after },
             };
         });
-        if after.is_some() {
+        // Nobody else tells of one that is not to come.
+        let stays = matches!(self.tools.report.outcome(id), Some(Outcome::Resting | Outcome::Refused { .. }));
+        if after.is_some() || stays {
             self.announce(id).await;
         }
     }
@@ -185,7 +187,8 @@ impl Watched {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         let appending = async move { (store.append(&id, vec![event]).await, id) };
         match self.tools.runtime.spawn(appending).await {
-            Ok((Ok(_queued), _)) => {}
+            // What the database does not know has no subscribers.
+            Ok((Ok(_) | Err(StoreError::NoSuchInstance(_)), _)) => {}
             Ok((Err(error), id)) => {
                 warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook");
             }
@@ -240,15 +243,13 @@ impl Watched {
 
 /// Says in the log how an instance came back.
 fn tell(id: &InstanceId, Line { name, decision, outcome, .. }: &Line) {
-    let open_after_ms = match outcome {
-        Outcome::Open { after } | Outcome::Late { open_after: Some(after) } => Some(view::millis(*after)),
-        Outcome::Late { open_after: None }
-        | Outcome::NoLogin
-        | Outcome::Waiting
-        | Outcome::Elsewhere
-        | Outcome::Refused { .. }
-        | Outcome::Resting
-        | Outcome::Dialling => None,
+    let (open_after_ms, said) = match outcome {
+        Outcome::Open { after } | Outcome::Late { open_after: Some(after) } => (Some(view::millis(*after)), "is back"),
+        Outcome::Late { open_after: None } => (None, "is not back in its time"),
+        Outcome::Resting => (None, "is not to be connected"),
+        Outcome::NoLogin | Outcome::Waiting | Outcome::Elsewhere | Outcome::Refused { .. } | Outcome::Dialling => {
+            (None, "is not back")
+        }
     };
     let name = name.as_deref().unwrap_or(id.as_str());
     info!(
@@ -258,7 +259,6 @@ fn tell(id: &InstanceId, Line { name, decision, outcome, .. }: &Line) {
         revision = decision.mark.map(|mark| mark.revision.0),
         age_s = decision.age.map(|age| age.as_secs()),
         open_after_ms,
-        "Instance {name} {}",
-        if open_after_ms.is_some() { "is back" } else { "is not back in its time" }
+        "Instance {name} {said}"
     );
 }

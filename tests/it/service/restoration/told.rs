@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use holdfast_sim::{LoginFailure, Options, Rules, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -78,6 +79,31 @@ async fn one_that_is_late_says_so_when_its_time_is_over_and_again_when_it_is_ope
     assert_eq!((&event.body["data"]["outcome"], &report["progress"]["open"]), (&json!("late"), &json!(1)));
     fleet.talks(&engine, &sim, &receiver).await;
     assert_eq!(startups(&receiver).len(), 2);
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_to_be_connected_says_so_at_once() {
+    const ROWS: [Row; 1] = [(Whole, Fresh, Nowhere, "dial", "newest", Some("database"))];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    receiver.drain();
+    let path = fleet.home.data_dir().join("holdfast.db");
+    let mut database = SqliteConnection::establish(path.to_str().expect("a path in UTF-8")).unwrap();
+    let changed = diesel::sql_query("UPDATE holdfast_session SET desired = 'stopped'").execute(&mut database).unwrap();
+    assert_eq!(changed, 1);
+    drop(database);
+    let before = fleet.home.log().len();
+    let engine = fleet.home.start().await;
+    let report = over(&engine).await;
+    let line = fleet.line(&report, &fleet.trials[0]);
+    assert_eq!((&line["outcome"], &line["openAfterMs"]), (&json!("resting"), &Value::Null), "{line}");
+    let event = receiver.event(STARTUP, |_| true).await;
+    assert_eq!(event.body["data"], as_told(line));
+    let said = "Instance i0 is not to be connected";
+    assert_eq!(fleet.home.log()[before..].matches(said).count(), 1, "{said}");
+    assert_eq!(report["progress"]["wanted"], 0, "{report}");
     unharmed(&sim);
 }
 
