@@ -37,22 +37,29 @@ pub(super) fn open(cipher: &Cipher, copy: &SessionCopy) -> Result<Opened, StoreE
     if sealed.fingerprint != fingerprint {
         return Err(unreadable(place.describe(), "its parts are not of one copy"));
     }
-    let Creds::Device(device) = envelope::unwrap(cipher, id, &copy.device)? else {
-        return Err(unreadable(Place::Device { instance: id }.describe(), "it is another program's"));
-    };
+    let device = open_device(cipher, copy)?;
     for value in &copy.values {
         cipher.has_key_of(&value.sealed).map_err(|error| corrupt(value.place(id), error))?;
     }
     Ok(Opened { device, particulars: sealed.into() })
 }
 
-/// Opens all values of a copy that is being made: what does not open would take the place of a copy that does.
+/// Opens the device and all values of a copy that is being made: what does not open would take the place of a copy that does.
 pub(super) fn check(cipher: &Cipher, copy: &SessionCopy) -> Result<(), StoreError> {
     let id = &copy.header.id;
+    open_device(cipher, copy)?;
     for value in &copy.values {
         cipher.open(value.place(id), &value.sealed).map_err(|error| corrupt(value.place(id), error))?;
     }
     Ok(())
+}
+
+fn open_device(cipher: &Cipher, copy: &SessionCopy) -> Result<Vec<u8>, StoreError> {
+    let id = &copy.header.id;
+    match envelope::unwrap(cipher, id, &copy.device)? {
+        Creds::Device(device) => Ok(device),
+        Creds::Foreign => Err(unreadable(Place::Device { instance: id }.describe(), "it is another program's")),
+    }
 }
 
 impl SealedValue {

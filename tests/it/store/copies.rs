@@ -147,6 +147,11 @@ pub(super) async fn what_is_damaged_is_not_copied(bench: Bench) -> Outcome {
     let mut copies = bench.store.export_many(&[shop.clone(), cafe], now()).await?;
     assert!(matches!(copies.pop(), Some((_, Ok(Some(_))))), "its neighbour is copied");
     assert!(matches!(copies.pop(), Some((_, Err(StoreError::Corrupt { .. })))));
+    let (bar, _) = login(&bench, "bar").await?;
+    bench.database.execute(
+        r#"UPDATE "Session" SET "creds" = '{"format":"holdfast/1","keyId":"0","device":"AQID"}' WHERE "sessionId" = 'bar'"#,
+    )?;
+    assert!(matches!(bench.store.export(&bar, now()).await, Err(StoreError::Corrupt { .. })), "its device is damaged");
     bench.database.execute(r#"DELETE FROM "Session" WHERE "sessionId" = 'shop'"#)?;
     assert!(matches!(bench.store.export(&shop, now()).await, Err(StoreError::Corrupt { .. })));
     Ok(())
