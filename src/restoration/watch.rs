@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Tools, view};
 use crate::ports::board::{Board, Entry};
 use crate::ports::restoration::{Count, Line, Outcome, Stage};
-use crate::ports::store::{Store, StoreError};
+use crate::ports::store::Store;
 use crate::telemetry::bar::Bar;
 
 /// How often it is said how far the restoration is.
@@ -187,8 +187,7 @@ impl Watched {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         let appending = async move { (store.append(&id, vec![event]).await, id) };
         match self.tools.runtime.spawn(appending).await {
-            // What the database does not know has no subscribers.
-            Ok((Ok(_) | Err(StoreError::NoSuchInstance(_)), _)) => {}
+            Ok((Ok(_queued), _)) => {}
             Ok((Err(error), id)) => {
                 warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook");
             }

@@ -233,6 +233,8 @@ mod tests {
         let other = cipher(2);
         let error = other.open(Place::Check, &sealed).unwrap_err();
         assert_eq!(error, CipherError::OtherKey { theirs: cipher(1).key_id(), ours: other.key_id() });
+        assert_eq!(other.has_key_of(&sealed), Err(error), "also without opening it");
+        assert_eq!(cipher(1).has_key_of(&sealed), Ok(()));
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub(super) async fn a_scan_is_in_order_and_within_its_prefix(bench: Bench) -> Ou
     assert_eq!(scan("añ").await?, ["añ"]);
     assert_eq!(scan("zz").await?, Vec::<String>::new());
     assert_eq!(scan("").await?.len(), keys.len());
+    let last = bench.store.last_key(&id, "session").await?;
+    assert_eq!(last, scan("").await?.pop(), "the last of its category");
+    assert_eq!(bench.store.last_key(&id, "none").await?, None);
     Ok(())
 }
 
