@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `address`, `tls` | where it is, and how it is reached |
 //! | `link`, `pool` | one connection, all of them |
+//! | `reader` | reads, in a transaction and without |
 //! | `writer` | lanes of jobs, with group commit |
 //! | `shape` | the schema and its migrations |
 //! | `dialect` | what the common queries in `sql` see of it |
@@ -13,6 +14,7 @@ mod dialect;
 mod link;
 pub(in crate::store) mod look;
 mod pool;
+mod reader;
 mod shape;
 #[expect(clippy::duplicate_mod, reason = "one text of the queries, compiled for each database")]
 #[path = "sql/root.rs"]
@@ -21,12 +23,12 @@ mod tls;
 mod writer;
 
 use std::collections::HashSet;
+use std::slice;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use holdfast_core::id::{DatabaseId, InstanceId};
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,19 +36,16 @@ use self::address::Address;
 use self::dialect::Conn;
 use self::link::Limits;
 use self::pool::{Connector, Pool};
-use self::sql::group::{self, CLOSED, Counters, Job, Lane, Tx, planned};
+use self::reader::{Readers, View};
+use self::sql::group::{self, Counters, Job, Lane, Tx};
 use self::tls::Tls;
 use self::writer::LaneTask;
 use super::cipher::Cipher;
 use super::failure::{Failure, unavailable};
 use super::member::Member;
 use super::{Stats, StoreOptions};
-use crate::failpoint::fails;
 use crate::ports::changes::Changes;
 use crate::ports::store::{Store, StoreError};
-
-/// One snapshot for all that a read looks at.
-const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
@@ -56,9 +55,7 @@ pub struct PostgresStore {
     /// Jobs about leases have a lane and a connection of their own: they wait for nothing else, and share no transaction.
     leases: mpsc::Sender<Box<dyn Job>>,
     leases_pool: Pool,
-    /// Places for reads that wait.
-    readers: Arc<Semaphore>,
-    runtime: Handle,
+    readers: Readers,
     cipher: Arc<Cipher>,
     member: Arc<Member>,
     appended: Arc<Notify>,
@@ -94,6 +91,8 @@ impl PostgresStore {
         let size = address.most.map_or(pool.size, |most| most.min(pool.size));
         let limits = Limits { connect: pool.connect_timeout, statement: pool.statement_timeout };
         let tls = Tls::new(&address.trust)?;
+        // Behind PgBouncer each transaction may be another connection of the server, which knows nothing of what was prepared.
+        let direct = address.prepares;
         let connector = Connector { address, tls, limits };
         let cipher = Arc::new(Cipher::new(&key));
         let id = shape::bring(&connector, Arc::clone(&cipher), Arc::clone(&member), clock, retention).await?;
@@ -105,22 +104,23 @@ impl PostgresStore {
         let (leases, lease_jobs) = mpsc::channel(group::QUEUE);
         let (lanes, receivers): (Vec<_>, Vec<_>) =
             (0..writer::lanes(size)).map(|_lane| mpsc::channel(group::QUEUE)).unzip();
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let readers = Readers::new(pool.clone(), direct, runtime.clone(), closing.clone(), tasks.clone());
         let store = Self {
             id,
             lanes,
             pool,
             leases,
             leases_pool,
-            readers: Arc::new(Semaphore::new(group::QUEUE)),
-            runtime,
+            readers,
             cipher,
             member,
             appended: Arc::default(),
             changes: Arc::default(),
             counters: Arc::default(),
             reported: Mutex::default(),
-            closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            closing,
+            tasks,
         };
         let task = LaneTask {
             pool: store.pool.clone(),
@@ -133,10 +133,10 @@ impl PostgresStore {
             closing: store.closing.clone(),
         };
         let of_leases = LaneTask { pool: store.leases_pool.clone(), most: 1, ..task.clone() };
-        store.tasks.spawn_on(of_leases.run(lease_jobs), &store.runtime);
+        store.tasks.spawn_on(of_leases.run(lease_jobs), &runtime);
         for (number, jobs) in receivers.into_iter().enumerate() {
             let task = LaneTask { retention: (number == 0).then_some(retention), ..task.clone() };
-            store.tasks.spawn_on(task.run(jobs), &store.runtime);
+            store.tasks.spawn_on(task.run(jobs), &runtime);
         }
         Ok(Arc::new(store))
     }
@@ -153,7 +153,7 @@ impl PostgresStore {
         lane: Lane,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        group::submit(lane.choose(&self.lanes), doing, work).await
+        group::submit(&self.lanes, lane, doing, work).await
     }
 
     /// Submits a job about leases to the lane of its own.
@@ -162,48 +162,25 @@ impl PostgresStore {
         doing: &'static str,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        group::submit(Some(&self.leases), doing, work).await
+        group::submit(slice::from_ref(&self.leases), Lane::ANY, doing, work).await
     }
 
-    /// Reads, in one read transaction. It is done whether or not anybody still waits, and a caller on another runtime waits for a message
-    /// alone.
+    /// Reads, all from one moment.
     async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
-        read: impl FnOnce(&mut Conn) -> Result<T, Failure> + Send + 'static,
+        read: impl Fn(&mut Conn) -> Result<T, Failure> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        let place = Arc::clone(&self.readers).acquire_owned().await;
-        if self.closing.is_cancelled() {
-            return Err(unavailable(doing, CLOSED));
-        }
-        let (reply, answer) = oneshot::channel();
-        let pool = self.pool.clone();
-        let reading = async move {
-            let _place = place;
-            let mut link = match pool.begin(doing, SNAPSHOT).await {
-                Ok(link) => link,
-                Err(error) => {
-                    let _nobody_waits = reply.send(Err(error));
-                    return;
-                }
-            };
-            let watch = link.watch();
-            // A read that panics drops its reply and the link, which is engaged still and thus never used again.
-            let work = tokio::task::spawn_blocking(move || {
-                let result = planned(fails("store.read")).map_err(Failure::from).and_then(|()| read(&mut link.conn));
-                let _nobody_waits = reply.send(result.map_err(|failure| failure.doing(doing)));
-                link
-            });
-            if let Ok(mut link) = watch.wait_for(work).await {
-                let ended = link.execute("ROLLBACK").await;
-                link.engage(ended.is_err());
-            }
-            if watch.has_cut() {
-                pool.forget_idle();
-            }
-        };
-        self.tasks.spawn_on(reading, &self.runtime);
-        answer.await.unwrap_or_else(|_gone| Err(unavailable(doing, "the reader stopped before it answered")))
+        self.readers.submit(View::Moment, doing, read).await
+    }
+
+    /// Reads what one statement tells, or several that need not see the same moment.
+    async fn look<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        read: impl Fn(&mut Conn) -> Result<T, Failure> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.submit(View::Moments, doing, read).await
     }
 }
 

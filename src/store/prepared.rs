@@ -59,6 +59,7 @@ macro_rules! values {
     };
 }
 values!(0 S0 U0);
+values!(0 S0 U0, 1 S1 U1);
 values!(0 S0 U0, 1 S1 U1, 2 S2 U2);
 values!(0 S0 U0, 1 S1 U1, 2 S2 U2, 3 S3 U3, 4 S4 U4);
 

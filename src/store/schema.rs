@@ -290,4 +290,15 @@ diesel::joinable!(chatwoot -> instance (instance_id));
 diesel::joinable!(proxy -> instance (instance_id));
 diesel::joinable!(setting -> instance (instance_id));
 diesel::joinable!(holdfast_session -> instance (instance_id));
-diesel::allow_tables_to_appear_in_same_query!(instance, session, webhook, chatwoot, proxy, setting, holdfast_session);
+diesel::joinable!(holdfast_session_value -> instance (instance_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    instance,
+    session,
+    webhook,
+    chatwoot,
+    proxy,
+    setting,
+    holdfast_session,
+    holdfast_session_value,
+    holdfast_accepted
+);

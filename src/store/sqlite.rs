@@ -133,7 +133,7 @@ impl SqliteStore {
         lane: Lane,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        group::submit(lane.choose(&self.lanes), doing, work).await
+        group::submit(&self.lanes, lane, doing, work).await
     }
 
     /// Submits a job about leases.
@@ -145,8 +145,17 @@ impl SqliteStore {
         self.write(doing, Lane::ANY, work).await
     }
 
-    /// Reads, in one read transaction.
+    /// Reads, all from one moment.
     async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.submit(doing, |conn| conn.transaction(read)).await
+    }
+
+    /// Reads what one statement tells, or several that need not see the same moment.
+    async fn look<T: Send + 'static>(
         &self,
         doing: &'static str,
         read: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,

@@ -21,6 +21,8 @@ use crate::store::failure::{driver, unavailable};
 const DOING: &str = "connecting to the database";
 /// How often it is looked whether anything moves, within the time in which nothing may.
 const LOOKS: u32 = 4;
+/// How long a server may take to hang up after it has said that it does.
+const HANGING_UP: Duration = Duration::from_millis(50);
 /// How long a statement waits for a row that somebody else holds. Others of the same lane wait behind it, so it is well below the grace after
 /// which a link is sealed.
 const LOCK: Duration = Duration::from_secs(2);
@@ -129,6 +131,17 @@ impl Watch {
     /// Tells whether it had to be cut.
     pub(super) fn has_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether the connection has ended, or does at once: a server says why before it hangs up.
+    pub(super) async fn has_ended(&self) -> bool {
+        for _ in 0..5 {
+            if self.traffic.is_finished() {
+                return true;
+            }
+            tokio::time::sleep(HANGING_UP / 5).await;
+        }
+        self.traffic.is_finished()
     }
 
     /// Waits for work on the connection. If nothing moves meanwhile for too long, it is cut: then the work errs.

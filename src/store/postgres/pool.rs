@@ -77,12 +77,18 @@ impl Pool {
         })
     }
 
+    /// Takes a connection, which nobody else uses again unless it is said to be free.
+    pub(super) async fn engage(&self, doing: &'static str) -> Result<Taken, StoreError> {
+        let mut link = self.take(doing).await?;
+        link.engage(true);
+        Ok(link)
+    }
+
     /// Takes a connection and begins a transaction on it. One that has ended unnoticed is no reason to fail: nothing was asked of it yet.
     pub(super) async fn begin(&self, doing: &'static str, begin: &str) -> Result<Taken, StoreError> {
         let mut tries = 0;
         loop {
-            let mut link = self.take(doing).await?;
-            link.engage(true);
+            let mut link = self.engage(doing).await?;
             match link.execute(begin).await {
                 Ok(()) => return Ok(link),
                 Err(error) if link.watch().has_cut() => {
@@ -93,6 +99,11 @@ impl Pool {
                 Err(error) => return Err(driver(doing, &error)),
             }
         }
+    }
+
+    /// Returns how many connections there are at most.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// Throws away what nobody uses: where one connection stood still, the others do.

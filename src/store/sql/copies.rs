@@ -38,7 +38,7 @@ impl Copies for Database {
 
     async fn neighbours(&self, now: DateTime<Utc>) -> Result<Vec<DatabaseId>, StoreError> {
         let now_ms = now.timestamp_millis();
-        self.read("reading which other databases there are", move |conn| neighbours::list(conn, now_ms)).await
+        self.look("reading which other databases there are", move |conn| neighbours::list(conn, now_ms)).await
     }
 
     async fn note_neighbour(&self, other: &DatabaseId) -> Result<bool, StoreError> {
@@ -64,11 +64,11 @@ impl Copies for Database {
         let (ids, from) = (ids.to_vec(), self.exporter(taken_at));
         self.read("copying sessions", move |conn| {
             let mut copies = Vec::with_capacity(ids.len());
-            for id in ids {
-                match from.export(conn, &id) {
-                    Ok(copy) => copies.push((id, Ok(copy))),
+            for id in &ids {
+                match from.export(conn, id) {
+                    Ok(copy) => copies.push((id.clone(), Ok(copy))),
                     Err(Failure::Store(StoreError::NoSuchInstance(_))) => {}
-                    Err(Failure::Store(error)) => copies.push((id, Err(error))),
+                    Err(Failure::Store(error)) => copies.push((id.clone(), Err(error))),
                     // The connection, and not this session.
                     Err(failure @ Failure::Driver(_)) => return Err(failure),
                 }

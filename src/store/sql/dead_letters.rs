@@ -72,7 +72,7 @@ struct Selected {
 #[async_trait]
 impl DeadLetters for Database {
     async fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, StoreError> {
-        self.read("reading dead letters", move |conn| read(conn, &page)).await
+        self.look("reading dead letters", move |conn| read(conn, &page)).await
     }
 
     async fn redrive(&self, selection: Selection) -> Result<Redriven, StoreError> {

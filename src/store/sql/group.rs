@@ -63,7 +63,7 @@ impl Tx<'_> {
 }
 
 /// Which jobs run one after the other, in the order in which they were submitted: those of one instance always do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::store) struct Lane(u64);
 
 impl Lane {
@@ -78,19 +78,20 @@ impl Lane {
     }
 
     /// Chooses one of so many.
-    pub(in crate::store) fn choose<T>(self, lanes: &[T]) -> Option<&T> {
+    fn choose<T>(self, lanes: &[T]) -> Option<&T> {
         lanes.get((self.0 % lanes.len().max(1) as u64) as usize)
     }
 }
 
 /// Submits a job and waits until it is on disk. Once submitted it is done, whether or not anybody still waits.
 pub(in crate::store) async fn submit<T: Send + 'static>(
-    lane: Option<&mpsc::Sender<Box<dyn Job>>>,
+    lanes: &[mpsc::Sender<Box<dyn Job>>],
+    lane: Lane,
     doing: &'static str,
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let Some(jobs) = lane else { return Err(unavailable(doing, CLOSED)) };
-    let (job, answer) = job(doing, work);
+    let Some(jobs) = lane.choose(lanes) else { return Err(unavailable(doing, CLOSED)) };
+    let (job, answer) = job(lane, doing, work);
     // Handed over at the first poll if there is room, even to a caller that has used its share of the thread up.
     match jobs.try_send(job) {
         Ok(()) => {}
@@ -103,11 +104,12 @@ pub(in crate::store) async fn submit<T: Send + 'static>(
 type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 fn job<T: Send + 'static>(
+    lane: Lane,
     doing: &'static str,
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> (Box<dyn Job>, Answer<T>) {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Typed { doing, work: Some(work), outcome: None, reply }), answer)
+    (Box::new(Typed { lane, doing, work: Some(work), outcome: None, reply }), answer)
 }
 
 /// The job that forgets what is kept only for a look back.
@@ -115,12 +117,14 @@ pub(in crate::store) fn housekeeping(retention: Retention) -> Box<dyn Job> {
     let work = move |tx: &mut Tx<'_>| {
         super::housekeeping::prune(tx, &retention).inspect_err(|error| tracing::warn!(?error, "Pruning failed"))
     };
-    let (job, _nobody_waits) = job("pruning", work);
+    let (job, _nobody_waits) = job(Lane::ANY, "pruning", work);
     job
 }
 
 /// A piece of work with an answer, its type hidden.
 pub(in crate::store) trait Job: Send {
+    /// Returns its lane.
+    fn lane(&self) -> Lane;
     /// Does the work. If it errs, it is to be undone; the error tells people why.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), String>;
     /// Answers, once it is known whether the transaction is on disk.
@@ -128,6 +132,7 @@ pub(in crate::store) trait Job: Send {
 }
 
 struct Typed<T, W> {
+    lane: Lane,
     doing: &'static str,
     work: Option<W>,
     outcome: Option<Result<T, StoreError>>,
@@ -135,6 +140,10 @@ struct Typed<T, W> {
 }
 
 impl<T: Send, W: FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send> Job for Typed<T, W> {
+    fn lane(&self) -> Lane {
+        self.lane
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), String> {
         let Some(work) = self.work.take() else { return Err("it has run already".to_owned()) };
         let outcome = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
@@ -189,7 +198,12 @@ impl Counters {
 pub(in crate::store) fn run(conn: &mut Conn, clock: Clock, jobs: &mut [Box<dyn Job>]) -> QueryResult<Written> {
     let result = match jobs {
         [job] => run_alone(conn, clock, job.as_mut()),
-        several => run_jobs(conn, clock, several).and_then(|written| commit(conn).map(|()| written)),
+        several => {
+            // Everywhere in the same order, because each keeps its rows until all have ended: nodes that write the same instances at the same
+            // time, as when they take the same copies in, do not wait in a circle.
+            several.sort_by_key(|job| job.lane());
+            run_jobs(conn, clock, several).and_then(|written| commit(conn).map(|()| written))
+        }
     };
     if result.is_err() {
         // After a full disk or a failed write SQLite may have rolled back by itself; then this errs, and that is fine.

@@ -30,12 +30,12 @@ impl Instances for Database {
 
     async fn list(&self) -> Result<Vec<InstanceRecord>, StoreError> {
         let member = Arc::clone(&self.member);
-        self.read("listing instances", move |conn| list(conn, &member.client_name)).await
+        self.look("listing instances", move |conn| list(conn, &member.client_name)).await
     }
 
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
         let id = id.clone();
-        self.read("reading an instance", move |conn| get(conn, &id)).await
+        self.look("reading an instance", move |conn| get(conn, &id)).await
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
@@ -63,7 +63,7 @@ impl Instances for Database {
 
     async fn webhook(&self, id: &InstanceId) -> Result<Option<WebhookRow>, StoreError> {
         let id = id.clone();
-        self.read("reading a webhook", move |conn| webhooks::read(conn, &id)).await
+        self.look("reading a webhook", move |conn| webhooks::read(conn, &id)).await
     }
 
     async fn set_webhook(&self, id: &InstanceId, spec: WebhookSpec) -> Result<WebhookRow, StoreError> {
@@ -73,7 +73,7 @@ impl Instances for Database {
 
     async fn settings(&self, id: &InstanceId) -> Result<Option<SettingRow>, StoreError> {
         let id = id.clone();
-        self.read("reading the settings of an instance", move |conn| settings::read(conn, &id)).await
+        self.look("reading the settings of an instance", move |conn| settings::read(conn, &id)).await
     }
 
     async fn set_settings(&self, id: &InstanceId, spec: SettingsSpec) -> Result<SettingRow, StoreError> {
@@ -217,9 +217,12 @@ fn change(tx: &mut Tx<'_>, id: &InstanceId, patch: InstancePatch) -> Result<(), 
         return Err(StoreError::NoSuchInstance(id.clone()).into());
     }
     if online_now {
-        ensure_session(tx, id)?;
         let online = holdfast_session::last_online_at.eq(tx.now_ms());
-        diesel::update(holdfast_session::table.find(id.as_str())).set(online).execute(tx.conn)?;
+        let row = diesel::update(holdfast_session::table.find(id.as_str())).set(online);
+        if row.clone().execute(tx.conn)? == 0 {
+            ensure_session(tx, id)?;
+            row.execute(tx.conn)?;
+        }
     }
     Ok(())
 }

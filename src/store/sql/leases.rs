@@ -202,12 +202,12 @@ impl Leases for Database {
 
     async fn whereabouts(&self, name: &str) -> Result<Option<Whereabouts>, StoreError> {
         let (member, name) = (self.member.clone(), name.to_owned());
-        self.read("finding the owner of an instance", move |conn| whereabouts(conn, &member, &name)).await
+        self.look("finding the owner of an instance", move |conn| whereabouts(conn, &member, &name)).await
     }
 
     async fn owners(&self) -> Result<HashMap<InstanceId, String>, StoreError> {
         let member = self.member.clone();
-        self.read("finding the owners of all instances", move |conn| owners(conn, &member)).await
+        self.look("finding the owners of all instances", move |conn| owners(conn, &member)).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {

@@ -160,12 +160,12 @@ impl Outbox for Database {
 
     async fn heads(&self) -> Result<Vec<Head>, StoreError> {
         let member = Arc::clone(&self.member);
-        self.read("reading what waits", move |conn| heads(conn, &member)).await
+        self.look("reading what waits", move |conn| heads(conn, &member)).await
     }
 
     async fn next(&self, id: &InstanceId, now_ms: i64) -> Result<Loaded, StoreError> {
         let id = id.clone();
-        self.read("reading what is due", move |conn| next(conn, &id, now_ms)).await
+        self.look("reading what is due", move |conn| next(conn, &id, now_ms)).await
     }
 
     async fn settle(&self, settlements: Vec<(i64, Settlement)>) -> Result<(), StoreError> {
@@ -177,7 +177,7 @@ impl Outbox for Database {
             let row: LagRow = diesel::sql_query(LAG).get_result(conn)?;
             Ok(row.into())
         };
-        self.read("reading how far the sinks are behind", read).await
+        self.look("reading how far the sinks are behind", read).await
     }
 
     async fn lags(&self) -> Result<Vec<InstanceLag>, StoreError> {
@@ -185,7 +185,7 @@ impl Outbox for Database {
             let rows: Vec<InstanceLagRow> = diesel::sql_query(LAGS).load(conn)?;
             Ok(rows.into_iter().map(Into::into).collect())
         };
-        self.read("reading how far the sinks are behind", read).await
+        self.look("reading how far the sinks are behind", read).await
     }
 
     fn appended(&self) -> Arc<Notify> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
@@ -20,7 +20,7 @@ use crate::store::envelope::{self, Creds};
 use crate::store::failure::{Failure, unreadable};
 use crate::store::member::Member;
 use crate::store::prepared::{self, prepared, value};
-use crate::store::schema::{holdfast_accepted, holdfast_session, session};
+use crate::store::schema::{holdfast_accepted, holdfast_session, instance, session};
 
 #[async_trait]
 impl Sessions for Database {
@@ -38,7 +38,7 @@ impl Sessions for Database {
     async fn device(&self, id: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
         let found = {
             let (id, cipher) = (id.clone(), self.cipher.clone());
-            self.read("reading a device", move |conn| device(conn, &cipher, &id)).await?
+            self.look("reading a device", move |conn| device(conn, &cipher, &id)).await?
         };
         match found {
             None => Ok(None),
@@ -55,7 +55,7 @@ impl Sessions for Database {
 
     async fn read(&self, id: &InstanceId, category: &'static str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (id, cipher, key) = (id.clone(), self.cipher.clone(), key.to_owned());
-        self.read("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key)).await
+        self.look("reading a session value", move |conn| values::read(conn, &cipher, &id, category, &key)).await
     }
 
     async fn read_many(
@@ -65,7 +65,10 @@ impl Sessions for Database {
         keys: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, keys) = (id.clone(), self.cipher.clone(), keys.to_vec());
-        self.read("reading session values", move |conn| values::read_many(conn, &cipher, &id, category, &keys)).await
+        let few = values::are_few(&keys);
+        let read = move |conn: &mut Conn| values::read_many(conn, &cipher, &id, category, &keys);
+        const DOING: &str = "reading session values";
+        if few { self.look(DOING, read).await } else { self.read(DOING, read).await }
     }
 
     async fn scan(
@@ -75,41 +78,41 @@ impl Sessions for Database {
         prefix: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (id, cipher, prefix) = (id.clone(), self.cipher.clone(), prefix.to_owned());
-        self.read("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
+        self.look("reading session values", move |conn| values::scan(conn, &cipher, &id, category, &prefix)).await
     }
 
     async fn last_key(&self, id: &InstanceId, category: &'static str) -> Result<Option<String>, StoreError> {
         let id = id.clone();
-        self.read("reading the keys of a session", move |conn| values::last_key(conn, &id, category)).await
+        self.look("reading the keys of a session", move |conn| values::last_key(conn, &id, category)).await
     }
 
     async fn count(&self, id: &InstanceId, clear: &Clear) -> Result<u64, StoreError> {
         let (id, clear) = (id.clone(), clear.clone());
-        self.read("counting session values", move |conn| values::count(conn, &id, &clear)).await
+        self.look("counting session values", move |conn| values::count(conn, &id, &clear)).await
     }
 
     async fn commit(&self, id: &InstanceId, epoch: Epoch, batch: SessionBatch) -> Result<Revision, StoreError> {
         let (own, cipher, member) = (id.clone(), self.cipher.clone(), Arc::clone(&self.member));
         let commit = move |tx: &mut Tx<'_>| {
-            let revision = next_revision(tx, &member, &own, epoch)?;
-            commit(tx, &cipher, &own, batch, revision)
+            let state = next(tx, &member, &own, epoch)?;
+            commit(tx, &cipher, &own, batch, state)
         };
         self.change("writing a session", id, commit).await
     }
 
     async fn is_accepted(&self, id: &InstanceId, message: &MessageKey) -> Result<bool, StoreError> {
         let (id, message) = (id.clone(), message.clone());
-        self.read("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
+        self.look("looking for an accepted message", move |conn| is_accepted(conn, &id, &message)).await
     }
 
     async fn times_lost(&self, id: &InstanceId, message: &MessageKey) -> Result<u32, StoreError> {
         let (id, message) = (id.clone(), message.clone());
-        self.read("looking for a lost message", move |conn| losses::times(conn, &id, &message)).await
+        self.look("looking for a lost message", move |conn| losses::times(conn, &id, &message)).await
     }
 
     async fn unrecovered(&self, id: Option<&InstanceId>, limit: u32) -> Result<Vec<Unrecovered>, StoreError> {
         let id = id.cloned();
-        self.read("reading what was lost", move |conn| losses::list(conn, id.as_ref(), limit)).await
+        self.look("reading what was lost", move |conn| losses::list(conn, id.as_ref(), limit)).await
     }
 
     async fn archive(&self, id: &InstanceId, reason: &str) -> Result<(), StoreError> {
@@ -125,11 +128,21 @@ impl Sessions for Database {
 
 fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node, revision};
-    ensure_session(tx, id)?;
-    standing::admit(tx, member, id)?;
+    standing::admit(tx, member)?;
     let row = holdfast_session::table.find(id.as_str());
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
-    let (held, at): (i64, i64) = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?;
+    // Mostly it is this node's already.
+    let ours = diesel::update(row.filter(lease_node.eq(&member.node))).set(claimed).returning((epoch, revision));
+    let (held, at): (i64, i64) = match ours.get_result(tx.conn).optional()? {
+        Some(claim) => claim,
+        None => {
+            ensure_session(tx, id)?;
+            if let Some(by) = standing::hold(tx, member, id)? {
+                return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
+            }
+            diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?
+        }
+    };
     reach!("claim.raised");
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64) })
 }
@@ -144,9 +157,11 @@ fn release(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, held: Epoch) -> Re
 }
 
 fn device(conn: &mut Conn, cipher: &Cipher, id: &InstanceId) -> Result<Option<Creds>, Failure> {
-    let creds = creds(conn, id)?.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
-    let marked: Option<bool> =
-        holdfast_session::table.find(id.as_str()).select(holdfast_session::paired).first(conn).optional()?;
+    let columns = (session::creds.nullable(), holdfast_session::paired.nullable());
+    let row = instance::table.find(id.as_str()).left_join(session::table).left_join(holdfast_session::table);
+    let found: Option<(Option<String>, Option<bool>)> = row.select(columns).first(conn).optional()?;
+    let Some((creds, marked)) = found else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
+    let creds = creds.map(|text| envelope::unwrap(cipher, id, &text)).transpose()?;
     if marked == Some(true) && !matches!(creds, Some(Creds::Device(_))) {
         let said = if creds.is_some() {
             "another program replaced it"
@@ -154,9 +169,6 @@ fn device(conn: &mut Conn, cipher: &Cipher, id: &InstanceId) -> Result<Option<Cr
             "the session is marked paired, and it is missing"
         };
         return Err(unreadable(Place::Device { instance: id }.describe(), said).into());
-    }
-    if creds.is_none() {
-        require(conn, id)?;
     }
     Ok(creds)
 }
@@ -174,7 +186,7 @@ fn commit(
     cipher: &Cipher,
     id: &InstanceId,
     batch: SessionBatch,
-    revision: Revision,
+    State { revision, is_paired }: State,
 ) -> Result<Revision, Failure> {
     let SessionBatch { device, paired, clears, writes, accepted, losses, events } = batch;
     for clear in &clears {
@@ -197,43 +209,43 @@ fn commit(
     if let Some(device) = device {
         save_device(tx, cipher, id, &device)?;
     }
-    let row = holdfast_session::table.find(id.as_str());
-    match paired {
-        Some(true) => {
-            // A new login is later than any copy of an earlier one.
-            let first = Revision::begun_at(tx.unix_ms(), revision);
-            let new = row.filter(holdfast_session::paired.eq(false));
-            let columns = (holdfast_session::paired.eq(true), holdfast_session::revision.eq(first.0 as i64));
-            let paired_now = diesel::update(new).set(columns).execute(tx.conn)? > 0;
-            return Ok(if paired_now { first } else { revision });
-        }
-        Some(false) => {
-            diesel::update(row).set(holdfast_session::paired.eq(false)).execute(tx.conn)?;
-        }
-        None => {}
+    if paired.is_none_or(|paired| paired == is_paired) {
+        return Ok(revision);
     }
-    Ok(revision)
+    // A new login is later than any copy of an earlier one.
+    let last = if is_paired { revision } else { Revision::begun_at(tx.unix_ms(), revision) };
+    let columns = (holdfast_session::paired.eq(!is_paired), holdfast_session::revision.eq(last.0 as i64));
+    diesel::update(holdfast_session::table.find(id.as_str())).set(columns).execute(tx.conn)?;
+    Ok(last)
 }
 
-/// The statement of [`next_revision`].
-struct NextRevision;
+/// A session as it is while its batch is written.
+struct State {
+    /// That of the batch.
+    revision: Revision,
+    /// Whether it was a login before.
+    is_paired: bool,
+}
 
-impl prepared::Text for NextRevision {
+/// The statement of [`next`].
+struct Next;
+
+impl prepared::Text for Next {
     // A node owns what it has made, and has not claimed it yet: no claim has the epoch 0.
     const SQL: &'static str = "\
         UPDATE holdfast_session SET revision = revision + 1 \
-        WHERE instance_id = ? AND epoch = ? AND epoch > 0 AND lease_node = ? RETURNING revision";
-    type Row = (BigInt,);
+        WHERE instance_id = ? AND epoch = ? AND epoch > 0 AND lease_node = ? RETURNING revision, paired";
+    type Row = (BigInt, Bool);
 }
 
 /// Raises the revision, if this node owns the session under this epoch. That is the fence: it holds the row until the transaction ends, so that
 /// nobody claims the session in between.
-fn next_revision(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, claimed: Epoch) -> Result<Revision, Failure> {
+fn next(tx: &mut Tx<'_>, member: &Member, id: &InstanceId, claimed: Epoch) -> Result<State, Failure> {
     let values =
         (value::<Text, _>(id.as_str()), value::<BigInt, _>(claimed.0 as i64), value::<Text, _>(member.node.as_str()));
-    let found: Option<(i64,)> = prepared(NextRevision, values).get_result(tx.conn).optional()?;
-    if let Some((at,)) = found {
-        return Ok(Revision(at as u64));
+    let found: Option<(i64, bool)> = prepared(Next, values).get_result(tx.conn).optional()?;
+    if let Some((at, is_paired)) = found {
+        return Ok(State { revision: Revision(at as u64), is_paired });
     }
     require(tx.conn, id)?;
     Err(StoreError::FencedOff(id.clone()).into())
@@ -275,10 +287,10 @@ fn is_known(conn: &mut Conn, id: &InstanceId, message: &str) -> Result<bool, Fai
 }
 
 pub(super) fn is_accepted(conn: &mut Conn, id: &InstanceId, message: &MessageKey) -> Result<bool, Failure> {
-    require(conn, id)?;
     let message = dialect::storable(message);
     let row = holdfast_accepted::table.find((id.as_str(), &message.chat, &message.sender, &message.id));
-    Ok(diesel::select(diesel::dsl::exists(row)).get_result(conn)?)
+    let found = instance::table.find(id.as_str()).select(diesel::dsl::exists(row)).first(conn).optional()?;
+    found.ok_or_else(|| StoreError::NoSuchInstance(id.clone()).into())
 }
 
 fn save_device(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, device: &[u8]) -> Result<(), Failure> {

@@ -36,56 +36,69 @@ pub(super) struct Standing {
     now_ms: i64,
 }
 
-/// Who holds a session.
-struct Holder;
-/// The same, and nobody takes it meanwhile.
-struct LastingHolder;
-/// The same, and it is to be taken.
-struct FormerHolder;
-
 macro_rules! holder {
-    ($name:ident, $lock:literal) => {
+    ($(#[$doc:meta])* $name:ident, $rest:literal) => {
+        $(#[$doc])*
+        struct $name;
         impl prepared::Text for $name {
-            const SQL: &'static str = concat!("SELECT lease_node FROM holdfast_session WHERE instance_id = ?", $lock);
+            const SQL: &'static str = concat!("SELECT lease_node FROM holdfast_session WHERE instance_id = ?", $rest);
             type Row = (Nullable<Text>,);
         }
     };
 }
 
-holder!(Holder, "");
-holder!(LastingHolder, " FOR SHARE");
-holder!(FormerHolder, " FOR UPDATE");
+holder!(
+    /// Who holds a session.
+    Holder,
+    ""
+);
+holder!(
+    /// The same, and nobody takes it meanwhile.
+    FormerHolder,
+    " FOR UPDATE"
+);
+holder!(
+    /// This node, or nobody, and no other takes it meanwhile. It waits for nobody who has taken it already.
+    Ours,
+    " AND (lease_node = ? OR lease_node IS NULL) FOR SHARE"
+);
 
-/// Lets nobody take the session until this transaction has ended, and errs unless this node may.
-pub(super) fn admit(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
+/// Errs unless this node may take sessions.
+pub(super) fn admit(tx: &mut Tx<'_>, member: &Member) -> Result<(), Failure> {
+    if dialect::SHARED { stand(tx.conn, member, "") } else { Ok(()) }
+}
+
+/// Lets nobody take the session until this transaction has ended; returns the other node that owns it and lives.
+pub(super) fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Option<String>, Failure> {
     if !dialect::SHARED {
-        return Ok(());
+        return Ok(None);
     }
-    stand(tx.conn, member, "")?;
     match held_by_another(tx.conn, member, id, FormerHolder)? {
-        Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::LeaseHeld { instance: id.clone(), by }.into()),
-        Some(_) | None => Ok(()),
+        Some(by) if !is_dead(tx.conn, member, &by)? => Ok(Some(by)),
+        Some(_) | None => Ok(None),
     }
 }
 
 /// Errs if another node owns the instance, and lets nobody take it until this transaction has ended: what a former owner still writes is not
 /// kept. What nobody owns can be written.
 pub(super) fn fence(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
-    // First without waiting for a new owner who holds the row, who may wait for what this transaction has written before.
-    let held = dialect::SHARED
-        && (held_by_another(tx.conn, member, id, Holder)?.is_some()
-            || held_by_another(tx.conn, member, id, LastingHolder)?.is_some());
-    if held { Err(StoreError::FencedOff(id.clone()).into()) } else { Ok(()) }
+    if !dialect::SHARED {
+        return Ok(());
+    }
+    let own = prepared(Ours, (value::<Text, _>(id.as_str()), value::<Text, _>(member.node.as_str())));
+    let ours: Option<(Option<String>,)> = own.get_result(tx.conn).optional()?;
+    // Without a row there is nothing to own.
+    if ours.is_none() && held_by_another(tx.conn, member, id, Holder)?.is_some() {
+        return Err(StoreError::FencedOff(id.clone()).into());
+    }
+    Ok(())
 }
 
 /// The same, if the other node lives.
 pub(super) fn fence_living(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<(), Failure> {
-    if !dialect::SHARED {
-        return Ok(());
-    }
-    match held_by_another(tx.conn, member, id, FormerHolder)? {
-        Some(by) if !is_dead(tx.conn, member, &by)? => Err(StoreError::FencedOff(id.clone()).into()),
-        Some(_) | None => Ok(()),
+    match hold(tx, member, id)? {
+        Some(_) => Err(StoreError::FencedOff(id.clone()).into()),
+        None => Ok(()),
     }
 }
 

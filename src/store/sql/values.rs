@@ -14,6 +14,7 @@ use crate::store::cipher::{Cipher, Place};
 use crate::store::failure::{Failure, corrupt};
 use crate::store::rows::NewValue;
 use crate::store::schema::holdfast_session_value::{self as value, category, expires_at, instance_id, key};
+use crate::store::schema::instance;
 
 /// Keys in one statement, well below what SQLite binds.
 const CHUNK: usize = 500;
@@ -30,12 +31,11 @@ pub(super) fn read(
     kind: &str,
     name: &str,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let sealed: Option<Vec<u8>> =
-        value::table.find((id.as_str(), kind, name)).select(value::value).first(conn).optional()?;
-    match sealed {
-        Some(sealed) => Ok(Some(open(cipher, id, kind, name, &sealed)?)),
-        None => require(conn, id).map(|()| None),
-    }
+    let it = instance_id.eq(instance::id).and(category.eq(kind)).and(key.eq(name));
+    let row = instance::table.find(id.as_str()).left_join(value::table.on(it)).select(value::value.nullable());
+    let found: Option<Option<Vec<u8>>> = row.first(conn).optional()?;
+    let Some(sealed) = found else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
+    Ok(sealed.map(|sealed| open(cipher, id, kind, name, &sealed)).transpose()?)
 }
 
 pub(super) fn read_many(
@@ -139,6 +139,11 @@ pub(super) fn clear(tx: &mut Tx<'_>, id: &InstanceId, clear: &Clear) -> Result<(
     }
     rows.execute(tx.conn)?;
     Ok(())
+}
+
+/// Tells whether so many values are read from one moment without a transaction: what is found is that of one statement.
+pub(super) fn are_few(names: &[String]) -> bool {
+    names.len() <= CHUNK
 }
 
 /// Applies changes in order. Of several to one key the last is what counts, so it alone is written; in the order of the keys, so that

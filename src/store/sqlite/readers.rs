@@ -1,8 +1,7 @@
-//! A few connections that read, each from one consistent snapshot, beside the writer.
+//! A few connections that read, beside the writer.
 
 use std::sync::Arc;
 
-use diesel::Connection as _;
 use diesel::prelude::*;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@ impl Readers {
         (Self { jobs }, Arc::new(Mutex::new(receiver)))
     }
 
-    /// Reads, in one read transaction.
+    /// Reads.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -40,7 +39,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let job: ReadJob = Box::new(move |conn| {
             let result = match conn {
-                Ok(conn) => planned(fails("store.read")).map_err(Failure::from).and_then(|()| conn.transaction(read)),
+                Ok(conn) => planned(fails("store.read")).map_err(Failure::from).and_then(|()| read(conn)),
                 Err(error) => Err(Failure::Store(error)),
             };
             let usable = !matches!(result, Err(Failure::Driver(_)));

@@ -18,9 +18,14 @@ const LAST_WORDS: &str = "last-words";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity(Option<Vec<u8>>);
 
-/// The SHA-256 of the device that is on disk, if it is known.
-#[derive(Debug, Default)]
-pub(super) struct OnDisk(Option<[u8; 32]>);
+/// What is known of the device that is on disk.
+#[derive(Default)]
+pub(super) struct OnDisk {
+    /// The SHA-256 of what is there.
+    digest: Option<[u8; 32]>,
+    /// What was read to learn whether there is one: the library asks for it next.
+    read: Option<Box<Device>>,
+}
 
 fn identity_of(device: &Device) -> Vec<u8> {
     device.identity_key.public_key.public_key_bytes().to_vec()
@@ -69,21 +74,20 @@ impl Backend {
         let bytes = self.encode("device", device)?;
         let digest = Sha256::digest(&bytes).into();
         // At each login the library sets again what it had set before.
-        if on_disk.0 == Some(digest) {
+        if on_disk.digest == Some(digest) {
             return self.seal.check().map_err(|_sealed| Unusable);
         }
         // What is there after a commit that failed is not known.
-        on_disk.0 = None;
+        *on_disk = OnDisk::default();
         self.commit(SessionBatch { device: Some(bytes), paired: Some(true), ..SessionBatch::default() }).await?;
         self.linked.store(true, Ordering::Release);
-        on_disk.0 = Some(digest);
+        on_disk.digest = Some(digest);
         Ok(())
     }
 
-    async fn stored(&self) -> Result<Option<Device>, Unusable> {
-        let mut on_disk = self.saving.lock().await;
+    async fn stored(&self, on_disk: &mut OnDisk) -> Result<Option<Device>, Unusable> {
         let bytes = self.attempt("read the device", || self.store.device(&self.instance)).await?;
-        on_disk.0 = bytes.as_ref().map(|bytes| Sha256::digest(bytes).into());
+        on_disk.digest = bytes.as_ref().map(|bytes| Sha256::digest(bytes).into());
         let device: Option<Device> = bytes.map(|bytes| self.decode("device", &bytes)).transpose()?;
         let _ = self.known.set(Identity(device.as_ref().map(identity_of)));
         self.linked.store(device.as_ref().is_some_and(Device::is_registered), Ordering::Release);
@@ -103,11 +107,17 @@ impl DeviceStore for Backend {
     }
 
     async fn load(&self) -> Result<Option<Device>> {
-        Ok(self.stored().await?)
+        let mut on_disk = self.saving.lock().await;
+        match on_disk.read.take() {
+            Some(device) => Ok(Some(*device)),
+            None => Ok(self.stored(&mut on_disk).await?),
+        }
     }
 
     async fn exists(&self) -> Result<bool> {
-        Ok(self.stored().await?.is_some())
+        let mut on_disk = self.saving.lock().await;
+        on_disk.read = self.stored(&mut on_disk).await?.map(Box::new);
+        Ok(on_disk.read.is_some())
     }
 
     async fn create(&self) -> Result<i32> {

@@ -22,7 +22,7 @@ const DEVICE: &str = "the device";
 const RENEWED: &str = "the renewed device";
 
 /// Renews the device of these tests, and no other.
-struct TestRenewal;
+pub(super) struct TestRenewal;
 
 impl Renewal for TestRenewal {
     fn renew(&self, device: &[u8]) -> Result<Renewed, Box<dyn Error + Send + Sync>> {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use futures_util::future::{join_all, try_join_all};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::copies::{Adoption, Copies as _};
+use holdfast::ports::layer::SessionCopy;
 use holdfast::ports::leases::Leases as _;
 use holdfast::ports::outbox::{Loaded, Outbox as _, Settlement};
 use holdfast::ports::restore::{Renewal, Renewed};
@@ -24,6 +25,7 @@ use tokio_postgres::NoTls;
 use super::bench::{
     LATE, Opening, Outcome, chain, device, event, eventually, new_instance, profile, put, webhook, writes,
 };
+use super::copies::TestRenewal;
 use super::server::options;
 use crate::harness::cable::{Cable, State};
 use crate::harness::postgres::Server;
@@ -84,6 +86,38 @@ async fn of_two_nodes_that_take_in_the_same_copy_at_once_the_slower_one_does_not
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_take_the_same_copies_in_at_once_do_not_wait_for_each_other_in_a_circle() -> Outcome {
+    const COPIES: usize = 60;
+    let server = Server::start().await?;
+    let stores = try_join_all(["one", "other"].map(|node| open_as(node, server.url("postgres")))).await?;
+    let mut copies = Vec::new();
+    for number in 0..COPIES {
+        let (id, epoch) = session(&*stores[0], &format!("shop-{number}")).await?;
+        stores[0].commit(&id, epoch, device("the device")).await?;
+        copies.push(stores[0].export(&id, Clock::start().wall()).await?.context("there is a login")?);
+    }
+    server.ask("postgres", r#"DELETE FROM "Instance""#).await?;
+    let there = copies.clone();
+    let back = copies.into_iter().rev().collect();
+    let adopt = |store: Arc<PostgresStore>, node: &'static str, copies: Vec<SessionCopy>| async move {
+        let adoption = || Adoption { node: node.to_owned(), seen: None, proved: None };
+        join_all(copies.into_iter().map(|copy| store.adopt_copy(copy, adoption(), Arc::new(TestRenewal)))).await
+    };
+    let (one, other) =
+        tokio::join!(adopt(Arc::clone(&stores[0]), "one", there), adopt(Arc::clone(&stores[1]), "other", back));
+    let mut adopted = 0;
+    for answer in one.into_iter().chain(other) {
+        match answer {
+            Ok(_) => adopted += 1,
+            Err(StoreError::FencedOff(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    assert_eq!(adopted, COPIES);
+    Ok(())
+}
+
 /// Is never asked.
 struct Nothing;
 
@@ -112,15 +146,22 @@ async fn a_commit_is_on_disk_also_where_the_database_has_been_told_not_to_wait_f
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_were_ended_unnoticed_fail_nothing() -> Outcome {
-    let (_server, cable, store) = behind_a_cable().await?;
+    const HANG_UP: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let (server, cable, store) = behind_a_cable().await?;
     let (id, epoch) = session(&*store, "shop").await?;
+    // So many at once that every connection is in use, then idle.
+    let reads = || try_join_all((0..20).map(|_| store.read(&id, "session", "a")));
     for round in 1..=5 {
-        // So many at once that every connection is in use, then idle.
-        let reads = (0..20).map(|_| store.read(&id, "session", "a"));
-        try_join_all(reads).await?;
+        reads().await?;
         cable.cut();
         assert_eq!(store.commit(&id, epoch, writes(vec![put("session", "a", "1")])).await?, Revision(round));
-        assert!(store.read(&id, "session", "a").await?.is_some());
+        cable.cut();
+        assert!(reads().await?.iter().all(Option::is_some));
+        server.ask("postgres", HANG_UP).await?;
+        assert!(reads().await?.iter().all(Option::is_some));
+        reads().await?;
+        cable.cut();
+        store.export(&id, Clock::start().wall()).await?;
     }
     Ok(())
 }
@@ -405,14 +446,19 @@ async fn the_oldest_of_each_instance_is_found_quickly_behind_a_long_queue() -> O
 
 /// Opens a store with little patience.
 async fn open(url: String) -> Result<Arc<PostgresStore>, StoreError> {
+    open_as("node", url).await
+}
+
+async fn open_as(node: &str, url: String) -> Result<Arc<PostgresStore>, StoreError> {
     let mut options = options(url, Opening::default());
+    options.node = node.to_owned();
     options.pool = PoolOptions {
         connect_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(5),
         ..PoolOptions::default()
     };
     let store = PostgresStore::open(options).await?;
-    store.join(profile("node")).await?;
+    store.join(profile(node)).await?;
     Ok(store)
 }
 
