@@ -1,7 +1,7 @@
 //! The baseline: whatsapp-rust by itself, many clients in one process, their stores in memory.
 //!
-//! They come back, as the engine does: each has been connected before, and has made its prekeys then. Making them takes longer than all the
-//! rest of a login, and at a first login it goes on while others still wait for theirs.
+//! They come back, as the engine does: each has been connected before, has made its prekeys then, and is built anew over its store. Making prekeys
+//! takes longer than all the rest of a login, and at a first login it goes on while others still wait for theirs.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use holdfast_sim::{AdoptAnswer, AdoptRequest, Options, Simulator};
 use reqwest::Client;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::figures::{Empty, Figures, LOOK_AGAIN, PATIENCE, SETTLED, connected, watch};
@@ -62,7 +62,7 @@ async fn uploaded(sim: &Simulator) {
 }
 
 /// Is the fleet: says a line when it has started, links its clients when told to, says another, dials when told to, ends all connections when
-/// told to, says a third, and dials again when told to.
+/// told to, says a third, and builds them anew and dials when told to.
 pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::Result<()> {
     let http = http();
     say("started")?;
@@ -86,9 +86,10 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
     }
     say("ended")?;
     order().await?;
-    for client in &clients {
-        client.reconnects(true);
-        client.dial();
+    let mut building: JoinSet<_> = clients.into_iter().map(|client| again(client, ws.to_owned())).collect();
+    let mut clients = Vec::with_capacity(instances);
+    while let Some(client) = building.join_next().await {
+        clients.push(client??);
     }
     // What they tell is taken by nobody in particular.
     let mut events = stream::select_all(clients.iter().map(BareClient::events));
@@ -96,6 +97,13 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
         gone = order() => gone,
         () = async { while events.next().await.is_some() {} } => Ok(()),
     }
+}
+
+async fn again(client: BareClient, url: String) -> anyhow::Result<BareClient> {
+    let client = client.anew(&url).await?;
+    client.reconnects(true);
+    client.dial();
+    Ok(client)
 }
 
 async fn link(ws: &str, control: &str, http: &Client, number: usize) -> anyhow::Result<BareClient> {

@@ -51,7 +51,7 @@ impl Readers {
         Self { pool, direct, places: Arc::new(Semaphore::new(QUEUE)), runtime, closing, tasks }
     }
 
-    /// Reads. It may be done twice, if the first connection turns out to have ended.
+    /// Reads. It is done anew where the connection turns out to have ended.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         view: View,

@@ -133,16 +133,15 @@ fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Fai
     let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
     // Mostly it is this node's already.
     let ours = diesel::update(row.filter(lease_node.eq(&member.node))).set(claimed).returning((epoch, revision));
-    let (held, at): (i64, i64) = match ours.get_result(tx.conn).optional()? {
-        Some(claim) => claim,
-        None => {
-            ensure_session(tx, id)?;
-            if let Some(by) = standing::hold(tx, member, id)? {
-                return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
-            }
-            diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn)?
+    let mut raised: Option<(i64, i64)> = ours.get_result(tx.conn).optional()?;
+    if raised.is_none() {
+        ensure_session(tx, id)?;
+        if let Some(by) = standing::hold(tx, member, id)? {
+            return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
         }
-    };
+        raised = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn).optional()?;
+    }
+    let (held, at) = raised.ok_or_else(|| StoreError::NoSuchInstance(id.clone()))?;
     reach!("claim.raised");
     Ok(Claim { epoch: Epoch(held as u64), revision: Revision(at as u64) })
 }

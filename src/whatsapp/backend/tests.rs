@@ -344,9 +344,14 @@ async fn a_device_is_written_only_once_it_belongs_to_an_account_and_never_over_a
         (Backend::new(store, InstanceId::new("i"), Arc::clone(&seal), clock, Duration::from_secs(5)), seal)
     };
     other.claim().await.unwrap();
-    let found = other.load().await.unwrap().unwrap();
+    assert!(other.exists().await.unwrap());
+    let mut found = other.load().await.unwrap().unwrap();
     assert_eq!(found.pn, device.pn);
+    // What was read to learn that it is there is not what is there later.
+    assert!(other.exists().await.unwrap());
+    "Shop".clone_into(&mut found.push_name);
     other.save(&found).await.unwrap();
+    assert_eq!(other.load().await.unwrap().unwrap().push_name, "Shop");
     let stranger = Device { pn: device.pn.clone(), ..Device::new() };
     assert!(other.save(&stranger).await.is_err());
     assert_eq!(seal.reason(), Some(SealReason::Corrupt));

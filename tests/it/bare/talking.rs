@@ -104,3 +104,13 @@ async fn a_bare_client_that_was_adopted_logs_in_and_talks() -> Result<()> {
     stage.talks().await?;
     stage.is_blameless(1)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_client_that_is_built_anew_over_its_store_is_the_same_device() -> Result<()> {
+    let mut stage = Stage::linked().await?;
+    stage.bare.cut();
+    stage.bare.ended().await?;
+    stage.bare = stage.bare.anew(stage.sim.ws_url()).await?;
+    stage.comes_back().await?;
+    stage.is_blameless(2)
+}

@@ -40,6 +40,7 @@ const VERSION: (u32, u32, u32) = (2, 3000, 1029);
 /// One client with its credentials. It dials when told to; dropping it leaves the connection without a goodbye.
 pub(crate) struct BareClient {
     client: Arc<Client>,
+    store: Arc<InMemoryBackend>,
     sockets: Arc<Sockets>,
     events: Receiver<Arc<Event>>,
     run: Mutex<Option<JoinHandle<()>>>,
@@ -49,7 +50,7 @@ pub(crate) struct BareClient {
 impl BareClient {
     /// Makes a client that has no account yet, for the server at this address.
     pub(crate) async fn new(url: &str) -> Result<Self> {
-        Self::over(Sockets::new(url, None), Fetcher::none()).await
+        Self::over(Arc::default(), Sockets::new(url, None), Fetcher::none()).await
     }
 
     /// The same over TLS, to servers that this certificate (PEM) speaks for.
@@ -59,12 +60,18 @@ impl BareClient {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = Connector::Rustls(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
-        Self::over(Sockets::new(url, Some(tls)), Fetcher::trusting(certificate)?).await
+        Self::over(Arc::default(), Sockets::new(url, Some(tls)), Fetcher::trusting(certificate)?).await
     }
 
-    async fn over(sockets: Sockets, fetcher: Fetcher) -> Result<Self> {
+    /// Makes a client over what this one has stored, as after a restart. It has not dialled yet.
+    pub(crate) async fn anew(&self, url: &str) -> Result<Self> {
+        self.client.persistence_manager().flush().await?;
+        Self::over(Arc::clone(&self.store), Sockets::new(url, None), Fetcher::none()).await
+    }
+
+    async fn over(store: Arc<InMemoryBackend>, sockets: Sockets, fetcher: Fetcher) -> Result<Self> {
         let sockets = Arc::new(sockets);
-        let saved = PersistenceManager::new(Arc::new(InMemoryBackend::new())).await?;
+        let saved = PersistenceManager::new(Arc::clone(&store) as _).await?;
         let build = Client::builder()
             .with_runtime(TokioRuntime)
             .with_persistence_manager(Arc::new(saved))
@@ -77,7 +84,7 @@ impl BareClient {
         let (handler, events) = ChannelEventHandler::new();
         let subscription = client.subscribe_handler(handler);
         client.enable_auto_reconnect.store(false, Ordering::Relaxed);
-        Ok(Self { client, sockets, events, run: Mutex::default(), _subscription: subscription })
+        Ok(Self { client, store, sockets, events, run: Mutex::default(), _subscription: subscription })
     }
 
     /// Makes a client and links it to this phone. It is connected.
