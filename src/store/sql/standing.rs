@@ -73,7 +73,8 @@ pub(super) fn hold(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<
     if !dialect::SHARED {
         return Ok(None);
     }
-    match held_by_another(tx.conn, member, id, FormerHolder)? {
+    let held = holder(tx.conn, id, FormerHolder)?.and_then(|(node,)| node).filter(|node| *node != member.node);
+    match held {
         Some(by) if !is_dead(tx.conn, member, &by)? => Ok(Some(by)),
         Some(_) | None => Ok(None),
     }
@@ -85,13 +86,16 @@ pub(super) fn fence(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result
     if !dialect::SHARED {
         return Ok(());
     }
-    let own = prepared(Ours, (value::<Text, _>(id.as_str()), value::<Text, _>(member.node.as_str())));
-    let ours: Option<(Option<String>,)> = own.get_result(tx.conn).optional()?;
-    // Without a row there is nothing to own.
-    if ours.is_none() && held_by_another(tx.conn, member, id, Holder)?.is_some() {
-        return Err(StoreError::FencedOff(id.clone()).into());
+    // Twice: one that was another's at first may be free at the second look, and nothing holds it yet.
+    for _ in 0..2 {
+        let own = prepared(Ours, (value::<Text, _>(id.as_str()), value::<Text, _>(member.node.as_str())));
+        let ours: Option<Owner> = own.get_result(tx.conn).optional()?;
+        // Without a row there is nothing to own.
+        if ours.is_some() || holder(tx.conn, id, Holder)?.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(StoreError::FencedOff(id.clone()).into())
 }
 
 /// The same, if the other node lives.
@@ -102,15 +106,17 @@ pub(super) fn fence_living(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) ->
     }
 }
 
-fn held_by_another<T: prepared::Text<Row = (Nullable<Text>,)>>(
+/// Who owns a session, if anybody does.
+type Owner = (Option<String>,);
+
+/// Returns the owner in a session's row, unless there is none.
+fn holder<T: prepared::Text<Row = (Nullable<Text>,)>>(
     conn: &mut Conn,
-    member: &Member,
     id: &InstanceId,
     holder: T,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<Owner>, Failure> {
     let row = prepared(holder, (value::<Text, _>(id.as_str()),));
-    let held: Option<(Option<String>,)> = row.get_result(conn).optional()?;
-    Ok(held.and_then(|(node,)| node).filter(|node| *node != member.node))
+    Ok(row.get_result(conn).optional()?)
 }
 
 /// Makes the instance this node's, which has just created it.
