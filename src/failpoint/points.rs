@@ -95,6 +95,7 @@ pub const POINTS: &[&str] = &[
     "frame.session.before",
     "hand-over.after",
     "hand-over.before",
+    "instance.changed",
     "instance.leaving",
     "instance.started",
     "instance.written",

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use holdfast_core::conduct::Conduct;
 use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
-use holdfast_core::event::EventName;
+use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 use holdfast_core::proxy::Fields;
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,8 @@ pub struct InstancePatch {
     pub disconnection: Option<(i32, String)>,
     /// The instance has just come online.
     pub online_now: bool,
+    /// What is told of the change, in this order: it is queued with it or not at all.
+    pub events: Vec<EngineEvent>,
 }
 
 /// The settings of one instance, in the API's shape.
@@ -307,7 +309,7 @@ pub trait Instances: Send + Sync {
     /// Reads one instance.
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError>;
 
-    /// Changes a row.
+    /// Changes a row, and queues the events that tell of it, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::FencedOff`] if another node owns the instance.

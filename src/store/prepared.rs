@@ -14,7 +14,8 @@ use diesel::sql_types::HasSqlType;
 
 /// The text of a statement.
 pub(super) trait Text: 'static {
-    const SQL: &'static str;
+    /// In pieces, which databases may word differently.
+    const SQL: &'static [&'static str];
     /// What it returns.
     type Row;
 }
@@ -61,7 +62,9 @@ macro_rules! values {
 values!(0 S0 U0);
 values!(0 S0 U0, 1 S1 U1);
 values!(0 S0 U0, 1 S1 U1, 2 S2 U2);
+values!(0 S0 U0, 1 S1 U1, 2 S2 U2, 3 S3 U3);
 values!(0 S0 U0, 1 S1 U1, 2 S2 U2, 3 S3 U3, 4 S4 U4);
+values!(0 S0 U0, 1 S1 U1, 2 S2 U2, 3 S3 U3, 4 S4 U4, 5 S5 U5, 6 S6 U6, 7 S7 U7, 8 S8 U8);
 
 impl<T: Text, V> QueryId for Prepared<T, V> {
     type QueryId = T;
@@ -70,11 +73,15 @@ impl<T: Text, V> QueryId for Prepared<T, V> {
 
 impl<DB: Backend, T: Text, V: Values<DB>> QueryFragment<DB> for Prepared<T, V> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        for (number, part) in T::SQL.split('?').enumerate() {
-            if let Some(place) = number.checked_sub(1) {
-                self.values.push(place, &mut out)?;
+        let mut places = 0;
+        for piece in T::SQL {
+            for (number, part) in piece.split('?').enumerate() {
+                if number > 0 {
+                    self.values.push(places, &mut out)?;
+                    places += 1;
+                }
+                out.push_sql(part);
             }
-            out.push_sql(part);
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ struct State {
 struct Message {
     stanza: Weak<OwnedNodeRef>,
     since: Timestamp,
+    from_own_device: bool,
 }
 
 impl State {
@@ -63,8 +64,15 @@ impl Backlog {
 
     /// A message has come, and is on its way through the library.
     pub(super) fn arrived(&self, id: String, stanza: &Arc<OwnedNodeRef>) {
-        let message = Message { stanza: Arc::downgrade(stanza), since: self.clock.now() };
+        // So say the stanzas by which the devices of an account talk among themselves (`category="peer"`).
+        let from_own_device = stanza.get_attr("category").is_some_and(|category| category.as_str() == "peer");
+        let message = Message { stanza: Arc::downgrade(stanza), since: self.clock.now(), from_own_device };
         self.state().waiting.insert(id, message);
+    }
+
+    /// Tells whether a message that waits is one by which the devices of the account talk among themselves: nobody keeps those.
+    pub(super) fn is_from_own_device(&self, id: &str) -> bool {
+        self.state().waiting.get(id).is_some_and(|message| message.from_own_device)
     }
 
     /// The library is done with these messages.

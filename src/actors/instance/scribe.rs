@@ -200,18 +200,19 @@ impl Desk {
             reach!("scribe.desired.after");
             pages.desired = None;
         }
+        let events: Vec<EngineEvent> = pages.events.iter().cloned().collect();
         if let Some(patch) = &pages.patch {
+            // The state and what tells of it: a restart finds both or neither.
+            let patch = InstancePatch { events, ..patch.clone() };
             reach!("scribe.patch.before");
-            self.store.patch(&self.instance, patch.clone()).await?;
+            self.store.patch(&self.instance, patch).await?;
             reach!("scribe.patch.after");
-            pages.patch = None;
-        }
-        if !pages.events.is_empty() {
+        } else if !events.is_empty() {
             reach!("scribe.events.before");
-            self.store.append(&self.instance, pages.events.iter().cloned().collect()).await?;
+            self.store.append(&self.instance, events).await?;
             reach!("scribe.events.after");
-            pages.events.clear();
         }
+        (pages.patch, pages.events) = (None, VecDeque::new());
         Ok(())
     }
 }

@@ -259,9 +259,10 @@ impl Instances for MemoryStore {
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
         match patch.connection_status {
-            Some(state) => self.note(format!("{id} is {}", state.as_str())),
-            None => self.note(format!("{id} patched")),
+            Some(state) => self.note(format!("{id} is {}", state.as_str()))?,
+            None => self.note(format!("{id} patched"))?,
         }
+        self.append(id, patch.events).await.map(drop)
     }
 
     async fn set_desired(&self, id: &InstanceId, desired: Desired) -> Result<(), StoreError> {

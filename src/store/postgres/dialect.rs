@@ -90,11 +90,11 @@ const CHUNK: usize = 500;
 struct Put;
 
 impl prepared::Text for Put {
-    const SQL: &'static str = "\
+    const SQL: &'static [&'static str] = &["\
         INSERT INTO holdfast_session_value (instance_id, category, key, value, expires_at) \
         SELECT ?, new.category, new.key, new.value, new.expires_at \
           FROM unnest(?::text[], ?::text[], ?::bytea[], ?::bigint[]) AS new (category, key, value, expires_at) \
-        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"];
     type Row = ();
 }
 

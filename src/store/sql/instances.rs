@@ -4,20 +4,22 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
 use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
 use holdfast_core::id::InstanceId;
 
 use super::{Backend, Conn, Database, Lane, Tx, departed, proxies, queue, settings, standing, webhooks};
+use crate::failpoint::reach;
 use crate::ports::store::{
     InstancePatch, InstanceRecord, Instances, NewInstance, ProxySpec, SettingRow, SettingsSpec, StoreError, WebhookRow,
     WebhookSpec,
 };
-use crate::store::columns::{self, JsonText, Status, clip, column_time};
+use crate::store::columns::{self, ConnectionStatus, Json, JsonText, Status, clip, column_time};
 use crate::store::failure::Failure;
 use crate::store::member::Member;
+use crate::store::prepared::{self, prepared, value};
 use crate::store::rows::{self, Joined, desired_word};
 use crate::store::schema::{chatwoot, holdfast_session, instance, proxy, setting};
 
@@ -184,46 +186,66 @@ fn columns_of_a_record() -> RecordColumns {
     )
 }
 
-/// The columns that a patch can change; what is `None` stays.
-#[derive(AsChangeset)]
-#[diesel(table_name = instance)]
-struct Changes {
-    connection_status: Option<Status>,
-    owner_jid: Option<String>,
-    profile_name: Option<String>,
-    profile_pic_url: Option<String>,
-    disconnection_reason_code: Option<i32>,
-    disconnection_object: Option<JsonText>,
-    disconnection_at: Option<NaiveDateTime>,
-    updated_at: Option<NaiveDateTime>,
+/// The statement of [`change`]: what is `NULL` stays.
+struct Patch;
+
+impl prepared::Text for Patch {
+    const SQL: &'static [&'static str] = &[r#"
+        UPDATE "Instance" SET "connectionStatus" = coalesce(?, "connectionStatus"), "ownerJid" = coalesce(?, "ownerJid"),
+          "profileName" = coalesce(?, "profileName"), "profilePicUrl" = coalesce(?, "profilePicUrl"),
+          "disconnectionReasonCode" = coalesce(?, "disconnectionReasonCode"),
+          "disconnectionObject" = coalesce(?, "disconnectionObject"), "disconnectionAt" = coalesce(?, "disconnectionAt"),
+          "updatedAt" = ?
+        WHERE "id" = ?"#];
+    type Row = ();
+}
+
+/// Notes when an instance was online.
+struct Online;
+
+impl prepared::Text for Online {
+    const SQL: &'static [&'static str] = &["UPDATE holdfast_session SET last_online_at = ? WHERE instance_id = ?"];
+    type Row = ();
 }
 
 fn change(tx: &mut Tx<'_>, id: &InstanceId, patch: InstancePatch) -> Result<(), Failure> {
-    let InstancePatch { connection_status, owner_jid, profile_name, profile_picture, disconnection, online_now } =
-        patch;
+    let InstancePatch {
+        connection_status,
+        owner_jid,
+        profile_name,
+        profile_picture,
+        disconnection,
+        online_now,
+        events,
+    } = patch;
     let time = column_time(tx.now);
-    let changes = Changes {
-        connection_status: connection_status.map(|state| Status(Cow::Borrowed(state.as_str()))),
-        owner_jid: owner_jid.map(|jid| clip(&jid, columns::SHORT)),
-        profile_name: profile_name.map(|name| clip(&name, columns::SHORT)),
-        profile_pic_url: profile_picture.map(|url| clip(&url, columns::URL)),
-        disconnection_reason_code: disconnection.as_ref().map(|(code, _)| *code),
-        disconnection_at: disconnection.as_ref().map(|_| time),
+    let row = (
+        value::<Nullable<ConnectionStatus>, _>(connection_status.map(|state| Status(Cow::Borrowed(state.as_str())))),
+        value::<Nullable<Text>, _>(owner_jid.map(|jid| clip(&jid, columns::SHORT))),
+        value::<Nullable<Text>, _>(profile_name.map(|name| clip(&name, columns::SHORT))),
+        value::<Nullable<Text>, _>(profile_picture.map(|url| clip(&url, columns::URL))),
+        value::<Nullable<Integer>, _>(disconnection.as_ref().map(|(code, _)| *code)),
         // Evolution stores a JSON text inside a JSON string.
-        disconnection_object: disconnection.map(|(_, object)| JsonText::of(&serde_json::Value::String(object))),
-        updated_at: Some(time),
-    };
-    if diesel::update(instance::table.find(id.as_str())).set(changes).execute(tx.conn)? == 0 {
+        value::<Nullable<Json>, _>(
+            disconnection.as_ref().map(|(_, object)| JsonText::of(&serde_json::Value::String(object.clone()))),
+        ),
+        value::<Nullable<Timestamp>, _>(disconnection.is_some().then_some(time)),
+        value::<Timestamp, _>(time),
+        value::<Text, _>(id.as_str()),
+    );
+    if prepared(Patch, row).execute(tx.conn)? == 0 {
         return Err(StoreError::NoSuchInstance(id.clone()).into());
     }
     if online_now {
-        let online = holdfast_session::last_online_at.eq(tx.now_ms());
-        let row = diesel::update(holdfast_session::table.find(id.as_str())).set(online);
-        if row.clone().execute(tx.conn)? == 0 {
+        let now_ms = tx.now_ms();
+        let online = || prepared(Online, (value::<BigInt, _>(now_ms), value::<Text, _>(id.as_str())));
+        if online().execute(tx.conn)? == 0 {
             ensure_session(tx, id)?;
-            row.execute(tx.conn)?;
+            online().execute(tx.conn)?;
         }
     }
+    reach!("instance.changed");
+    queue::add(tx, id, &events)?;
     Ok(())
 }
 

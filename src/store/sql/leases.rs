@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use holdfast_core::id::InstanceId;
 use holdfast_core::tenancy::{Share, Survey};
 
-use super::standing::{has_not_joined, in_use, is_present, note_unknown, stand, standing, words};
+use super::standing::{AsItIs, AsItStays, has_not_joined, in_use, is_present, note_unknown, stand, standing, words};
 use super::{Conn, Database, Lane, Tx, dialect};
 use crate::failpoint::reach;
 use crate::ports::leases::{Leases, Node, Owner, Profile, Whereabouts};
@@ -244,7 +244,7 @@ fn renew(tx: &mut Tx<'_>, member: &Member) -> Result<Vec<InstanceId>, Failure> {
         .bind::<Text, _>(&profile.incarnation)
         .execute(tx.conn)?;
     if renewed == 0 {
-        if standing(tx.conn, member, &member.node, "")?.is_some() {
+        if standing(tx.conn, member, &member.node, AsItIs)?.is_some() {
             return Err(in_use(member));
         }
         // It was away for so long that the others have forgotten it.
@@ -273,7 +273,7 @@ fn welcome(tx: &mut Tx<'_>, member: &Member) -> Result<(), Failure> {
 
 fn adopt(tx: &mut Tx<'_>, member: &Member, most: u32, abandoned: bool) -> Result<Vec<InstanceId>, Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node};
-    stand(tx.conn, member, dialect::FOR_SHARE)?;
+    stand(tx.conn, member, AsItStays)?;
     let dead = if abandoned { hold_the_dead(tx.conn, member)? } else { Vec::new() };
     let takeable =
         TAKEABLE.replace("DEAD", &dialect::texts("$2")).replace("PASSING_OVER", dialect::PASSING_OVER_SESSIONS);

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Text, Timestamp};
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 
 use super::instances::{ensure_session, require};
@@ -126,20 +126,30 @@ impl Sessions for Database {
     }
 }
 
+/// Raises the epoch of a session that is this node's already.
+struct Raise;
+
+impl prepared::Text for Raise {
+    const SQL: &'static [&'static str] = &["\
+        UPDATE holdfast_session SET epoch = epoch + 1, lease_ended_at = NULL \
+        WHERE instance_id = ? AND lease_node = ? RETURNING epoch, revision"];
+    type Row = (BigInt, BigInt);
+}
+
 fn claim(tx: &mut Tx<'_>, member: &Member, id: &InstanceId) -> Result<Claim, Failure> {
     use holdfast_session::{epoch, lease_ended_at, lease_node, revision};
     standing::admit(tx, member)?;
-    let row = holdfast_session::table.find(id.as_str());
-    let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
     // Mostly it is this node's already.
-    let ours = diesel::update(row.filter(lease_node.eq(&member.node))).set(claimed).returning((epoch, revision));
+    let ours = prepared(Raise, (value::<Text, _>(id.as_str()), value::<Text, _>(member.node.as_str())));
     let mut raised: Option<(i64, i64)> = ours.get_result(tx.conn).optional()?;
     if raised.is_none() {
         ensure_session(tx, id)?;
         if let Some(by) = standing::hold(tx, member, id)? {
             return Err(StoreError::LeaseHeld { instance: id.clone(), by }.into());
         }
-        raised = diesel::update(row).set(claimed).returning((epoch, revision)).get_result(tx.conn).optional()?;
+        let claimed = (epoch.eq(epoch + 1), lease_node.eq(&member.node), lease_ended_at.eq(None::<i64>));
+        let row = diesel::update(holdfast_session::table.find(id.as_str())).set(claimed);
+        raised = row.returning((epoch, revision)).get_result(tx.conn).optional()?;
     }
     let (held, at) = raised.ok_or_else(|| StoreError::NoSuchInstance(id.clone()))?;
     reach!("claim.raised");
@@ -231,9 +241,9 @@ struct Next;
 
 impl prepared::Text for Next {
     // A node owns what it has made, and has not claimed it yet: no claim has the epoch 0.
-    const SQL: &'static str = "\
+    const SQL: &'static [&'static str] = &["\
         UPDATE holdfast_session SET revision = revision + 1 \
-        WHERE instance_id = ? AND epoch = ? AND epoch > 0 AND lease_node = ? RETURNING revision, paired";
+        WHERE instance_id = ? AND epoch = ? AND epoch > 0 AND lease_node = ? RETURNING revision, paired"];
     type Row = (BigInt, Bool);
 }
 
@@ -266,15 +276,25 @@ fn accept(tx: &mut Tx<'_>, id: &InstanceId, message: &Accepted) -> Result<bool, 
 }
 
 fn accept_as(tx: &mut Tx<'_>, id: &InstanceId, key: &MessageKey) -> Result<bool, Failure> {
-    let row = (
-        holdfast_accepted::instance_id.eq(id.as_str()),
-        holdfast_accepted::chat.eq(&key.chat),
-        holdfast_accepted::sender.eq(&key.sender),
-        holdfast_accepted::message_id.eq(&key.id),
-        holdfast_accepted::accepted_at.eq(tx.now_ms()),
-    );
     losses::forget(tx, id, key)?;
-    Ok(diesel::insert_into(holdfast_accepted::table).values(row).on_conflict_do_nothing().execute(tx.conn)? == 1)
+    let row = (
+        value::<Text, _>(id.as_str()),
+        value::<Text, _>(key.chat.as_str()),
+        value::<Text, _>(key.sender.as_str()),
+        value::<Text, _>(key.id.as_str()),
+        value::<BigInt, _>(tx.now_ms()),
+    );
+    Ok(prepared(Accept, row).execute(tx.conn)? == 1)
+}
+
+/// The statement of [`accept_as`].
+struct Accept;
+
+impl prepared::Text for Accept {
+    const SQL: &'static [&'static str] = &["\
+        INSERT INTO holdfast_accepted (instance_id, chat, sender, message_id, accepted_at) VALUES (?, ?, ?, ?, ?) \
+        ON CONFLICT DO NOTHING"];
+    type Row = ();
 }
 
 /// Tells whether a message with this id was accepted, whoever is said to have sent it.
@@ -305,16 +325,21 @@ fn save_device(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, device: &[u8])
 /// Writes the text of `Session.creds`.
 pub(super) fn put_creds(tx: &mut Tx<'_>, id: &InstanceId, text: &str) -> Result<(), Failure> {
     let row = (
-        session::id.eq(cuid()?),
-        session::session_id.eq(id.as_str()),
-        session::creds.eq(text),
-        session::created_at.eq(column_time(tx.now)),
+        value::<Text, _>(cuid()?),
+        value::<Text, _>(id.as_str()),
+        value::<Text, _>(text),
+        value::<Timestamp, _>(column_time(tx.now)),
     );
-    diesel::insert_into(session::table)
-        .values(row)
-        .on_conflict(session::session_id)
-        .do_update()
-        .set(session::creds.eq(text))
-        .execute(tx.conn)?;
+    prepared(PutCreds, row).execute(tx.conn)?;
     Ok(())
+}
+
+/// The statement of [`put_creds`].
+struct PutCreds;
+
+impl prepared::Text for PutCreds {
+    const SQL: &'static [&'static str] = &[r#"
+        INSERT INTO "Session" ("id", "sessionId", "creds", "createdAt") VALUES (?, ?, ?, ?)
+        ON CONFLICT ("sessionId") DO UPDATE SET "creds" = excluded."creds""#];
+    type Row = ();
 }

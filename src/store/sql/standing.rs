@@ -26,22 +26,47 @@ pub(super) fn words(statement: &str, member: &Member) -> String {
     statement.replace("EXPIRY", &expiry).replace("NOW_MS", dialect::NOW_MS)
 }
 
-#[derive(QueryableByName)]
+/// What a node's row says of it, and the time at which it does.
+#[derive(Queryable)]
 pub(super) struct Standing {
-    #[diesel(sql_type = Text)]
     incarnation: String,
-    #[diesel(sql_type = BigInt)]
     expires_ms: i64,
-    #[diesel(sql_type = BigInt)]
     now_ms: i64,
 }
+
+macro_rules! standing {
+    ($(#[$doc:meta])* $name:ident, $lock:expr) => {
+        $(#[$doc])*
+        pub(super) struct $name;
+        impl prepared::Text for $name {
+            const SQL: &'static [&'static str] = &[
+                "SELECT incarnation, expires_ms, ",
+                dialect::NOW_MS,
+                " FROM holdfast_node WHERE client_name = ? AND name = ?",
+                $lock,
+            ];
+            type Row = (Text, BigInt, BigInt);
+        }
+    };
+}
+
+standing!(
+    /// The row as it is.
+    AsItIs,
+    ""
+);
+standing!(
+    /// The same, and it stays so.
+    AsItStays,
+    dialect::FOR_SHARE
+);
 
 macro_rules! holder {
     ($(#[$doc:meta])* $name:ident, $rest:literal) => {
         $(#[$doc])*
         struct $name;
         impl prepared::Text for $name {
-            const SQL: &'static str = concat!("SELECT lease_node FROM holdfast_session WHERE instance_id = ?", $rest);
+            const SQL: &'static [&'static str] = &["SELECT lease_node FROM holdfast_session WHERE instance_id = ?", $rest];
             type Row = (Nullable<Text>,);
         }
     };
@@ -65,7 +90,7 @@ holder!(
 
 /// Errs unless this node may take sessions.
 pub(super) fn admit(tx: &mut Tx<'_>, member: &Member) -> Result<(), Failure> {
-    if dialect::SHARED { stand(tx.conn, member, "") } else { Ok(()) }
+    if dialect::SHARED { stand(tx.conn, member, AsItIs) } else { Ok(()) }
 }
 
 /// Lets nobody take the session until this transaction has ended; returns the other node that owns it and lives.
@@ -133,12 +158,12 @@ pub(super) fn is_dead(conn: &mut Conn, member: &Member, node: &str) -> Result<bo
         return Ok(true);
     }
     // First without holding its row: one that lives has to renew it.
-    match standing(conn, member, node, "")? {
+    match standing(conn, member, node, AsItIs)? {
         Some(row) if row.expires_ms > row.now_ms => return Ok(false),
         Some(_) => {}
         None => note_unknown(conn, member)?,
     }
-    Ok(standing(conn, member, node, dialect::FOR_SHARE)?.is_some_and(|row| row.expires_ms <= row.now_ms))
+    Ok(standing(conn, member, node, AsItStays)?.is_some_and(|row| row.expires_ms <= row.now_ms))
 }
 
 /// Notes nodes that own something and were never heard of, so that there is a row to hold.
@@ -148,12 +173,12 @@ pub(super) fn note_unknown(conn: &mut Conn, member: &Member) -> Result<(), Failu
 }
 
 /// Errs unless this process is its node, and alive.
-pub(super) fn stand(conn: &mut Conn, member: &Member, lock: &str) -> Result<(), Failure> {
+pub(super) fn stand(conn: &mut Conn, member: &Member, look: impl Look) -> Result<(), Failure> {
     const DOING: &str = "taking instances";
     let Some(profile) = member.joined() else {
         return if dialect::SHARED { Err(has_not_joined(DOING)) } else { Ok(()) };
     };
-    match standing(conn, member, &member.node, lock)? {
+    match standing(conn, member, &member.node, look)? {
         Some(row) if row.incarnation == profile.incarnation && row.expires_ms > row.now_ms => Ok(()),
         Some(row) if row.incarnation == profile.incarnation => {
             Err(unavailable(DOING, "the leases of this node have ended, and were not renewed yet").into())
@@ -163,17 +188,25 @@ pub(super) fn stand(conn: &mut Conn, member: &Member, lock: &str) -> Result<(), 
     }
 }
 
-pub(super) fn standing(conn: &mut Conn, member: &Member, node: &str, lock: &str) -> Result<Option<Standing>, Failure> {
-    let read =
-        "SELECT incarnation, expires_ms, NOW_MS AS now_ms FROM holdfast_node WHERE client_name = $1 AND name = $2";
-    let row = diesel::sql_query(words(read, member) + lock).bind::<Text, _>(&member.client_name).bind::<Text, _>(node);
+/// A way to look at a node's row.
+pub(super) trait Look: prepared::Text<Row = (Text, BigInt, BigInt)> {}
+
+impl<T: prepared::Text<Row = (Text, BigInt, BigInt)>> Look for T {}
+
+pub(super) fn standing(
+    conn: &mut Conn,
+    member: &Member,
+    node: &str,
+    look: impl Look,
+) -> Result<Option<Standing>, Failure> {
+    let row = prepared(look, (value::<Text, _>(member.client_name.as_str()), value::<Text, _>(node)));
     Ok(row.get_result(conn).optional()?)
 }
 
 /// Tells whether this process is its node still, alive or not.
 pub(super) fn is_present(conn: &mut Conn, member: &Member) -> Result<bool, Failure> {
     let Some(profile) = member.joined() else { return Ok(false) };
-    Ok(standing(conn, member, &member.node, "")?.is_some_and(|row| row.incarnation == profile.incarnation))
+    Ok(standing(conn, member, &member.node, AsItIs)?.is_some_and(|row| row.incarnation == profile.incarnation))
 }
 
 pub(super) fn in_use(member: &Member) -> Failure {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
+use diesel::sql_types::{Binary, Nullable, Text};
 use holdfast_core::id::InstanceId;
 
 use super::instances::require;
@@ -12,8 +13,9 @@ use crate::ports::session::{Clear, Write};
 use crate::ports::store::StoreError;
 use crate::store::cipher::{Cipher, Place};
 use crate::store::failure::{Failure, corrupt};
+use crate::store::prepared::{self, prepared, value};
 use crate::store::rows::NewValue;
-use crate::store::schema::holdfast_session_value::{self as value, category, expires_at, instance_id, key};
+use crate::store::schema::holdfast_session_value::{self as values, category, expires_at, instance_id, key};
 use crate::store::schema::instance;
 
 /// Keys in one statement, well below what SQLite binds.
@@ -22,7 +24,7 @@ const CHUNK: usize = 500;
 const WORTH_A_RANGE: usize = 32;
 
 type Plain = Vec<(String, Vec<u8>)>;
-type Query<'q> = value::BoxedQuery<'q, Backend>;
+type Query<'q> = values::BoxedQuery<'q, Backend>;
 
 pub(super) fn read(
     conn: &mut Conn,
@@ -32,7 +34,7 @@ pub(super) fn read(
     name: &str,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let it = instance_id.eq(instance::id).and(category.eq(kind)).and(key.eq(name));
-    let row = instance::table.find(id.as_str()).left_join(value::table.on(it)).select(value::value.nullable());
+    let row = instance::table.find(id.as_str()).left_join(values::table.on(it)).select(values::value.nullable());
     let found: Option<Option<Vec<u8>>> = row.first(conn).optional()?;
     let Some(sealed) = found else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
     Ok(sealed.map(|sealed| open(cipher, id, kind, name, &sealed)).transpose()?)
@@ -90,7 +92,7 @@ fn read_range(
     }
     let most = names.len() * 2;
     let rows = of(id, kind).filter(key.ge(first)).filter(key.le(last)).limit(most as i64);
-    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
+    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, values::value)).load(conn)?;
     if sealed.len() == most {
         return Ok(None);
     }
@@ -106,9 +108,45 @@ pub(super) fn scan(
     kind: &str,
     prefix: &str,
 ) -> Result<Plain, Failure> {
-    let found = load(conn, cipher, id, kind, within(of(id, kind), prefix).order(key))?;
-    found_of(conn, id, found)
+    let (own, kind_of) = (value::<Text, _>(id.as_str()), value::<Text, _>(kind));
+    let from = value::<Text, _>(prefix);
+    let rows: Vec<(Option<String>, Option<Vec<u8>>)> = match end_of(prefix) {
+        Some(end) => prepared(Within, (kind_of, from, value::<Text, _>(end), own)).load(conn)?,
+        None => prepared(Onwards, (kind_of, from, own)).load(conn)?,
+    };
+    // The instance has a row at least, whatever it holds.
+    if rows.is_empty() {
+        return Err(StoreError::NoSuchInstance(id.clone()).into());
+    }
+    Ok(opened(cipher, id, kind, rows.into_iter().filter_map(|(name, sealed)| name.zip(sealed)))?)
 }
+
+macro_rules! scan {
+    ($(#[$doc:meta])* $name:ident, $rest:literal) => {
+        $(#[$doc])*
+        struct $name;
+        impl prepared::Text for $name {
+            const SQL: &'static [&'static str] = &[
+                r#"SELECT v.key, v.value FROM "Instance" i LEFT JOIN holdfast_session_value v
+                   ON v.instance_id = i."id" AND v.category = ? AND v.key >= ?"#,
+                $rest,
+                r#" WHERE i."id" = ? ORDER BY v.key"#,
+            ];
+            type Row = (Nullable<Text>, Nullable<Binary>);
+        }
+    };
+}
+
+scan!(
+    /// The values of a category from a key on.
+    Onwards,
+    ""
+);
+scan!(
+    /// The same, up to another one.
+    Within,
+    " AND v.key < ?"
+);
 
 pub(super) fn last_key(conn: &mut Conn, id: &InstanceId, kind: &str) -> Result<Option<String>, Failure> {
     require(conn, id)?;
@@ -126,7 +164,7 @@ pub(super) fn count(conn: &mut Conn, id: &InstanceId, clear: &Clear) -> Result<u
 }
 
 pub(super) fn clear(tx: &mut Tx<'_>, id: &InstanceId, clear: &Clear) -> Result<(), Failure> {
-    let mut rows = diesel::delete(value::table)
+    let mut rows = diesel::delete(values::table)
         .filter(instance_id.eq(id.as_str()))
         .filter(category.eq(clear.category))
         .filter(key.ge(&clear.prefix))
@@ -154,7 +192,7 @@ pub(super) fn write(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, writes: &
     let mut rows = Vec::with_capacity(last.len());
     for ((kind, name), write) in last {
         let Some(plain) = &write.value else {
-            diesel::delete(value::table.find((id.as_str(), kind, name))).execute(tx.conn)?;
+            diesel::delete(values::table.find((id.as_str(), kind, name))).execute(tx.conn)?;
             continue;
         };
         let place = Place::Value { instance: id, category: kind, key: name };
@@ -165,7 +203,7 @@ pub(super) fn write(tx: &mut Tx<'_>, cipher: &Cipher, id: &InstanceId, writes: &
 }
 
 fn of<'q>(id: &'q InstanceId, kind: &'q str) -> Query<'q> {
-    value::table.into_boxed().filter(instance_id.eq(id.as_str())).filter(category.eq(kind))
+    values::table.into_boxed().filter(instance_id.eq(id.as_str())).filter(category.eq(kind))
 }
 
 /// Keeps the keys that begin so, as a range, which the primary key's order answers.
@@ -191,7 +229,7 @@ fn end_of(prefix: &str) -> Option<String> {
 }
 
 fn load(conn: &mut Conn, cipher: &Cipher, id: &InstanceId, kind: &str, rows: Query<'_>) -> Result<Plain, Failure> {
-    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, value::value)).load(conn)?;
+    let sealed: Vec<(String, Vec<u8>)> = rows.select((key, values::value)).load(conn)?;
     Ok(opened(cipher, id, kind, sealed)?)
 }
 

@@ -76,9 +76,9 @@ pub(super) fn storable(key: &MessageKey) -> Cow<'_, MessageKey> {
 struct Put;
 
 impl prepared::Text for Put {
-    const SQL: &'static str = "\
+    const SQL: &'static [&'static str] = &["\
         INSERT INTO holdfast_session_value (instance_id, category, key, value, expires_at) VALUES (?, ?, ?, ?, ?) \
-        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+        ON CONFLICT (instance_id, category, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"];
     type Row = ();
 }
 

@@ -45,7 +45,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 const FIRST_COPY_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id.
+/// After this many redeliveries a message whose content is nowhere is given up: accepted without an event, and kept by its id. Those by which
+/// the devices of the account talk among themselves are at once: the phone has no copy of them to hand over, and asks again for what it wants.
 const ASKS: u32 = 3;
 
 /// The order between rows and ratchets, and the rows that the hook has already deleted.
@@ -161,8 +162,12 @@ impl Backend {
         if id.starts_with(PROBE) {
             return Ok(self.rows.probe().as_ref().filter(|(probe, _)| probe == id).map(|(_, stored)| stored.clone()));
         }
-        // Whatever comes of it, it is on its way to the hook again, or not handed over.
+        let mut asks = ASKS;
         if let Some(backlog) = self.backlog.get() {
+            if backlog.is_from_own_device(id) {
+                asks = 0;
+            }
+            // Whatever comes of it, it is on its way to the hook again, or not handed over.
             backlog.settled([id]);
         }
         let message = MessageKey { chat: chat.to_owned(), sender: sender.to_owned(), id: id.to_owned() };
@@ -179,17 +184,17 @@ impl Backend {
                 return Ok(None);
             }
             if self.clock.now() >= until {
-                return self.content_is_gone(message).await;
+                return self.content_is_gone(message, asks).await;
             }
             sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// A message was decrypted, but neither its content nor its acceptance is durable: the phone still has it.
-    async fn content_is_gone(&self, message: MessageKey) -> Result<Option<Vec<u8>>> {
+    /// A message was decrypted, but neither its content nor its acceptance is durable: the phone, which still has it, is asked so many times.
+    async fn content_is_gone(&self, message: MessageKey, asks: u32) -> Result<Option<Vec<u8>>> {
         let asked = self.attempt("look for a lost message", || self.store.times_lost(&self.instance, &message)).await?;
         let id = message.id.clone();
-        let given_up = asked >= ASKS;
+        let given_up = asked >= asks;
         let loss = Loss { key: message.clone(), why: LossReason::ContentGone, given_up };
         if given_up {
             warn!(instance.id = %self.instance, message.id = id, "Message {id} could not be recovered and is given up");

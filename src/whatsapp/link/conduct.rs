@@ -1,4 +1,4 @@
-//! The settings of an instance, read before a dial and whenever they have changed.
+//! The row of an instance and the settings in it, read before a dial and whenever they have changed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::driver::Driver;
 use crate::ports::link::SendError;
+use crate::ports::store::{InstanceRecord, Settings};
 
 /// How long until settings are read again that could not be read.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -19,31 +20,33 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const TIMES: u32 = 60;
 
 impl Driver {
-    /// Reads the settings. Those that cannot be read are never taken for the defaults: there is no dial without them.
-    pub(super) async fn read_settings(&self) -> Result<(), DownReason> {
+    /// Reads the row of the instance, and adopts the settings in it. Those that cannot be read are never taken for the defaults: there is no
+    /// dial without them.
+    pub(super) async fn read_row(&self) -> Result<InstanceRecord, DownReason> {
         let (shared, instance) = (self.shared(), &self.spec().instance);
         // One reads at a time, so that the newest are also the last to be adopted.
         let _turn = self.settings_turn.lock().await;
-        let read = timeout(shared.settings.store_grace, shared.store.settings(instance)).await;
+        let read = timeout(shared.settings.store_grace, shared.store.get(instance)).await;
         match read {
-            Ok(Ok(row)) => {
-                self.manners().adopt(row.map(|row| row.settings).unwrap_or_default().conduct());
-                Ok(())
+            Ok(Ok(Some(record))) => {
+                let settings = record.setting.as_ref().map(|row| &row.settings);
+                self.manners().adopt(settings.unwrap_or(&Settings::default()).conduct());
+                return Ok(record);
             }
+            Ok(Ok(None)) => warn!(instance.id = %instance, "Instance {instance} is not in the database any more"),
             Ok(Err(error)) => {
                 warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The settings of an instance could not be read");
-                Err(DownReason::StoreUnavailable)
             }
             Err(_) => {
                 warn!(instance.id = %instance, "The store did not tell the settings of an instance within the grace");
-                Err(DownReason::StoreUnavailable)
             }
         }
+        Err(DownReason::StoreUnavailable)
     }
 
     /// The settings have changed: they hold when this returns, or, if they cannot be read, as soon as they can.
     pub(super) async fn reread_settings(self: Arc<Self>) {
-        if self.read_settings().await.is_ok() || self.rereading.swap(true, Ordering::AcqRel) {
+        if self.read_row().await.is_ok() || self.rereading.swap(true, Ordering::AcqRel) {
             return;
         }
         let driver = Arc::downgrade(&self);
@@ -51,7 +54,7 @@ impl Driver {
             for _ in 0..TIMES {
                 sleep(AGAIN_AFTER).await;
                 let Some(driver) = driver.upgrade() else { return };
-                if driver.read_settings().await.is_ok() {
+                if driver.read_row().await.is_ok() {
                     debug!(instance.id = %driver.spec().instance, "The changed settings hold now");
                     break;
                 }

@@ -9,7 +9,6 @@ use holdfast_core::connection::{DownReason, Event, Method};
 use holdfast_core::id::LinkId;
 use holdfast_core::proxy::{self, Fault};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
-use tokio::time::timeout;
 use tracing::{error, info, warn};
 use whatsapp_rust::Client;
 
@@ -19,7 +18,7 @@ use super::running::Ran;
 use super::sending::Accounts;
 use crate::failpoint::reach;
 use crate::ports::link::{LinkSpec, Report, SealReason};
-use crate::ports::store::StoreError;
+use crate::ports::store::InstanceRecord;
 use crate::whatsapp::backend::{Backend, Claimed};
 use crate::whatsapp::events::Listener;
 use crate::whatsapp::evidence::Attempt;
@@ -186,21 +185,21 @@ impl Driver {
             turn = self.turn.lock() => turn,
             () = attempt.closing() => return DownReason::Requested,
         };
-        let way = tokio::select! {
-            way = self.way() => match way {
-                Ok(way) => way,
+        let record = tokio::select! {
+            record = self.read_row() => match record {
+                Ok(record) => record,
                 Err(why) => return why,
             },
             () = attempt.closing() => return DownReason::Requested,
+        };
+        let way = match self.way(&record) {
+            Ok(way) => way,
+            Err(why) => return why,
         };
         let version = tokio::select! {
             version = self.shared.versions.current(order.refresh_version, &way) => version,
             () = attempt.closing() => return DownReason::Requested,
         };
-        tokio::select! {
-            read = self.read_settings() => if let Err(why) = read { return why },
-            () = attempt.closing() => return DownReason::Requested,
-        }
         let pairing = order.method.is_some();
         if let Some(holder) = turn.take() {
             *turn = self.usable(holder, order, version, &way).await;
@@ -256,21 +255,11 @@ impl Driver {
         why
     }
 
-    /// Finds the way that this dial takes, from the row as it is now. What cannot be read or used leads nowhere, least of all past a proxy.
-    async fn way(&self) -> Result<Arc<Way>, DownReason> {
+    /// Finds the way that this dial takes, from the row as it is now. A proxy that cannot be used leads nowhere, least of all past it.
+    fn way(&self, record: &InstanceRecord) -> Result<Arc<Way>, DownReason> {
         let instance = &self.spec.instance;
-        let read = timeout(self.shared.settings.store_grace, self.shared.store.get(instance)).await;
-        let Ok(read) = read else {
-            warn!(instance.id = %instance, "The store did not say within the grace whether an instance has a proxy");
-            return Err(DownReason::StoreUnavailable);
-        };
         let unusable = DownReason::Proxy { fault: Fault::Settings };
-        let record = read.map_err(|error| {
-            warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The proxy of an instance could not be read");
-            if matches!(error, StoreError::Corrupt { .. }) { unusable.clone() } else { DownReason::StoreUnavailable }
-        })?;
-        let row =
-            record.as_ref().and_then(|record| record.proxy.as_ref()).map(|row| (row.spec.enabled, row.spec.fields()));
+        let row = record.proxy.as_ref().map(|row| (row.spec.enabled, row.spec.fields()));
         let proxy = proxy::effective(row, self.shared.settings.proxy.as_ref()).map_err(|why| {
             warn!(instance.id = %instance, "The proxy of instance {} cannot be used, and is not gone around: {why}", self.spec.name);
             unusable.clone()

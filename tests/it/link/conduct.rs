@@ -37,7 +37,7 @@ async fn nothing_is_dialled_while_the_settings_cannot_be_read() -> Result<()> {
     bench.down(link).await?;
     let connects = bench.counters().tally.connects;
     for failing in [Failing::Unavailable, Failing::Corrupt, Failing::Hang] {
-        bench.store.break_with(Faults::none().from(Op::Settings, 1, failing));
+        bench.store.break_with(Faults::none().from(Op::Get, 1, failing));
         let link = bench.dial(None, false);
         assert_eq!(bench.down(link).await?, DownReason::StoreUnavailable, "{failing:?}");
         bench.store.heal();
@@ -53,7 +53,7 @@ async fn nothing_is_dialled_while_the_settings_cannot_be_read() -> Result<()> {
 async fn changed_settings_that_cannot_be_read_hold_as_soon_as_they_can() -> Result<()> {
     let (bench, _) = Bench::online().await?;
     bench.eventually("the account to be away", |bench| shown(bench).as_deref() == Some("unavailable")).await?;
-    bench.store.break_with(Faults::none().nth(Op::Settings, 1, Failing::Unavailable));
+    bench.store.break_with(Faults::none().nth(Op::Get, 1, Failing::Unavailable));
     set(&bench, SettingsSpec { always_online: true, ..SettingsSpec::default() }).await?;
     assert_eq!(bench.store.faulty.struck(), 1);
     bench.eventually("the account to be there", |bench| shown(bench).as_deref() == Some("available")).await?;

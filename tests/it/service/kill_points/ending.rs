@@ -49,9 +49,8 @@ pub(super) const LOGGING_OUT: &[&str] = &[
     "scribe.desired.before",
     "scribe.desired.after",
     "scribe.patch.before",
+    "instance.changed",
     "scribe.patch.after",
-    "scribe.events.before",
-    "scribe.events.after",
 ];
 
 pub(super) const DELETING: &[&str] = &[
