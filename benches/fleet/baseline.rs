@@ -1,10 +1,14 @@
-//! The baseline: whatsapp-rust by itself, many clients in one process, their stores in memory.
+//! The baseline: whatsapp-rust by itself, many clients in one process, their stores in memory, or each in a file of the library's own SQLite
+//! storage, as it comes.
 //!
 //! They come back, as the engine does: each has been connected before, has made its prekeys then, and is built anew over its store. Making prekeys
 //! takes longer than all the rest of a login, and at a first login it goes on while others still wait for theirs.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -15,6 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
+use whatsapp_rust_sqlite_storage::SqliteStore;
 
 use crate::figures::{Empty, Figures, LOOK_AGAIN, PATIENCE, SETTLED, connected, watch};
 use crate::harness::bare::BareClient;
@@ -24,11 +29,13 @@ use crate::process::Process;
 
 const SIDE_BY_SIDE: usize = 16;
 
-pub(crate) async fn measure(instances: usize, idle: Duration) -> anyhow::Result<Figures> {
+/// The clients store in files of this folder, or in memory.
+pub(crate) async fn measure(instances: usize, idle: Duration, files: Option<&Path>) -> anyhow::Result<Figures> {
     let sim = Simulator::start(Options::default()).await?;
     let number = instances.to_string();
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--instances", &number, "--bare", sim.ws_url(), sim.control_url()])
+        .args(files.iter().flat_map(|files| [OsStr::new("--files"), files.as_os_str()]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -63,12 +70,12 @@ async fn uploaded(sim: &Simulator) {
 
 /// Is the fleet: says a line when it has started, links its clients when told to, says another, dials when told to, ends all connections when
 /// told to, says a third, and builds them anew and dials when told to.
-pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::Result<()> {
+pub(crate) async fn serve(ws: &str, control: &str, files: Option<&Path>, instances: usize) -> anyhow::Result<()> {
     let http = http();
     say("started")?;
     order().await?;
     let clients: Vec<BareClient> = stream::iter(0..instances)
-        .map(|number| link(ws, control, &http, number))
+        .map(|number| link(ws, control, &http, (files, number)))
         .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await?;
@@ -83,10 +90,14 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
     }
     for client in &clients {
         client.ended().await?;
+        client.flush().await?;
     }
     say("ended")?;
     order().await?;
-    let mut building: JoinSet<_> = clients.into_iter().map(|client| again(client, ws.to_owned())).collect();
+    let numbered = clients.into_iter().enumerate();
+    let mut building: JoinSet<_> = numbered
+        .map(|(number, client)| again(client, ws.to_owned(), files.map(|folder| file(folder, number))))
+        .collect();
     let mut clients = Vec::with_capacity(instances);
     while let Some(client) = building.join_next().await {
         clients.push(client??);
@@ -99,15 +110,31 @@ pub(crate) async fn serve(ws: &str, control: &str, instances: usize) -> anyhow::
     }
 }
 
-async fn again(client: BareClient, url: String) -> anyhow::Result<BareClient> {
-    let client = client.anew(&url).await?;
+/// The file of a client.
+fn file(folder: &Path, number: usize) -> String {
+    folder.join(format!("{number}.db")).display().to_string()
+}
+
+async fn again(client: BareClient, url: String, file: Option<String>) -> anyhow::Result<BareClient> {
+    let client = match file {
+        None => client.anew(&url).await?,
+        Some(file) => BareClient::stored(&url, Arc::new(SqliteStore::new(&file).await?)).await?,
+    };
     client.reconnects(true);
     client.dial();
     Ok(client)
 }
 
-async fn link(ws: &str, control: &str, http: &Client, number: usize) -> anyhow::Result<BareClient> {
-    let client = BareClient::new(ws).await?;
+async fn link(
+    ws: &str,
+    control: &str,
+    http: &Client,
+    (files, number): (Option<&Path>, usize),
+) -> anyhow::Result<BareClient> {
+    let client = match files {
+        None => BareClient::new(ws).await?,
+        Some(folder) => BareClient::stored(ws, Arc::new(SqliteStore::new(&file(folder, number)).await?)).await?,
+    };
     let request = AdoptRequest { devices: vec![client.public(&phone(number))?] };
     let answer = http.post(format!("{control}/adopt")).body(serde_json::to_vec(&request)?).send().await?;
     if !answer.status().is_success() {

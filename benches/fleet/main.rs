@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some([ws, control]) = arguments.bare.as_deref() {
         let instances = *arguments.instances.first().context("how many?")?;
-        return runtime.block_on(Box::pin(baseline::serve(ws, control, instances)));
+        return runtime.block_on(Box::pin(baseline::serve(ws, control, None, instances)));
     }
     if arguments.instances.contains(&0) {
         bail!("there is nothing to measure");
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
     let idle = Duration::from_secs(arguments.idle_seconds);
     for instances in arguments.instances {
         let engine = runtime.block_on(Box::pin(engine::measure(instances, idle))).context("the engine")?;
-        let baseline = runtime.block_on(Box::pin(baseline::measure(instances, idle))).context("the baseline")?;
+        let baseline = runtime.block_on(Box::pin(baseline::measure(instances, idle, None))).context("the baseline")?;
         figures::print(instances, &engine, &baseline)?;
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! How long a fleet takes to come back, from each of the places that may hold its sessions: until HTTP is ready, and until all are open.
 //!
 //! `cargo xtask bench restore [--instances N,N] [--from sqlite|postgres|redis|files]`. From Redis and from files means that the database
-//! is empty, and every login is taken from its copy. The named baseline is as many bare whatsapp-rust clients in a process of their own, with
-//! their stores in memory, that dial at once. The engine dials as fast as it may be set to, so that its pacing is not what is measured.
+//! is empty, and every login is taken from its copy. The named baselines are as many bare whatsapp-rust clients in a process of their own that dial
+//! at once: with their stores in memory, and each with a file of the library's own SQLite storage. The engine dials as fast as it may be set to, so that its pacing is not what is measured.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
@@ -28,6 +28,7 @@ mod process;
 mod production;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -48,6 +49,9 @@ struct Arguments {
     /// Be the fleet of bare clients of the simulator at this address, controlled at the next, instead of measuring
     #[arg(long, hide = true, num_args = 2)]
     bare: Option<Vec<String>>,
+    /// The folder in which the bare clients store; without it they do so in memory
+    #[arg(long, hide = true)]
+    files: Option<PathBuf>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -79,7 +83,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some([ws, control]) = arguments.bare.as_deref() {
         let instances = *arguments.instances.first().context("how many?")?;
-        return runtime.block_on(Box::pin(baseline::serve(ws, control, instances)));
+        return runtime.block_on(Box::pin(baseline::serve(ws, control, arguments.files.as_deref(), instances)));
     }
     if arguments.instances.contains(&0) {
         bail!("there is nothing to measure");
@@ -90,20 +94,25 @@ fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "\n{:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
-        "from", "instances", "asked, s", "ready, s", "open, s", "bare, s", "ratio"
+        "\n{:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>9} {:>7}",
+        "from", "instances", "asked, s", "ready, s", "open, s", "bare, s", "ratio", "stored, s", "ratio"
     )?;
     for instances in arguments.instances {
-        let bare =
-            runtime.block_on(Box::pin(baseline::measure(instances, Duration::ZERO))).context("the baseline")?.open;
+        let folder = tempfile::tempdir()?;
+        let baseline = |files| runtime.block_on(Box::pin(baseline::measure(instances, Duration::ZERO, files)));
+        let bare = baseline(None).context("the baseline")?.open;
+        let stored = baseline(Some(folder.path())).context("the baseline that stores")?.open;
         for from in &arguments.from {
             let came = runtime
                 .block_on(Box::pin(engine::measure(instances, *from)))
                 .with_context(|| format!("from {from}"))?;
             let Came { asked, ready, open } = came;
-            let [asked, ready, open, bare] = [asked, ready, open, bare].map(|time| time.as_secs_f64());
-            let ratio = open / bare;
-            writeln!(out, "{from:<10} {instances:>9} {asked:>9.2} {ready:>9.2} {open:>9.2} {bare:>9.2} {ratio:>7.2}")?;
+            let [asked, ready, open, bare, stored] = [asked, ready, open, bare, stored].map(|time| time.as_secs_f64());
+            let (ratio, to_stored) = (open / bare, open / stored);
+            writeln!(
+                out,
+                "{from:<10} {instances:>9} {asked:>9.2} {ready:>9.2} {open:>9.2} {bare:>9.2} {ratio:>7.2} {stored:>9.2} {to_stored:>7.2}"
+            )?;
             out.flush()?;
         }
     }

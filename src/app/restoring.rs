@@ -287,12 +287,12 @@ impl Restoring {
     }
 
     /// Watches how the instances that dial come back, and those whose copy is still being written, beside everything else. Those that are not to
-    /// be connected say so at once.
+    /// be connected say so at once, and so do those whose copies cannot be used.
     pub(super) fn watch(&self, board: &Arc<Board>, store: &Arc<dyn Store>, patience: Duration) {
         let report = self.tools.report.read();
         let told = |line: &Line| {
             let pending = line.outcome == Outcome::Waiting && line.decision.action.writes();
-            pending || matches!(line.outcome, Outcome::Dialling | Outcome::Resting)
+            pending || matches!(line.outcome, Outcome::Dialling | Outcome::Resting | Outcome::Refused { .. })
         };
         let told = report.lines.into_iter().filter(|(_, line)| told(line));
         self.watch_these(told.map(|(id, _)| id).collect(), board, store, patience);

@@ -1,4 +1,4 @@
-//! whatsapp-rust by itself, with its store in memory: a second opinion on the simulator, and what the engine is measured against.
+//! whatsapp-rust by itself, mostly with its store in memory: a second opinion on the simulator, and what the engine is measured against.
 
 mod fetcher;
 mod socket;
@@ -22,6 +22,7 @@ use tokio_tungstenite::Connector;
 use wacore::iq::keepalive::KeepaliveSpec;
 use wacore::store::InMemoryBackend;
 use wacore::store::commands::DeviceCommand;
+use wacore::store::traits::Backend;
 use wacore::types::events::{ChannelEventHandler, Event, Subscription};
 use waproto::buffa::Message as _;
 use waproto::whatsapp::ADVSignedDeviceIdentity;
@@ -40,7 +41,7 @@ const VERSION: (u32, u32, u32) = (2, 3000, 1029);
 /// One client with its credentials. It dials when told to; dropping it leaves the connection without a goodbye.
 pub(crate) struct BareClient {
     client: Arc<Client>,
-    store: Arc<InMemoryBackend>,
+    store: Arc<dyn Backend>,
     sockets: Arc<Sockets>,
     events: Receiver<Arc<Event>>,
     run: Mutex<Option<JoinHandle<()>>>,
@@ -50,7 +51,12 @@ pub(crate) struct BareClient {
 impl BareClient {
     /// Makes a client that has no account yet, for the server at this address.
     pub(crate) async fn new(url: &str) -> Result<Self> {
-        Self::over(Arc::default(), Sockets::new(url, None), Fetcher::none()).await
+        Self::stored(url, Arc::new(InMemoryBackend::default())).await
+    }
+
+    /// Makes a client of what is in this store.
+    pub(crate) async fn stored(url: &str, store: Arc<dyn Backend>) -> Result<Self> {
+        Self::over(store, Sockets::new(url, None), Fetcher::none()).await
     }
 
     /// The same over TLS, to servers that this certificate (PEM) speaks for.
@@ -60,18 +66,24 @@ impl BareClient {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = Connector::Rustls(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
-        Self::over(Arc::default(), Sockets::new(url, Some(tls)), Fetcher::trusting(certificate)?).await
+        let store = Arc::new(InMemoryBackend::default());
+        Self::over(store, Sockets::new(url, Some(tls)), Fetcher::trusting(certificate)?).await
     }
 
     /// Makes a client over what this one has stored, as after a restart. It has not dialled yet.
     pub(crate) async fn anew(&self, url: &str) -> Result<Self> {
-        self.client.persistence_manager().flush().await?;
-        Self::over(Arc::clone(&self.store), Sockets::new(url, None), Fetcher::none()).await
+        self.flush().await?;
+        Self::stored(url, Arc::clone(&self.store)).await
     }
 
-    async fn over(store: Arc<InMemoryBackend>, sockets: Sockets, fetcher: Fetcher) -> Result<Self> {
+    /// Writes what it holds of its device.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        Ok(self.client.persistence_manager().flush().await?)
+    }
+
+    async fn over(store: Arc<dyn Backend>, sockets: Sockets, fetcher: Fetcher) -> Result<Self> {
         let sockets = Arc::new(sockets);
-        let saved = PersistenceManager::new(Arc::clone(&store) as _).await?;
+        let saved = PersistenceManager::new(Arc::clone(&store)).await?;
         let build = Client::builder()
             .with_runtime(TokioRuntime)
             .with_persistence_manager(Arc::new(saved))

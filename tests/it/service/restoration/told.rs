@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+use holdfast::ports::clock::Clock;
+use holdfast::ports::layer::{Layer as _, Reading};
+use holdfast::provider::Directory;
+use holdfast_core::id::InstanceId;
 use holdfast_sim::{LoginFailure, Options, Rules, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -89,11 +93,7 @@ async fn one_that_is_not_to_be_connected_says_so_at_once() {
     let redis = Redis::start().await.unwrap();
     let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
     receiver.drain();
-    let path = fleet.home.data_dir().join("holdfast.db");
-    let mut database = SqliteConnection::establish(path.to_str().expect("a path in UTF-8")).unwrap();
-    let changed = diesel::sql_query("UPDATE holdfast_session SET desired = 'stopped'").execute(&mut database).unwrap();
-    assert_eq!(changed, 1);
-    drop(database);
+    assert_eq!(change(&fleet, "UPDATE holdfast_session SET desired = 'stopped'"), 1);
     let before = fleet.home.log().len();
     let engine = fleet.home.start().await;
     let report = over(&engine).await;
@@ -104,6 +104,38 @@ async fn one_that_is_not_to_be_connected_says_so_at_once() {
     let said = "Instance i0 is not to be connected";
     assert_eq!(fleet.home.log()[before..].matches(said).count(), 1, "{said}");
     assert_eq!(report["progress"]["wanted"], 0, "{report}");
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_copy_does_not_open_says_so_and_the_copy_stays() {
+    const ROWS: [Row; 1] = [(Whole, Nowhere, Fresh, "adopt", "database-set-back", Some("files"))];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    receiver.drain();
+    // The database is that of a time before the pairing.
+    change(&fleet, "DELETE FROM \"Session\"");
+    change(&fleet, "DELETE FROM holdfast_session_value");
+    assert_eq!(change(&fleet, "UPDATE holdfast_session SET paired = FALSE, revision = 1, epoch = 1"), 1);
+    // Whole by its checksum, but no login that this engine's key opens.
+    let files = Directory::open(fleet.home.data_dir().join("copies"), Clock::start()).unwrap();
+    let id = InstanceId::new(fleet.id(&fleet.trials[0]));
+    let Some((_, Reading::Found(found))) = files.read(std::slice::from_ref(&id)).await.pop() else {
+        panic!("there is no copy");
+    };
+    let mut copy = found.copy;
+    copy.device.truncate(copy.device.len() / 2);
+    files.remove(&id).await.unwrap();
+    files.write(&copy).await.unwrap();
+
+    let engine = fleet.home.start().await;
+    let report = over(&engine).await;
+    let line = fleet.line(&report, &fleet.trials[0]);
+    assert_eq!(line["outcome"], "refused", "{line}");
+    let event = receiver.event(STARTUP, |_| true).await;
+    assert_eq!(event.body["data"], as_told(line));
+    assert!(matches!(files.read(&[id]).await.pop(), Some((_, Reading::Found(_)))), "with another key it may open");
     unharmed(&sim);
 }
 
@@ -149,6 +181,13 @@ async fn ready_says(engine: &Engine<'_>, status: u16, restoration: &Value) {
         (answer.status == status && answer.body["restoration"] == *restoration).then_some(())
     })
     .await;
+}
+
+/// Changes the database while no engine has it; returns how many rows that were.
+fn change(fleet: &Fleet, sql: &str) -> usize {
+    let path = fleet.home.data_dir().join("holdfast.db");
+    let mut database = SqliteConnection::establish(path.to_str().expect("a path in UTF-8")).expect("the database");
+    diesel::sql_query(sql).execute(&mut database).expect("the change")
 }
 
 /// Refuses every login of one device, as a server does that is down for a while.
