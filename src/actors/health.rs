@@ -118,8 +118,8 @@ impl HealthActor {
             let clock = self.clock;
             let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
             let state = Some(status.state_at(now));
-            way.scribe.patch(InstancePatch { connection_status: state, ..InstancePatch::default() });
-            way.scribe.publish(EngineEvent::connecting(&way.name, status.explanation_at(now).as_ref(), &date));
+            let events = vec![EngineEvent::connecting(&way.name, status.explanation_at(now).as_ref(), &date)];
+            way.scribe.patch(InstancePatch { connection_status: state, events, ..InstancePatch::default() });
         }
     }
 }

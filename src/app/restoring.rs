@@ -306,7 +306,7 @@ impl Restoring {
 
     /// Starts what comes back, as it does, and goes on asking the places that said nothing, until each has.
     pub(super) async fn later(self, mut settling: Settling, mut returning: Returning) {
-        let mut tries = 0;
+        let (mut tries, mut waited) = (0, Vec::new());
         loop {
             let mut back = Vec::new();
             while let Some(id) = settling.adopted.recv().await {
@@ -319,6 +319,10 @@ impl Restoring {
                 true
             });
             back.extend(returning.freed(&self).await);
+            // What has turned out to be unusable says so too.
+            back.extend(
+                waited.extract_if(.., |id| matches!(self.tools.report.outcome(id), Some(Outcome::Refused { .. }))),
+            );
             // Those of the start are watched already.
             if tries > 0 && !back.is_empty() {
                 self.watch_these(back, &returning.board, &returning.store, returning.patience);
@@ -329,6 +333,7 @@ impl Restoring {
                 }
                 return;
             }
+            waited = self.waiting();
             settling = loop {
                 tries += 1;
                 let awaited = self.tools.report.waits() || !returning.held.is_empty();
@@ -340,6 +345,13 @@ impl Restoring {
                 }
             };
         }
+    }
+
+    /// Instances that wait for a place that said nothing.
+    fn waiting(&self) -> Vec<InstanceId> {
+        let report = self.tools.report.read();
+        let waits = report.lines.iter().filter(|(_, line)| line.outcome == Outcome::Waiting);
+        waits.map(|(id, _)| id.clone()).collect()
     }
 
     /// Instances of which it is known how they go on: those that were judged, unless they wait or are damaged, and those that were made since.

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Tools, view};
 use crate::ports::board::{Board, Entry};
 use crate::ports::restoration::{Count, Line, Outcome, Stage};
-use crate::ports::store::Store;
+use crate::ports::store::{Store, StoreError};
 use crate::telemetry::bar::Bar;
 
 /// How often it is said how far the restoration is.
@@ -187,7 +187,8 @@ impl Watched {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         let appending = async move { (store.append(&id, vec![event]).await, id) };
         match self.tools.runtime.spawn(appending).await {
-            Ok((Ok(_queued), _)) => {}
+            // Another node owns it by now, and tells how it is there.
+            Ok((Ok(_) | Err(StoreError::FencedOff(_)), _)) => {}
             Ok((Err(error), id)) => {
                 warn!(instance.id = %id, %error, "How instance {id} came back is not told to its webhook");
             }

@@ -104,9 +104,9 @@ impl InstanceActor {
                 }
                 self.scribe.patch(InstancePatch {
                     connection_status: Some(PublicState::Connecting),
+                    events: vec![EngineEvent::connecting(name, told.filter(|_| why.is_some()).as_ref(), &date)],
                     ..InstancePatch::default()
                 });
-                self.scribe.publish(EngineEvent::connecting(name, told.filter(|_| why.is_some()).as_ref(), &date));
             }
             Notice::Open => {
                 self.scribe.patch(InstancePatch {
@@ -114,9 +114,9 @@ impl InstanceActor {
                     online_now: true,
                     owner_jid: self.owner.jid.clone(),
                     profile_name: self.owner.name.clone(),
+                    events: vec![EngineEvent::open(name, &self.owner)],
                     ..InstancePatch::default()
                 });
-                self.scribe.publish(EngineEvent::open(name, &self.owner));
             }
             Notice::Closed { why } => {
                 let closed = InstancePatch { connection_status: Some(PublicState::Close), ..InstancePatch::default() };
@@ -124,12 +124,12 @@ impl InstanceActor {
                     let at = date(clock.now());
                     let object = disconnection_object(&why, &at);
                     let disconnection = Some((i32::from(told.status_reason), object.clone()));
-                    self.scribe.patch(InstancePatch { disconnection, ..closed });
-                    self.scribe.publish(EngineEvent::ended(name, told, &date, &at, &object));
-                    self.scribe.publish(EngineEvent::closed(name, Some(told), &date));
+                    let ended = EngineEvent::ended(name, told, &date, &at, &object);
+                    let events = vec![ended, EngineEvent::closed(name, Some(told), &date)];
+                    self.scribe.patch(InstancePatch { disconnection, events, ..closed });
                 } else {
-                    self.scribe.patch(closed);
-                    self.scribe.publish(EngineEvent::closed(name, told.as_ref(), &date));
+                    let events = vec![EngineEvent::closed(name, told.as_ref(), &date)];
+                    self.scribe.patch(InstancePatch { events, ..closed });
                 }
             }
             Notice::Qr { text, count } => {

@@ -65,6 +65,17 @@ struct Pages {
     dropped: u64,
 }
 
+impl Pages {
+    /// Queues an event, in the place of the oldest if too many wait.
+    fn queue(&mut self, event: EngineEvent) {
+        if self.events.len() >= EVENTS {
+            self.events.pop_front();
+            self.dropped += 1;
+        }
+        self.events.push_back(event);
+    }
+}
+
 impl fmt::Debug for Scribe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Scribe").field(&self.0.desk.instance).finish()
@@ -114,21 +125,22 @@ impl Scribe {
         *self.0.desk.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::actors) fn patch(&self, patch: InstancePatch) {
+    /// Changes the row; the events of the change are written with it.
+    pub(in crate::actors) fn patch(&self, mut patch: InstancePatch) {
         if let Some(state) = patch.connection_status {
             *self.0.desk.told.lock().unwrap_or_else(PoisonError::into_inner) = state;
         }
-        self.submit(|pages| merge(pages.patch.get_or_insert_default(), patch));
+        let events = std::mem::take(&mut patch.events);
+        self.submit(|pages| {
+            for event in events {
+                pages.queue(event);
+            }
+            merge(pages.patch.get_or_insert_default(), patch);
+        });
     }
 
     pub(in crate::actors) fn publish(&self, event: EngineEvent) {
-        self.submit(|pages| {
-            if pages.events.len() >= EVENTS {
-                pages.events.pop_front();
-                pages.dropped += 1;
-            }
-            pages.events.push_back(event);
-        });
+        self.submit(|pages| pages.queue(event));
     }
 
     /// Forgets what is not written yet, and whatever comes: the rows are another node's. Nobody waits for it any more.
@@ -203,9 +215,16 @@ impl Desk {
         let events: Vec<EngineEvent> = pages.events.iter().cloned().collect();
         if let Some(patch) = &pages.patch {
             // The state and what tells of it: a restart finds both or neither.
-            let patch = InstancePatch { events, ..patch.clone() };
+            let telling = InstancePatch { events, ..patch.clone() };
             reach!("scribe.patch.before");
-            self.store.patch(&self.instance, patch).await?;
+            if let Err(error) = self.store.patch(&self.instance, telling).await {
+                // Events that cannot be queued, as for a webhook whose row is damaged, are no reason to keep an old state in the row.
+                if matches!(error, StoreError::Corrupt { .. }) {
+                    self.store.patch(&self.instance, patch.clone()).await?;
+                    pages.patch = None;
+                }
+                return Err(error);
+            }
             reach!("scribe.patch.after");
         } else if !events.is_empty() {
             reach!("scribe.events.before");
@@ -324,6 +343,10 @@ fn merge(older: &mut InstancePatch, newer: InstancePatch) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use holdfast_core::event::EventName;
+
     use super::*;
     use crate::actors::testing::store::MemoryStore;
 
@@ -353,5 +376,22 @@ mod tests {
         scribe.desire(Desired::Connected);
         assert!(scribe.written(Duration::from_secs(5)).await);
         assert_eq!(store.written(), ["i wanted Connected"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_that_cannot_be_queued_keep_no_old_state_in_the_row() {
+        let (store, id) = (Arc::new(MemoryStore::default()), InstanceId::new("i"));
+        let scribe = Scribe::start(id, PublicState::Close, Arc::clone(&store) as _, &Runtime::current());
+        store.webhook_is_damaged.store(true, Ordering::Relaxed);
+        scribe.patch(InstancePatch {
+            connection_status: Some(PublicState::Open),
+            events: vec![EngineEvent::bare(EventName::LogoutInstance)],
+            ..InstancePatch::default()
+        });
+        assert!(!scribe.written(Duration::from_secs(60)).await, "the event waits");
+        assert_eq!(store.written(), ["i is open"], "once");
+        store.webhook_is_damaged.store(false, Ordering::Relaxed);
+        assert!(scribe.written(Duration::from_secs(60)).await);
+        assert_eq!(store.written(), ["i is open", "i logout.instance"]);
     }
 }

@@ -120,15 +120,15 @@ fn tell(scribe: &Scribe, name: &str, status: &InstanceStatus, clock: Clock) {
     let date = |at| clock.wall_at(at).to_rfc3339_opts(SecondsFormat::Millis, true);
     let (now, state) = (clock.now(), status.phase.public());
     let why = status.explanation_at(now);
-    scribe.patch(InstancePatch { connection_status: Some(state), ..InstancePatch::default() });
-    scribe.publish(match state {
+    let mut events = vec![match state {
         PublicState::Close => EngineEvent::closed(name, why.as_ref(), &date),
         PublicState::Open | PublicState::Connecting => EngineEvent::connecting(name, why.as_ref(), &date),
-    });
+    }];
     if let Some(why) = why.filter(|_| status.quarantined) {
         let at = date(now);
-        scribe.publish(EngineEvent::ended(name, &why, &date, &at, &explained_object(&why, &at)));
+        events.push(EngineEvent::ended(name, &why, &date, &at, &explained_object(&why, &at)));
     }
+    scribe.patch(InstancePatch { connection_status: Some(state), events, ..InstancePatch::default() });
 }
 
 /// Chooses the thread of an instance: always the same one for the same id, unless it had to be moved.

@@ -1,6 +1,7 @@
 //! A store in memory that keeps what actors write, fails when told to, and knows nothing of sessions: links are scripted here.
 
 mod leases;
+mod webhook;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -30,6 +31,8 @@ use crate::ports::store::{
 pub(crate) struct MemoryStore {
     down: AtomicBool,
     fenced_off: AtomicBool,
+    /// No event can be queued.
+    pub webhook_is_damaged: AtomicBool,
     panics: AtomicU32,
     slow_looks: AtomicBool,
     /// How many deletions are still to fail, and how many have.
@@ -258,6 +261,7 @@ impl Instances for MemoryStore {
     }
 
     async fn patch(&self, id: &InstanceId, patch: InstancePatch) -> Result<(), StoreError> {
+        self.can_queue(&patch.events)?;
         match patch.connection_status {
             Some(state) => self.note(format!("{id} is {}", state.as_str()))?,
             None => self.note(format!("{id} patched"))?,
@@ -370,6 +374,7 @@ impl Sessions for MemoryStore {
 #[async_trait]
 impl Outbox for MemoryStore {
     async fn append(&self, id: &InstanceId, events: Vec<EngineEvent>) -> Result<usize, StoreError> {
+        self.can_queue(&events)?;
         for event in &events {
             let detail = event.data.get("state").and_then(|state| state.as_str()).unwrap_or_default();
             self.note(format!("{id} {} {detail}", event.name.dotted()).trim_end().to_owned())?;

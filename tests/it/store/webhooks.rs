@@ -1,6 +1,7 @@
 //! Webhooks: one for each instance.
 
-use holdfast::ports::store::{StoreError, WebhookSpec};
+use holdfast::ports::store::{InstancePatch, StoreError, WebhookSpec};
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
 use serde_json::json;
 
@@ -71,5 +72,13 @@ pub(super) async fn an_unreadable_list_of_events_is_an_error(bench: Bench) -> Ou
     assert!(matches!(bench.store.webhook(&id).await, Err(StoreError::Corrupt { .. })));
     let lost = bench.store.append(&id, vec![event(EventName::Call, "x")]).await;
     assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");
+    // A state and what tells of it are written together or not at all.
+    let open = InstancePatch { connection_status: Some(PublicState::Open), ..InstancePatch::default() };
+    let told = InstancePatch { events: vec![event(EventName::Call, "x")], ..open.clone() };
+    let lost = bench.store.patch(&id, told).await;
+    assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");
+    assert_eq!(bench.store.get(&id).await?.map(|row| row.connection_status).as_deref(), Some("close"));
+    bench.store.patch(&id, open).await?;
+    assert_eq!(bench.store.get(&id).await?.map(|row| row.connection_status).as_deref(), Some("open"));
     Ok(())
 }
