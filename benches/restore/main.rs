@@ -1,8 +1,9 @@
 //! How long a fleet takes to come back, from each of the places that may hold its sessions: until HTTP is ready, and until all are open.
 //!
 //! `cargo xtask bench restore [--instances N,N] [--from sqlite|postgres|redis|files]`. From Redis and from files means that the database
-//! is empty, and every login is taken from its copy. The named baselines are as many bare whatsapp-rust clients in a process of their own that dial
-//! at once: with their stores in memory, and each with a file of the library's own SQLite storage. The engine dials as fast as it may be set to, so that its pacing is not what is measured.
+//! is empty, and every login is taken from its copy. The named baselines are as many bare whatsapp-rust clients in a process of their own that
+//! dial at once: with their stores in memory, and each with a file of the library's own SQLite storage. The engine dials as fast as it may be set
+//! to, so that its pacing is not what is measured.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 

@@ -218,7 +218,7 @@ impl Desk {
             let telling = InstancePatch { events, ..patch.clone() };
             reach!("scribe.patch.before");
             if let Err(error) = self.store.patch(&self.instance, telling).await {
-                // Events that cannot be queued, as for a webhook whose row is damaged, are no reason to keep an old state in the row.
+                // Events that cannot be queued, as for a webhook whose row is damaged, are no reason to keep an old state in the row: they wait.
                 if matches!(error, StoreError::Corrupt { .. }) {
                     self.store.patch(&self.instance, patch.clone()).await?;
                     pages.patch = None;
