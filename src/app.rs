@@ -257,6 +257,10 @@ async fn boot(parts: &Parts, store: &Arc<dyn Store>, restoring: Restoring, setti
         .context("what this process owns cannot be claimed")?;
     parts.keeper.send(Keep { asked_at }).await.context("the keeper of the leases is gone")?;
     let mut records = store.list().await.context("the stored instances cannot be read")?;
+    for record in records.iter().filter(|record| !record.unreadable.is_empty()) {
+        let columns = record.unreadable.join(", ");
+        warn!(instance.id = %record.id, columns, "Of instance {} the database holds something that cannot be read: {columns}", record.name);
+    }
     restoring.enlist(&records, ids.as_ref());
     records.retain(|record| ids.as_ref().is_none_or(|ids| ids.contains(&record.id)));
     let (held, mut records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| held_back.contains(&record.id));

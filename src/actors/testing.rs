@@ -138,5 +138,6 @@ pub(super) fn record(id: &InstanceId, paired: bool, desired: Desired) -> Instanc
         setting: None,
         proxy: None,
         chatwoot: None,
+        unreadable: Vec::new(),
     }
 }

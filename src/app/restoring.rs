@@ -197,6 +197,7 @@ impl Restoring {
             setting: None,
             proxy: None,
             chatwoot: None,
+            unreadable: Vec::new(),
         };
         let now = self.tools.clock.now();
         let wanted = record.desired == Desired::Connected;

@@ -134,9 +134,15 @@ pub struct InstanceRecord {
     pub proxy: Option<ProxyRow>,
     /// The `Chatwoot` row in the API's shape.
     pub chatwoot: Option<Value>,
+    /// Columns that hold something that cannot be read, as `Chatwoot.ignoreJids`: their fields are empty here, which says nothing. Of a row that
+    /// cannot be read at all ([`UNREADABLE`](Self::UNREADABLE)) only the identity is here, and what the operator wants.
+    pub unreadable: Vec<&'static str>,
 }
 
 impl InstanceRecord {
+    /// Stands for all columns of a row.
+    pub const UNREADABLE: &str = "Instance";
+
     /// Tells whether the row bears a trace of a login: its account, its time, or its end stay after the credentials are gone.
     pub fn was_ever_paired(&self) -> bool {
         self.paired

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 use holdfast_core::connection::Desired;
+use holdfast_core::connection::state::PublicState;
 use holdfast_core::id::InstanceId;
 use serde_json::{Value, json};
 
@@ -41,6 +42,16 @@ pub(super) struct Session {
     desired: String,
     paired: bool,
     last_online_at: Option<i64>,
+}
+
+/// Who an instance is, whatever else its row holds.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = instance)]
+pub(super) struct Identity {
+    pub(super) id: String,
+    name: String,
+    token: Option<String>,
+    client_name: Option<String>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -126,15 +137,24 @@ pub(super) struct NewValue<'w> {
 }
 
 /// Puts the rows of one instance together.
-pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Result<InstanceRecord, StoreError> {
-    let what = || format!("disconnectionObject of instance {}", row.id);
-    let disconnection_object =
-        match columns::json(text(row.disconnection_object.as_ref())).map_err(|error| unreadable(what(), error))? {
-            // Evolution stores a JSON text inside a JSON string.
-            Some(Value::String(text)) => Some(text),
-            other => other.map(|value| value.to_string()),
-        };
-    Ok(InstanceRecord {
+pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> InstanceRecord {
+    let mut unreadable = Vec::new();
+    let mut json = |column: Option<&JsonText>, name: &'static str| {
+        columns::json(text(column)).unwrap_or_else(|_no_json| {
+            unreadable.push(name);
+            None
+        })
+    };
+    let disconnection_object = match json(row.disconnection_object.as_ref(), "Instance.disconnectionObject") {
+        // Evolution stores a JSON text inside a JSON string.
+        Some(Value::String(text)) => Some(text),
+        other => other.map(|value| value.to_string()),
+    };
+    let chatwoot = chatwoot.map(|row| {
+        let ignored = json(row.ignore_jids.as_ref(), "Chatwoot.ignoreJids");
+        chatwoot_row(row, ignored)
+    });
+    InstanceRecord {
         id: InstanceId::new(&row.id),
         name: row.name,
         // Evolution creates no instance without a token; an empty one opens nothing.
@@ -157,8 +177,39 @@ pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Result
         last_online_at: session.and_then(|session| session.last_online_at).and_then(DateTime::from_timestamp_millis),
         setting: setting.map(Into::into),
         proxy: proxy.map(Into::into),
-        chatwoot: chatwoot.map(TryInto::try_into).transpose()?,
-    })
+        chatwoot,
+        unreadable,
+    }
+}
+
+/// Tells of an instance whose rows cannot be read who it is, and whether it is to be connected.
+pub(super) fn bare((row, session): (Identity, Option<Session>)) -> InstanceRecord {
+    let Identity { id, name, token, client_name } = row;
+    InstanceRecord {
+        id: InstanceId::new(id),
+        name,
+        token: token.unwrap_or_default(),
+        integration: None,
+        number: None,
+        business_id: None,
+        client_name,
+        connection_status: PublicState::Close.as_str().to_owned(),
+        owner_jid: None,
+        profile_name: None,
+        profile_picture: None,
+        disconnection_code: None,
+        disconnection_object: None,
+        disconnection_at: None,
+        created_at: None,
+        updated_at: None,
+        desired: session.as_ref().map_or(Desired::Stopped, |session| desired(&session.desired)),
+        paired: session.as_ref().is_some_and(|session| session.paired),
+        last_online_at: session.and_then(|session| session.last_online_at).and_then(DateTime::from_timestamp_millis),
+        setting: None,
+        proxy: None,
+        chatwoot: None,
+        unreadable: vec![InstanceRecord::UNREADABLE],
+    }
 }
 
 /// Returns the word that the column holds.
@@ -207,36 +258,30 @@ impl From<Proxy> for ProxyRow {
     }
 }
 
-impl TryFrom<Chatwoot> for Value {
-    type Error = StoreError;
-
-    fn try_from(row: Chatwoot) -> Result<Self, StoreError> {
-        let ignored = columns::json(text(row.ignore_jids.as_ref()))
-            .map_err(|error| unreadable(format!("ignoreJids of instance {}", row.instance_id), error))?;
-        Ok(json!({
-            "id": row.id,
-            "enabled": row.enabled,
-            "accountId": row.account_id,
-            "token": row.token,
-            "url": row.url,
-            "nameInbox": row.name_inbox,
-            "signMsg": row.sign_msg,
-            "signDelimiter": row.sign_delimiter,
-            "number": row.number,
-            "reopenConversation": row.reopen_conversation,
-            "conversationPending": row.conversation_pending,
-            "mergeBrazilContacts": row.merge_brazil_contacts,
-            "importContacts": row.import_contacts,
-            "importMessages": row.import_messages,
-            "daysLimitImportMessages": row.days_limit_import_messages,
-            "organization": row.organization,
-            "logo": row.logo,
-            "ignoreJids": ignored,
-            "createdAt": iso(row.created_at),
-            "updatedAt": iso(Some(row.updated_at)),
-            "instanceId": row.instance_id,
-        }))
-    }
+fn chatwoot_row(row: Chatwoot, ignored: Option<Value>) -> Value {
+    json!({
+        "id": row.id,
+        "enabled": row.enabled,
+        "accountId": row.account_id,
+        "token": row.token,
+        "url": row.url,
+        "nameInbox": row.name_inbox,
+        "signMsg": row.sign_msg,
+        "signDelimiter": row.sign_delimiter,
+        "number": row.number,
+        "reopenConversation": row.reopen_conversation,
+        "conversationPending": row.conversation_pending,
+        "mergeBrazilContacts": row.merge_brazil_contacts,
+        "importContacts": row.import_contacts,
+        "importMessages": row.import_messages,
+        "daysLimitImportMessages": row.days_limit_import_messages,
+        "organization": row.organization,
+        "logo": row.logo,
+        "ignoreJids": ignored,
+        "createdAt": iso(row.created_at),
+        "updatedAt": iso(Some(row.updated_at)),
+        "instanceId": row.instance_id,
+    })
 }
 
 impl TryFrom<Webhook> for WebhookRow {

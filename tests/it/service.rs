@@ -34,4 +34,5 @@ mod sending;
 mod settings;
 mod shutdown;
 mod truth;
+mod unreadable;
 mod unscanned;

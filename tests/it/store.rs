@@ -46,6 +46,7 @@ macro_rules! conformance {
                 deleting_removes_everything_but_what_is_queued,
                 no_row_says_open_after_a_restart,
                 proxy_and_chatwoot_are_shown_in_full,
+                a_row_that_cannot_be_read_hides_no_other,
                 a_proxy_is_replaced_and_says_whether_it_changed,
                 an_unknown_instance_is_named_as_such,
             }

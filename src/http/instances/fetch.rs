@@ -95,5 +95,8 @@ pub(in crate::http) fn row(known: &Standing, record: &InstanceRecord) -> Value {
     if let Some(code) = code {
         row["code"] = json!(code);
     }
+    if !record.unreadable.is_empty() {
+        row["unreadable"] = json!(record.unreadable);
+    }
     row
 }

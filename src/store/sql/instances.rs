@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
 use holdfast_core::connection::Desired;
 use holdfast_core::event::{EngineEvent, EventName};
@@ -17,7 +18,7 @@ use crate::ports::store::{
     WebhookSpec,
 };
 use crate::store::columns::{self, ConnectionStatus, Json, JsonText, Status, clip, column_time};
-use crate::store::failure::Failure;
+use crate::store::failure::{Failure, unreadable};
 use crate::store::member::Member;
 use crate::store::prepared::{self, prepared, value};
 use crate::store::rows::{self, Joined, desired_word};
@@ -137,35 +138,73 @@ fn insert(tx: &mut Tx<'_>, member: &Member, new: NewInstance) -> Result<Instance
 }
 
 fn list(conn: &mut Conn, client_name: &str) -> Result<Vec<InstanceRecord>, Failure> {
-    let found: Vec<Joined> = instance::table
+    let found: QueryResult<Vec<Joined>> = instance::table
         .left_join(setting::table)
         .left_join(proxy::table)
         .left_join(chatwoot::table)
         .left_join(holdfast_session::table)
         .filter(instance::client_name.eq(client_name))
-        // Whether what is empty comes first is for each database to say: never online comes after everything else.
-        .order((
-            holdfast_session::last_online_at.is_null().asc(),
-            holdfast_session::last_online_at.desc(),
-            instance::created_at.asc(),
-            instance::id.asc(),
-        ))
+        .order(in_order())
         .select(columns_of_a_record())
-        .load(conn)?;
-    found.into_iter().map(|row| rows::record(row).map_err(Failure::from)).collect()
+        .load(conn);
+    match found {
+        Ok(rows) => Ok(rows.into_iter().map(rows::record).collect()),
+        Err(DieselError::DeserializationError(_)) => list_one_by_one(conn, client_name),
+        Err(error) => Err(error.into()),
+    }
 }
 
+/// Lists them though rows of some cannot be read, which must not hide the others.
+fn list_one_by_one(conn: &mut Conn, client_name: &str) -> Result<Vec<InstanceRecord>, Failure> {
+    let known: Vec<(rows::Identity, Option<rows::Session>)> = instance::table
+        .left_join(holdfast_session::table)
+        .filter(instance::client_name.eq(client_name))
+        .order(in_order())
+        .select((rows::Identity::as_select(), Option::<rows::Session>::as_select()))
+        .load(conn)?;
+    let mut records = Vec::with_capacity(known.len());
+    for known in known {
+        match get(conn, &InstanceId::new(&known.0.id)) {
+            Ok(found) => records.extend(found),
+            Err(Failure::Store(StoreError::Corrupt { .. })) => records.push(rows::bare(known)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(records)
+}
+
+/// Those first that were online last. Whether what is empty comes first is for each database to say: never online comes after everything else.
+fn in_order() -> InOrder {
+    (
+        holdfast_session::last_online_at.is_null().asc(),
+        holdfast_session::last_online_at.desc(),
+        instance::created_at.asc(),
+        instance::id.asc(),
+    )
+}
+
+type InOrder = (
+    diesel::dsl::Asc<diesel::dsl::IsNull<holdfast_session::last_online_at>>,
+    diesel::dsl::Desc<holdfast_session::last_online_at>,
+    diesel::dsl::Asc<instance::created_at>,
+    diesel::dsl::Asc<instance::id>,
+);
+
 pub(super) fn get(conn: &mut Conn, id: &InstanceId) -> Result<Option<InstanceRecord>, Failure> {
-    let found: Option<Joined> = instance::table
+    let found: QueryResult<Joined> = instance::table
         .left_join(setting::table)
         .left_join(proxy::table)
         .left_join(chatwoot::table)
         .left_join(holdfast_session::table)
         .filter(instance::id.eq(id.as_str()))
         .select(columns_of_a_record())
-        .first(conn)
-        .optional()?;
-    Ok(found.map(rows::record).transpose()?)
+        .first(conn);
+    match found {
+        Err(DieselError::DeserializationError(error)) => {
+            Err(unreadable(format!("the rows of instance {id}"), error).into())
+        }
+        found => Ok(found.optional()?.map(rows::record)),
+    }
 }
 
 type RecordColumns = (

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use holdfast_sim::{ScanRequest, Simulator};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -94,6 +95,14 @@ impl Home {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Does something to the embedded database from outside; returns how many rows it concerned.
+    pub(crate) fn execute(&self, sql: &str) -> usize {
+        let path = self.data_dir().join("holdfast.db").display().to_string();
+        let mut database = SqliteConnection::establish(&path).expect("the database");
+        diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut database).expect("a patient connection");
+        diesel::sql_query(sql).execute(&mut database).expect("a statement")
     }
 
     /// Where its engine is reached.

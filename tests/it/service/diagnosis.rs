@@ -1,6 +1,5 @@
 //! Setups that are really broken, and whether what is wrong with them is what is said.
 
-use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use holdfast_sim::{Options, Simulator};
 use serde_json::{Value, json};
 
@@ -41,13 +40,6 @@ fn with_redis(home: Home, uri: &str) -> Home {
         .set("CACHE_REDIS_SAVE_INSTANCES", "true")
         .set("CACHE_REDIS_PREFIX_KEY", PREFIX)
         .set("CACHE_REDIS_URI", uri)
-}
-
-fn execute(home: &Home, sql: &str) {
-    let path = home.data_dir().join("holdfast.db").display().to_string();
-    let mut database = SqliteConnection::establish(&path).expect("the database");
-    diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut database).expect("a patient connection");
-    diesel::sql_query(sql).execute(&mut database).expect("a statement");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +179,7 @@ async fn a_state_in_the_database_that_is_not_the_truth_is_told_from_it() {
     );
     assert!(view["openFiles"]["need"].as_u64() > view["openFiles"]["open"].as_u64(), "{}", said.out);
 
-    execute(&home, r#"UPDATE "Instance" SET "connectionStatus" = 'close'"#);
+    home.execute(r#"UPDATE "Instance" SET "connectionStatus" = 'close'"#);
     let (said, view) = doctor(&home).await;
     assert_eq!(said.code, Some(1), "{}", said.out);
     assert!(found(&view, "/engine/findings", "live-state-mismatch"), "{}", said.out);
@@ -229,8 +221,8 @@ async fn what_is_stored_and_not_done_is_named_at_the_start_and_wherever_somebody
     engine.create("shop", Some("http://me:s3cret@127.0.0.1:9/s3cret?k=s3cret")).await;
     engine.kill_9().await;
     let row = r#"INSERT INTO "Chatwoot" ("id", "enabled", "updatedAt", "instanceId") SELECT 'c', 1, CURRENT_TIMESTAMP, id FROM "Instance""#;
-    execute(&home, row);
-    execute(&home, r#"UPDATE "Instance" SET "integration" = 'WHATSAPP-BUSINESS'"#);
+    home.execute(row);
+    home.execute(r#"UPDATE "Instance" SET "integration" = 'WHATSAPP-BUSINESS'"#);
 
     let home = home.set("WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/8");
     let engine = home.start().await;

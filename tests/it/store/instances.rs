@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::ports::store::{InstancePatch, NewInstance, ProxySpec, Settings, StoreError};
+use holdfast::ports::store::{InstancePatch, InstanceRecord, NewInstance, ProxySpec, Settings, StoreError};
 use holdfast_core::connection::Desired;
 use holdfast_core::connection::state::PublicState;
 use holdfast_core::event::EventName;
@@ -243,6 +243,25 @@ pub(super) async fn proxy_and_chatwoot_are_shown_in_full(bench: Bench) -> Outcom
         (&json!("7"), &json!(true), &json!(["a@g.us"]))
     );
     assert_eq!(chatwoot.as_object().map(serde_json::Map::len), Some(21), "every column is there: {chatwoot}");
+    Ok(())
+}
+
+pub(super) async fn a_row_that_cannot_be_read_hides_no_other(bench: Bench) -> Outcome {
+    let (shop, cafe) = (bench.instance("shop").await?, bench.instance("cafe").await?);
+    bench.store.set_desired(&shop, Desired::Connected).await?;
+    let cafe_before = format!("{:?}", bench.record(&cafe).await?);
+    // No text of a date in one database, and none that fits into ours in the other.
+    bench.database.execute(r#"UPDATE "Setting" SET "createdAt" = 'infinity' WHERE "instanceId" = 'shop'"#)?;
+    assert!(matches!(bench.store.get(&shop).await, Err(StoreError::Corrupt { .. })), "its settings are not known");
+    let mut listed = bench.store.list().await?;
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    let [first, second] = &listed[..] else { panic!("both are listed: {listed:?}") };
+    assert_eq!(format!("{first:?}"), cafe_before);
+    assert_eq!((&second.id, second.token.as_str(), second.desired), (&shop, "token-of-shop", Desired::Connected));
+    assert_eq!(second.unreadable, [InstanceRecord::UNREADABLE]);
+
+    bench.database.execute(r#"UPDATE "Setting" SET "createdAt" = "updatedAt""#)?;
+    assert!(bench.record(&shop).await?.unreadable.is_empty());
     Ok(())
 }
 

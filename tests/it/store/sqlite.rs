@@ -121,6 +121,22 @@ async fn a_file_that_is_no_database_is_corrupt_and_left_as_it_is() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_that_hold_no_json_are_named_and_the_rest_of_the_row_is_read() -> Outcome {
+    let bench = Bench::new(SqliteFile::new()?).await?;
+    let id = bench.instance("shop").await?;
+    bench.database.execute(r#"UPDATE "Instance" SET "disconnectionObject" = '{"half'"#)?;
+    bench.database.execute(
+        r#"INSERT INTO "Chatwoot" ("id", "accountId", "ignoreJids", "updatedAt", "instanceId") VALUES ('w', '7', '[', CURRENT_TIMESTAMP, 'shop')"#,
+    )?;
+    let record = bench.record(&id).await?;
+    assert_eq!(record.unreadable, ["Instance.disconnectionObject", "Chatwoot.ignoreJids"]);
+    assert_eq!(record.disconnection_object, None);
+    assert_eq!(record.chatwoot.expect("there is a row")["accountId"], "7");
+    assert!(record.setting.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_missing_is_said_so() -> Outcome {
     let file = SqliteFile::new()?;
     let mut options = file.options(Opening::default());
