@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::Source;
+use holdfast_core::restoration::{Mark, Source, Standing};
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -24,9 +24,9 @@ use crate::failpoint::reach;
 use crate::ports::board::Board;
 use crate::ports::changes::{Change, Observer};
 use crate::ports::clock::Clock;
-use crate::ports::copies::Copies;
+use crate::ports::copies::{Copies, Export};
 use crate::ports::copying::{CopyFigures, Copying};
-use crate::ports::layer::{Kept, Layer, LayerError};
+use crate::ports::layer::{Kept, Layer, LayerError, Reading};
 use crate::ports::neighbours::Neighbours;
 use crate::ports::store::StoreError;
 
@@ -94,8 +94,8 @@ pub struct Mirror {
 struct Outcome {
     /// Those that are worth another try.
     failed: Vec<InstanceId>,
-    /// Those that have no copy any more.
-    removed: BTreeSet<InstanceId>,
+    /// Those of which no copy was made: there is no login.
+    without: BTreeSet<InstanceId>,
 }
 
 impl fmt::Debug for Mirror {
@@ -188,12 +188,12 @@ impl Mirror {
             left -= batch.len();
             self.under_way.store(batch.len(), Ordering::Relaxed);
             reach!("copies.writing");
-            let Outcome { failed, removed } = self.write(&batch).await;
+            let Outcome { failed, without } = self.write(&batch).await;
             reach!("copies.written");
             self.under_way.store(0, Ordering::Relaxed);
             let now = self.parts.clock.now();
             let mut backlog = self.lock();
-            for id in batch.iter().filter(|id| !failed.contains(id) && !removed.contains(id)) {
+            for id in batch.iter().filter(|id| !failed.contains(id) && !without.contains(id)) {
                 backlog.written(id, now);
             }
             let gave_up = failed.len() == batch.len();
@@ -212,16 +212,16 @@ impl Mirror {
             Ok(copies) => copies,
             Err(error) => {
                 tracing::debug!(%error, "Sessions were not copied");
-                return Outcome { failed: batch.to_vec(), removed: BTreeSet::new() };
+                return Outcome { failed: batch.to_vec(), without: BTreeSet::new() };
             }
         };
-        // Whoever is not among them is gone.
-        let mut gone: BTreeSet<InstanceId> = batch.iter().cloned().collect();
+        // One that the database does not know, and nobody has deleted, is not among them: its copy may be all that is left of it.
+        let known: BTreeSet<&InstanceId> = copies.iter().map(|(id, _)| id).collect();
+        let mut without: BTreeSet<InstanceId> = batch.iter().filter(|id| !known.contains(id)).cloned().collect();
         let mut failed = Vec::new();
         for (id, copy) in copies {
-            gone.remove(&id);
             match copy {
-                Ok(Some(copy)) => match self.parts.layer.write(&copy).await {
+                Ok(Export::Login(copy)) => match self.parts.layer.write(&copy).await {
                     Ok(Kept::Written) => {
                         self.written.fetch_add(1, Ordering::Relaxed);
                         self.lock_outdated().remove(&id);
@@ -240,9 +240,17 @@ impl Mirror {
                         failed.push(id);
                     }
                 },
-                // It has no login.
-                Ok(None) => {
-                    gone.insert(id);
+                Ok(Export::NoLogin(held)) => {
+                    if self.forget(&id, held).await.is_err() {
+                        failed.push(id.clone());
+                    }
+                    without.insert(id);
+                }
+                Ok(Export::Deleted) => {
+                    if self.parts.layer.remove(&id).await.is_err() {
+                        failed.push(id.clone());
+                    }
+                    without.insert(id);
                 }
                 // A copy elsewhere may be all that is left of it: it stays.
                 Err(StoreError::Corrupt { what, .. }) => {
@@ -254,13 +262,26 @@ impl Mirror {
                 }
             }
         }
-        for id in &gone {
-            if self.parts.layer.remove(id).await.is_err() {
-                failed.push(id.clone());
-            }
-        }
         self.failed.fetch_add(failed.len() as u64, Ordering::Relaxed);
-        Outcome { failed, removed: gone }
+        Outcome { failed, without }
+    }
+
+    /// Removes the copy of a login that the database, which holds this state, has seen end.
+    async fn forget(&self, id: &InstanceId, held: Mark) -> Result<(), LayerError> {
+        let place = self.parts.layer.source().word();
+        match self.parts.layer.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading) {
+            Some(Reading::Found(found)) if found.copy.mark().against(held) == Standing::Newer => {
+                tracing::warn!(
+                    instance.id = %id,
+                    "Instance {id} has no login in the database, which was set back, and a copy of one in {place}, which stays"
+                );
+                Ok(())
+            }
+            Some(Reading::Found(_)) => self.parts.layer.remove(id).await,
+            // What is damaged is for a person to look at.
+            Some(Reading::Absent | Reading::Corrupt { .. }) | None => Ok(()),
+            Some(Reading::Unreadable { why }) => Err(LayerError::Unavailable { layer: place, why }),
+        }
     }
 
     /// The newest state of an instance is older than its copy: another process may have been faster with the state after it. Tells whether

@@ -11,13 +11,13 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, DownReason, Method, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Source};
+use holdfast_core::restoration::Source;
 use holdfast_core::status::InstanceStatus;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::actors::supervisor::SupervisorActor;
-use crate::actors::supervisor::protocol::{CommandError, ConnectInstance, StartInstance};
+use crate::actors::supervisor::protocol::{CommandError, ConnectInstance, RestartInstance, StartInstance};
 use crate::http::awaiting::{self, Awaiting};
 use crate::http::settings::HttpSettings;
 use crate::mirror::Mirror;
@@ -320,10 +320,12 @@ impl Restoring {
                 true
             });
             back.extend(returning.freed(&self).await);
-            // What has turned out to be unusable says so too.
-            back.extend(
-                waited.extract_if(.., |id| matches!(self.tools.report.outcome(id), Some(Outcome::Refused { .. }))),
-            );
+            // What has turned out to be unusable says so too, and what another node has taken in is found to be there.
+            let decided = |id: &InstanceId| {
+                matches!(self.tools.report.outcome(id), Some(Outcome::Refused { .. } | Outcome::Dialling))
+            };
+            waited.retain(|id| !back.contains(id) && decided(id));
+            back.append(&mut waited);
             // Those of the start are watched already.
             if tries > 0 && !back.is_empty() {
                 self.watch_these(back, &returning.board, &returning.store, returning.patience);
@@ -348,19 +350,23 @@ impl Restoring {
         }
     }
 
-    /// Instances that wait for a place that said nothing.
+    /// Instances that wait for a place that said nothing, and those without a login, which it may have.
     fn waiting(&self) -> Vec<InstanceId> {
         let report = self.tools.report.read();
-        let waits = report.lines.iter().filter(|(_, line)| line.outcome == Outcome::Waiting);
+        let waits = report.lines.iter().filter(|(_, line)| matches!(line.outcome, Outcome::Waiting | Outcome::NoLogin));
         waits.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Instances of which it is known how they go on: those that were judged, unless they wait or are damaged, and those that were made since.
+    /// Instances of which it is known how they go on: those that were judged for good, and those that were made or paired since.
     fn settled(&self, board: &Board) -> BTreeSet<InstanceId> {
         let report = self.tools.report.read();
-        let judged = |line: &Line| line.outcome != Outcome::Waiting && line.decision.action != Action::Park;
-        let made = board.all().into_iter().map(|(id, _)| id).filter(|id| !report.lines.contains_key(id));
-        report.lines.iter().filter(|(_, line)| judged(line)).map(|(id, _)| id.clone()).chain(made).collect()
+        let judged = |line: &Line| line.outcome != Outcome::Waiting && !line.decision.may_change();
+        let since = |(id, entry): (InstanceId, Entry)| {
+            let paired = |line: &Line| line.outcome == Outcome::NoLogin && entry.status.paired;
+            report.lines.get(&id).is_none_or(paired).then_some(id)
+        };
+        let settled = report.lines.iter().filter(|(_, line)| judged(line)).map(|(id, _)| id.clone());
+        settled.chain(board.all().into_iter().filter_map(since)).collect()
     }
 }
 
@@ -417,15 +423,20 @@ impl Returning {
         }
     }
 
-    /// Tells an actor that has found its login damaged that it is whole now.
+    /// Tells an actor that has found its login damaged, or none, that it is whole now.
     async fn look_again(&self, id: &InstanceId) -> Result<()> {
         let record = self.store.get(id).await?.context("its row is gone")?;
         // Whoever has no login would be asked for a code by that.
         if record.desired != Desired::Connected || !record.paired {
             return Ok(());
         }
-        let connect = ConnectInstance { id: id.clone(), method: Method::Qr };
-        match self.supervisor.send(connect).await.context("the supervisor is gone")? {
+        // Whoever scanned the code that it shows would be given another login, and lose this one.
+        let told = if self.board.get(id).is_some_and(|entry| is_being_paired(&entry.status)) {
+            self.supervisor.send(RestartInstance { id: id.clone() }).await
+        } else {
+            self.supervisor.send(ConnectInstance { id: id.clone(), method: Method::Qr }).await
+        };
+        match told.context("the supervisor is gone")? {
             Ok(()) | Err(CommandError::Stopping | CommandError::Unknown) => Ok(()),
             Err(refused) => Err(refused).context("it cannot be told"),
         }
@@ -439,4 +450,13 @@ impl Returning {
             Err(refused) => Err(refused).context("it cannot be put on the roster"),
         }
     }
+}
+
+/// Tells whether an actor without a login is at getting one.
+fn is_being_paired(status: &InstanceStatus) -> bool {
+    let at_work = match status.phase {
+        Phase::Waiting | Phase::Connecting | Phase::Pairing | Phase::Syncing | Phase::BackingOff => true,
+        Phase::Unpaired | Phase::Online | Phase::Suspect | Phase::Parked | Phase::Draining | Phase::Stopped => false,
+    };
+    at_work && !status.paired
 }

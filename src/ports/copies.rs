@@ -35,6 +35,17 @@ impl fmt::Debug for Particulars {
     }
 }
 
+/// What the database has of an instance, for whoever keeps a copy.
+#[derive(Debug)]
+pub enum Export {
+    /// Its login.
+    Login(Box<SessionCopy>),
+    /// No login. A copy of a state up to this one is of a login that has ended; one of a later state is all that is left of it.
+    NoLogin(Mark),
+    /// An operator has deleted it.
+    Deleted,
+}
+
 /// For whom a copy is written into the database, and over what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adoption {
@@ -89,12 +100,13 @@ pub trait Copies: Send + Sync {
     /// Copies a session, as it was at one moment, and dates the copy. `None` if there is no login.
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError>;
 
-    /// Copies several sessions, all as they were at the same moment. An error of one is no error of the others; an unknown one is left out.
+    /// Copies several sessions, all as they were at the same moment. An error of one is no error of the others; one that the database does not
+    /// know is left out.
     async fn export_many(
         &self,
         ids: &[InstanceId],
         taken_at: DateTime<Utc>,
-    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError>;
+    ) -> Result<Vec<(InstanceId, Result<Export, StoreError>)>, StoreError>;
 
     /// Writes a copy into the database, in one transaction, and ends its ownership: whoever wants to dial claims the session.
     ///

@@ -226,6 +226,17 @@ pub struct Decision {
     pub outdated: Vec<Source>,
 }
 
+impl Decision {
+    /// Tells whether a place may yet have the login of an instance that has none, or none that is whole.
+    pub fn may_change(&self) -> bool {
+        match self.action {
+            Action::Wait | Action::Park => true,
+            Action::Nothing => self.verdict == Verdict::NoLogin && !self.silent.is_empty(),
+            Action::Dial | Action::Repair | Action::Adopt | Action::Renew | Action::Leave => false,
+        }
+    }
+}
+
 /// Decides about one session.
 pub fn decide(facts: &Facts) -> Decision {
     let (action, verdict, from) = judge(facts);

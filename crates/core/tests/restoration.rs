@@ -238,6 +238,26 @@ fn a_login_that_the_database_has_seen_end_does_not_come_back() {
 }
 
 #[test]
+fn whoever_has_no_login_is_judged_anew_when_a_silent_place_speaks() {
+    let databases = [Database::Absent, Database::Unpaired(mark(5, 100)), Database::Corrupt(Some(mark(5, 100)))];
+    for database in databases {
+        for files in ALL {
+            let silent =
+                Facts { redis: Found::Down.layer(), database, files: files.layer(), before: Before::default() };
+            let early = decide(&silent);
+            for redis in ALL {
+                let late = decide(&Facts { redis: redis.layer(), ..silent });
+                let has_changed = early.action != late.action && !early.action.dials();
+                assert!(early.may_change() || !has_changed, "{database:?}, {files:?}, {redis:?}: {early:?}");
+            }
+        }
+        let spoken = Facts { redis: Layer::Absent, database, files: Layer::Absent, before: Before::default() };
+        let decision = decide(&spoken);
+        assert_eq!(decision.may_change(), decision.action == Action::Park, "{decision:?}");
+    }
+}
+
+#[test]
 fn what_an_operator_deleted_does_not_come_back() {
     let old = Layer::Holds { mark: mark(5, 100), age: AGE };
     let decision =

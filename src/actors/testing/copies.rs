@@ -9,7 +9,7 @@ use holdfast_core::restoration::{Database, Member};
 
 use super::store::MemoryStore;
 use crate::ports::changes::Changes;
-use crate::ports::copies::{Adopted, Adoption, Copies};
+use crate::ports::copies::{Adopted, Adoption, Copies, Export};
 use crate::ports::layer::SessionCopy;
 use crate::ports::restore::Renewal;
 use crate::ports::store::StoreError;
@@ -44,7 +44,7 @@ impl Copies for MemoryStore {
         &self,
         _: &[InstanceId],
         _: DateTime<Utc>,
-    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
+    ) -> Result<Vec<(InstanceId, Result<Export, StoreError>)>, StoreError> {
         Ok(Vec::new())
     }
 

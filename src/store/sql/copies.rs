@@ -16,7 +16,7 @@ use super::instances::get;
 use super::sessions::creds;
 use super::{Conn, Database, departed, neighbours, webhooks};
 use crate::ports::changes::Changes;
-use crate::ports::copies::{Adopted, Adoption, Copies, Particulars};
+use crate::ports::copies::{Adopted, Adoption, Copies, Export, Particulars};
 use crate::ports::layer::{CopyHeader, SealedValue, SessionCopy};
 use crate::ports::restore::Renewal;
 use crate::ports::store::{InstanceRecord, StoreError, WebhookRow, WebhookSpec};
@@ -53,21 +53,27 @@ impl Copies for Database {
 
     async fn export(&self, id: &InstanceId, taken_at: DateTime<Utc>) -> Result<Option<SessionCopy>, StoreError> {
         let (id, from) = (id.clone(), self.exporter(taken_at));
-        self.read("copying a session", move |conn| from.export(conn, &id)).await
+        let export = move |conn: &mut Conn| match from.export(conn, &id)? {
+            Export::Login(copy) => Ok(Some(*copy)),
+            Export::NoLogin(_) | Export::Deleted => Ok(None),
+        };
+        self.read("copying a session", export).await
     }
 
     async fn export_many(
         &self,
         ids: &[InstanceId],
         taken_at: DateTime<Utc>,
-    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
+    ) -> Result<Vec<(InstanceId, Result<Export, StoreError>)>, StoreError> {
         let (ids, from) = (ids.to_vec(), self.exporter(taken_at));
         self.read("copying sessions", move |conn| {
             let mut copies = Vec::with_capacity(ids.len());
             for id in &ids {
                 match from.export(conn, id) {
                     Ok(copy) => copies.push((id.clone(), Ok(copy))),
-                    Err(Failure::Store(StoreError::NoSuchInstance(_))) => {}
+                    Err(Failure::Store(StoreError::NoSuchInstance(_))) => {
+                        copies.extend(departed::is(conn, id)?.then(|| (id.clone(), Ok(Export::Deleted))));
+                    }
                     Err(Failure::Store(error)) => copies.push((id.clone(), Err(error))),
                     // The connection, and not this session.
                     Err(failure @ Failure::Driver(_)) => return Err(failure),
@@ -180,18 +186,19 @@ struct Exporter {
 }
 
 impl Exporter {
-    fn export(&self, conn: &mut Conn, id: &InstanceId) -> Result<Option<SessionCopy>, Failure> {
+    fn export(&self, conn: &mut Conn, id: &InstanceId) -> Result<Export, Failure> {
         let cipher = &self.cipher;
         let Some(record) = get(conn, id)? else { return Err(StoreError::NoSuchInstance(id.clone()).into()) };
-        let Some(text) = creds(conn, id)?.filter(|text| !is_foreign(text)) else {
-            return Ok(login(cipher, id, record.paired, None).map(|_nothing| None)?);
-        };
         let (epoch, revision): (i64, i64) = holdfast_session::table
             .find(id.as_str())
             .select((holdfast_session::epoch, holdfast_session::revision))
             .first(conn)
             .optional()?
             .unwrap_or_default();
+        let held = mark(epoch, revision);
+        let Some(text) = creds(conn, id)?.filter(|text| !is_foreign(text)) else {
+            return Ok(login(cipher, id, record.paired, None).map(|_nothing| Export::NoLogin(held))?);
+        };
         let rows: Vec<(String, String, Vec<u8>, Option<i64>)> = value::table
             .filter(value::instance_id.eq(id.as_str()))
             .order((value::category, value::key))
@@ -202,12 +209,11 @@ impl Exporter {
             .map(|(category, key, sealed, expires_at)| SealedValue { category, key, sealed, expires_at })
             .collect();
         let webhook = webhooks::read(conn, id)?;
-        let Mark { epoch, revision } = mark(epoch, revision);
         let header = CopyHeader {
             id: id.clone(),
             name: record.name.clone(),
-            epoch,
-            revision,
+            epoch: held.epoch,
+            revision: held.revision,
             database: Some(self.database.clone()),
             taken_at_ms: self.taken_at.timestamp_millis(),
             last_online_ms: record.last_online_at.map(|moment| moment.timestamp_millis()),
@@ -216,7 +222,7 @@ impl Exporter {
         let mut copy = SessionCopy { header, device: text, values, particulars: Vec::new() };
         particulars::check(cipher, &copy)?;
         particulars::seal(cipher, &mut copy, particulars_of(record, webhook))?;
-        Ok(Some(copy))
+        Ok(Export::Login(Box::new(copy)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast::ports::changes::Changes;
-use holdfast::ports::copies::{Adopted, Adoption, Copies};
+use holdfast::ports::copies::{Adopted, Adoption, Copies, Export};
 use holdfast::ports::dead_letters::{DeadLetter, DeadLetters, Page, Redriven, Selection};
 use holdfast::ports::layer::SessionCopy;
 use holdfast::ports::leases::{Leases, Node, Profile, Whereabouts};
@@ -337,7 +337,7 @@ impl Copies for FaultyStore {
         &self,
         ids: &[InstanceId],
         taken_at: DateTime<Utc>,
-    ) -> Result<Vec<(InstanceId, Result<Option<SessionCopy>, StoreError>)>, StoreError> {
+    ) -> Result<Vec<(InstanceId, Result<Export, StoreError>)>, StoreError> {
         self.pass(Op::Export, None, self.inner.export_many(ids, taken_at)).await
     }
 

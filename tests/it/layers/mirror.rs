@@ -6,10 +6,11 @@ use std::time::Duration;
 use holdfast::cache::RedisCache;
 use holdfast::mirror::{Mirror, MirrorParts, MirrorPolicy};
 use holdfast::ports::board::{Board, Entry, PairingView, Token};
+use holdfast::ports::changes::{Change, Observer as _};
 use holdfast::ports::clock::Clock;
 use holdfast::ports::copying::Copying as _;
 use holdfast::ports::layer::{Layer as _, Reading};
-use holdfast_core::connection::Phase;
+use holdfast_core::connection::{Desired, Phase};
 use holdfast_core::event::Owner;
 use holdfast_core::id::{Epoch, InstanceId, Revision};
 use holdfast_core::status::InstanceStatus;
@@ -72,6 +73,11 @@ impl Scene {
         Ok(revision.0)
     }
 
+    /// Waits until nothing waits to be copied.
+    async fn rests(&self) {
+        eventually("nobody waits", || async { (self.mirror.figures().waiting == 0).then_some(()) }).await;
+    }
+
     async fn shows(&self, revision: u64) {
         eventually(&format!("revision {revision} in Redis"), || async {
             (super::bench::revision(self.layer.as_ref(), "shop").await == Some(revision)).then_some(())
@@ -117,8 +123,32 @@ async fn a_copy_that_is_newer_than_the_database_stays_and_is_not_tried_for_ever(
     let failed = scene.mirror.figures().failed;
     scene.change("goes on").await?;
     eventually("a second try", || async { (scene.mirror.figures().failed > failed).then_some(()) }).await;
-    eventually("nobody waits", || async { (scene.mirror.figures().waiting == 0).then_some(()) }).await;
+    scene.rests().await;
     scene.shows(last + 1_000).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_the_only_copy_of_a_login_is_not_removed_because_the_database_was_set_back() -> anyhow::Result<()> {
+    let scene = scene().await?;
+    let last = scene.change("the last before it was set back").await?;
+    scene.shows(last).await;
+    let before_the_pairing = [
+        r#"DELETE FROM "Session""#,
+        "DELETE FROM holdfast_session_value",
+        "UPDATE holdfast_session SET paired = FALSE, revision = 0",
+    ];
+    for back in before_the_pairing {
+        scene.bench.database.execute(back)?;
+    }
+    scene.bench.store.set_desired(&scene.id, Desired::Connected).await?;
+    scene.rests().await;
+    scene.shows(last).await;
+    // Then to a time at which there was no such instance.
+    scene.bench.database.execute(r#"DELETE FROM "Instance""#)?;
+    scene.mirror.changed(&scene.id, Change::Content);
+    scene.rests().await;
+    scene.shows(last).await;
     Ok(())
 }
 
@@ -133,7 +163,7 @@ async fn s31_what_was_not_written_while_redis_was_down_is_written_later() -> any
     assert_eq!(scene.mirror.figures().left_out, 0, "nothing was left out");
     anyhow::ensure!(scene.server.run().await?, "it does not start again");
     scene.shows(last).await;
-    eventually("nobody waits", || async { (scene.mirror.figures().waiting == 0).then_some(()) }).await;
+    scene.rests().await;
     scene.bench.store.delete(&scene.id).await?;
     eventually("no copy of what is gone", || async {
         (read(scene.layer.as_ref(), "shop").await == Reading::Absent).then_some(())

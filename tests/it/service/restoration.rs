@@ -16,9 +16,9 @@ use holdfast_sim::{Options, Simulator};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use self::moments::Fleet;
+use self::moments::{Fleet, forget_logins};
 use self::places::Places;
-use self::trial::{Copy, Database, Row, trials};
+use self::trial::{Copy, Database, Row, Trial, trials};
 use crate::harness::cable::{Cable, State};
 use crate::harness::client::Answer;
 use crate::harness::engine::{Engine, Home};
@@ -131,6 +131,39 @@ async fn s54_what_only_a_silent_redis_holds_comes_back_when_it_speaks() {
     .await;
     fleet.is_as_expected(&report);
     fleet.talks(&engine, &sim, &receiver).await;
+    unharmed(&sim);
+}
+
+/// A database that was set back to before the pairing has the row, and knows of no login.
+#[tokio::test(flavor = "multi_thread")]
+async fn s54_a_login_that_only_a_silent_redis_has_comes_back_though_somebody_pairs_meanwhile() {
+    const ROWS: [Row; 3] = [
+        (Whole, Fresh, Nowhere, "adopt", "database-set-back", Some("redis")),
+        (Whole, Fresh, Nowhere, "adopt", "database-set-back", Some("redis")),
+        (Whole, Nowhere, Nowhere, "nothing", "no-login", None),
+    ];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    forget_logins(&fleet.home);
+    redis.freeze().unwrap();
+    let engine = fleet.home.start().await;
+    for name in ["i0", "i1", "i2"] {
+        assert_eq!(engine.state(name).await["phase"], "unpaired", "nobody is asked for a code");
+    }
+    // Two want to be paired, and nobody has scanned yet.
+    for name in ["i1", "i2"] {
+        let shown = engine.api().get(&format!("/instance/connect/{name}")).await.good();
+        assert!(shown["code"].is_string(), "{shown}");
+    }
+    redis.thaw().unwrap();
+    for name in ["i0", "i1"] {
+        comes_back(&engine, name).await;
+    }
+    let report = engine.api().get("/engine/restoration").await.good();
+    fleet.is_as_expected(&report);
+    assert_eq!(engine.state("i2").await["phase"], "pairing", "no place has a login of it");
+    fleet.all_talk(&engine, &sim, &receiver, "third", Trial::comes_back).await;
     unharmed(&sim);
 }
 

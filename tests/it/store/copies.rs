@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use holdfast::ports::clock::Clock;
-use holdfast::ports::copies::{Adopted, Adoption};
+use holdfast::ports::copies::{Adopted, Adoption, Export};
 use holdfast::ports::layer::SessionCopy;
 use holdfast::ports::restore::{Renewal, Renewed};
 use holdfast::ports::session::{SessionBatch, Write};
@@ -130,9 +130,13 @@ pub(super) async fn what_has_no_login_has_no_copy(bench: Bench) -> Outcome {
     let gone = InstanceId::new("nobody");
     assert!(matches!(bench.store.export(&gone, now()).await, Err(StoreError::NoSuchInstance(_))));
     let copies = bench.store.export_many(&[shop.clone(), gone, unpaired.clone()], now()).await?;
-    let found: Vec<(InstanceId, bool)> =
-        copies.into_iter().map(|(id, copy)| Ok((id, copy?.is_some()))).collect::<Result<_, StoreError>>()?;
-    assert_eq!(found, [(shop, true), (unpaired, false)]);
+    let [(first, Ok(Export::Login(copy))), (second, Ok(Export::NoLogin(held)))] = &copies[..] else {
+        panic!("one has a login, one has none, and nobody knows the third: {copies:?}");
+    };
+    assert_eq!((first, &copy.header.id, second, held.revision), (&shop, &shop, &unpaired, Revision(0)));
+    bench.store.delete(&shop).await?;
+    let deleted = bench.store.export_many(&[shop], now()).await?;
+    assert!(matches!(&deleted[..], [(_, Ok(Export::Deleted))]), "{deleted:?}");
     Ok(())
 }
 
@@ -145,7 +149,7 @@ pub(super) async fn what_is_damaged_is_not_copied(bench: Bench) -> Outcome {
     ))?;
     assert!(matches!(bench.store.export(&shop, now()).await, Err(StoreError::Corrupt { .. })));
     let mut copies = bench.store.export_many(&[shop.clone(), cafe], now()).await?;
-    assert!(matches!(copies.pop(), Some((_, Ok(Some(_))))), "its neighbour is copied");
+    assert!(matches!(copies.pop(), Some((_, Ok(Export::Login(_))))), "its neighbour is copied");
     assert!(matches!(copies.pop(), Some((_, Err(StoreError::Corrupt { .. })))));
     let (bar, _) = login(&bench, "bar").await?;
     bench.database.execute(

@@ -76,7 +76,7 @@ impl Fleet {
     }
 
     /// Each sends and receives a text.
-    async fn all_talk(
+    pub(super) async fn all_talk(
         &self,
         engine: &Engine<'_>,
         sim: &Simulator,
@@ -140,6 +140,13 @@ impl Fleet {
             assert!(!parked || code == "credentials-corrupt", "{trial:?}: {}", answer.body);
         }
     }
+}
+
+/// Sets the embedded database back to before the pairings, of which it knows nothing then.
+pub(super) fn forget_logins(home: &Home) {
+    home.execute("DELETE FROM \"Session\"");
+    home.execute("DELETE FROM holdfast_session_value");
+    home.execute("UPDATE holdfast_session SET paired = FALSE, revision = 1, epoch = 1");
 }
 
 async fn stop(engine: Engine<'_>) {

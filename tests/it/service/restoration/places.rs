@@ -153,7 +153,7 @@ impl<'s> Places<'s> {
         }
     }
 
-    fn cache(&self) -> RedisCache {
+    pub(super) fn cache(&self) -> RedisCache {
         let options = RedisOptions {
             uri: self.redis.uri().into(),
             prefix: "evolution-cache".to_owned(),

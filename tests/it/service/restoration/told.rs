@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use holdfast::ports::clock::Clock;
-use holdfast::ports::layer::{Layer as _, Reading};
+use holdfast::ports::layer::{Layer, Reading};
 use holdfast::provider::Directory;
 use holdfast_core::id::InstanceId;
 use holdfast_sim::{LoginFailure, Options, Rules, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::moments::Fleet;
+use super::moments::{Fleet, forget_logins};
+use super::places::Places;
 use super::trial::Copy::{Corrupt, Fresh, None as Nowhere, Stale};
 use super::trial::Database::{Damaged, Emptied, SetBack, Whole};
 use super::trial::{Row, Trial, trials};
@@ -93,7 +93,7 @@ async fn one_that_is_not_to_be_connected_says_so_at_once() {
     let redis = Redis::start().await.unwrap();
     let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
     receiver.drain();
-    assert_eq!(change(&fleet, "UPDATE holdfast_session SET desired = 'stopped'"), 1);
+    assert_eq!(fleet.home.execute("UPDATE holdfast_session SET desired = 'stopped'"), 1);
     let before = fleet.home.log().len();
     let engine = fleet.home.start().await;
     let report = over(&engine).await;
@@ -114,20 +114,10 @@ async fn one_whose_copy_does_not_open_says_so_and_the_copy_stays() {
     let redis = Redis::start().await.unwrap();
     let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
     receiver.drain();
-    // The database is that of a time before the pairing.
-    change(&fleet, "DELETE FROM \"Session\"");
-    change(&fleet, "DELETE FROM holdfast_session_value");
-    assert_eq!(change(&fleet, "UPDATE holdfast_session SET paired = FALSE, revision = 1, epoch = 1"), 1);
-    // Whole by its checksum, but no login that this engine's key opens.
+    forget_logins(&fleet.home);
     let files = Directory::open(fleet.home.data_dir().join("copies"), Clock::start()).unwrap();
     let id = InstanceId::new(fleet.id(&fleet.trials[0]));
-    let Some((_, Reading::Found(found))) = files.read(std::slice::from_ref(&id)).await.pop() else {
-        panic!("there is no copy");
-    };
-    let mut copy = found.copy;
-    copy.device.truncate(copy.device.len() / 2);
-    files.remove(&id).await.unwrap();
-    files.write(&copy).await.unwrap();
+    cut_short(&files, &id).await;
 
     let engine = fleet.home.start().await;
     let report = over(&engine).await;
@@ -136,6 +126,32 @@ async fn one_whose_copy_does_not_open_says_so_and_the_copy_stays() {
     let event = receiver.event(STARTUP, |_| true).await;
     assert_eq!(event.body["data"], as_told(line));
     assert!(matches!(files.read(&[id]).await.pop(), Some((_, Reading::Found(_)))), "with another key it may open");
+    unharmed(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_place_was_silent_says_so_when_that_speaks_and_its_copy_does_not_open() {
+    const ROWS: [Row; 1] = [(Whole, Fresh, Nowhere, "adopt", "database-set-back", Some("redis"))];
+    let (sim, receiver) = (Simulator::start(Options::default()).await.unwrap(), Receiver::start());
+    let redis = Redis::start().await.unwrap();
+    let fleet = Fleet::prepared(&sim, &receiver, &redis, trials(&ROWS)).await;
+    receiver.drain();
+    forget_logins(&fleet.home);
+    cut_short(&Places::beside(&redis).cache(), &InstanceId::new(fleet.id(&fleet.trials[0]))).await;
+    redis.freeze().unwrap();
+    let engine = fleet.home.start().await;
+    let early = engine.api().get("/engine/restoration").await.good();
+    assert_eq!(fleet.line(&early, &fleet.trials[0])["verdict"], "no-login", "{early}");
+
+    redis.thaw().unwrap();
+    let line = eventually("the copy to be refused", || async {
+        let report = engine.api().get("/engine/restoration").await.good();
+        let line = fleet.line(&report, &fleet.trials[0]);
+        (line["outcome"] == "refused").then(|| line.clone())
+    })
+    .await;
+    let event = receiver.event(STARTUP, |_| true).await;
+    assert_eq!(event.body["data"], as_told(&line));
     unharmed(&sim);
 }
 
@@ -183,13 +199,6 @@ async fn ready_says(engine: &Engine<'_>, status: u16, restoration: &Value) {
     .await;
 }
 
-/// Changes the database while no engine has it; returns how many rows that were.
-fn change(fleet: &Fleet, sql: &str) -> usize {
-    let path = fleet.home.data_dir().join("holdfast.db");
-    let mut database = SqliteConnection::establish(path.to_str().expect("a path in UTF-8")).expect("the database");
-    diesel::sql_query(sql).execute(&mut database).expect("the change")
-}
-
 /// Refuses every login of one device, as a server does that is down for a while.
 fn refuse_logins_of(sim: &Simulator, trial: &Trial) {
     let failure = LoginFailure { reason: 503, count: None, jid: Some(trial.phone()), attrs: BTreeMap::new() };
@@ -206,4 +215,15 @@ fn as_told(line: &Value) -> Value {
 
 fn startups(receiver: &Receiver) -> Vec<Received> {
     receiver.all().into_iter().filter(|one| one.taken && one.event() == STARTUP).collect()
+}
+
+/// Makes of a copy one that is whole by its checksum, but no login that the engine's key opens.
+async fn cut_short(layer: &dyn Layer, id: &InstanceId) {
+    let Some((_, Reading::Found(found))) = layer.read(std::slice::from_ref(id)).await.pop() else {
+        panic!("there is no copy");
+    };
+    let mut copy = found.copy;
+    copy.device.truncate(copy.device.len() / 2);
+    layer.remove(id).await.expect("it is taken away");
+    layer.write(&copy).await.expect("it is written");
 }

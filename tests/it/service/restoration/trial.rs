@@ -55,6 +55,6 @@ impl Trial {
     }
 
     pub(super) fn comes_back(&self) -> bool {
-        !matches!(self.action, "park" | "wait")
+        !matches!(self.action, "park" | "wait" | "nothing")
     }
 }
