@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Mark, Source, Standing};
+use holdfast_core::restoration::Source;
 use holdfast_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ use crate::ports::changes::{Change, Observer};
 use crate::ports::clock::Clock;
 use crate::ports::copies::{Copies, Export};
 use crate::ports::copying::{CopyFigures, Copying};
-use crate::ports::layer::{Kept, Layer, LayerError, Reading};
+use crate::ports::layer::{Kept, Layer, LayerError};
 use crate::ports::neighbours::Neighbours;
 use crate::ports::store::StoreError;
 
@@ -86,6 +86,8 @@ pub struct Mirror {
     failed: AtomicU64,
     /// Whether it was told that the layer takes no copies.
     told: AtomicBool,
+    /// Instances whose login or row this process has ended, and whose copies have not been looked at since.
+    ended: Mutex<BTreeSet<InstanceId>>,
     /// How often in a row the newest state of an instance was older than its copy.
     outdated: Mutex<BTreeMap<InstanceId, u8>>,
 }
@@ -118,6 +120,7 @@ impl Mirror {
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            ended: Mutex::default(),
             outdated: Mutex::default(),
         });
         mirror.parts.copies.changes().tell(Arc::clone(&mirror) as _);
@@ -215,10 +218,19 @@ impl Mirror {
                 return Outcome { failed: batch.to_vec(), without: BTreeSet::new() };
             }
         };
-        // One that the database does not know, and nobody has deleted, is not among them: its copy may be all that is left of it.
+        let ended: BTreeSet<InstanceId> = {
+            let mut ended = self.lock_ended();
+            batch.iter().filter_map(|id| ended.take(id)).collect()
+        };
         let known: BTreeSet<&InstanceId> = copies.iter().map(|(id, _)| id).collect();
         let mut without: BTreeSet<InstanceId> = batch.iter().filter(|id| !known.contains(id)).cloned().collect();
         let mut failed = Vec::new();
+        // If nobody has deleted one that the database does not know, its copy may be all that is left of it.
+        for id in without.iter().filter(|id| ended.contains(*id)) {
+            if self.parts.layer.remove(id).await.is_err() {
+                failed.push(id.clone());
+            }
+        }
         for (id, copy) in copies {
             match copy {
                 Ok(Export::Login(copy)) => match self.parts.layer.write(&copy).await {
@@ -241,8 +253,13 @@ impl Mirror {
                     }
                 },
                 Ok(Export::NoLogin(held)) => {
-                    if self.forget(&id, held).await.is_err() {
-                        failed.push(id.clone());
+                    match self.parts.layer.remove_ended(&id, held).await {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            let place = self.parts.layer.source().word();
+                            tracing::warn!(instance.id = %id, "Instance {id} has no login in the database, which was set back, and a copy of one in {place}, which stays");
+                        }
+                        Err(_away) => failed.push(id.clone()),
                     }
                     without.insert(id);
                 }
@@ -262,26 +279,9 @@ impl Mirror {
                 }
             }
         }
+        self.lock_ended().extend(ended.into_iter().filter(|id| failed.contains(id)));
         self.failed.fetch_add(failed.len() as u64, Ordering::Relaxed);
         Outcome { failed, without }
-    }
-
-    /// Removes the copy of a login that the database, which holds this state, has seen end.
-    async fn forget(&self, id: &InstanceId, held: Mark) -> Result<(), LayerError> {
-        let place = self.parts.layer.source().word();
-        match self.parts.layer.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading) {
-            Some(Reading::Found(found)) if found.copy.mark().against(held) == Standing::Newer => {
-                tracing::warn!(
-                    instance.id = %id,
-                    "Instance {id} has no login in the database, which was set back, and a copy of one in {place}, which stays"
-                );
-                Ok(())
-            }
-            Some(Reading::Found(_)) => self.parts.layer.remove(id).await,
-            // What is damaged is for a person to look at.
-            Some(Reading::Absent | Reading::Corrupt { .. }) | None => Ok(()),
-            Some(Reading::Unreadable { why }) => Err(LayerError::Unavailable { layer: place, why }),
-        }
     }
 
     /// The newest state of an instance is older than its copy: another process may have been faster with the state after it. Tells whether
@@ -302,6 +302,10 @@ impl Mirror {
             );
         }
         times == 1
+    }
+
+    fn lock_ended(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_outdated(&self) -> MutexGuard<'_, BTreeMap<InstanceId, u8>> {
@@ -353,7 +357,10 @@ impl Observer for Mirror {
         let now = self.parts.clock.now();
         match change {
             Change::Content => self.lock().add(id, now),
-            Change::End => self.lock().add_at_once(id, now),
+            Change::End => {
+                self.lock_ended().insert(id.clone());
+                self.lock().add_at_once(id, now);
+            }
         }
         self.wake.notify_one();
     }

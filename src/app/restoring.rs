@@ -11,7 +11,7 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::connection::{Desired, DownReason, Method, Phase, Trouble};
 use holdfast_core::event::Owner;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::Source;
+use holdfast_core::restoration::{Action, Source};
 use holdfast_core::status::InstanceStatus;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -362,7 +362,7 @@ impl Restoring {
         let report = self.tools.report.read();
         let judged = |line: &Line| line.outcome != Outcome::Waiting && !line.decision.may_change();
         let since = |(id, entry): (InstanceId, Entry)| {
-            let paired = |line: &Line| line.outcome == Outcome::NoLogin && entry.status.paired;
+            let paired = |line: &Line| line.decision.action == Action::Nothing && entry.status.paired;
             report.lines.get(&id).is_none_or(paired).then_some(id)
         };
         let settled = report.lines.iter().filter(|(_, line)| judged(line)).map(|(id, _)| id.clone());
@@ -425,7 +425,7 @@ impl Returning {
 
     /// Tells an actor that has found its login damaged, or none, that it is whole now.
     async fn look_again(&self, id: &InstanceId) -> Result<()> {
-        let record = self.store.get(id).await?.context("its row is gone")?;
+        let record = self.store.find(id).await?.context("its row is gone")?;
         // Whoever has no login would be asked for a code by that.
         if record.desired != Desired::Connected || !record.paired {
             return Ok(());
@@ -443,7 +443,7 @@ impl Returning {
     }
 
     async fn start(&self, restoring: &Restoring, id: &InstanceId) -> Result<()> {
-        let record = self.store.get(id).await?.context("its row is gone")?;
+        let record = self.store.find(id).await?.context("its row is gone")?;
         restoring.enlist(std::slice::from_ref(&record), None);
         match self.supervisor.send(StartInstance { record }).await.context("the supervisor is gone")? {
             Ok(()) | Err(CommandError::Stopping) => Ok(()),

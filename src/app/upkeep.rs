@@ -226,7 +226,7 @@ impl Restore for Restorer {
         let mut instances = Vec::with_capacity(merged.taken.len());
         for (id, name) in &merged.taken {
             info!(instance.id = %id, "Instance {name} was restored from a backup");
-            instances.extend(self.store.get(id).await?);
+            instances.extend(self.store.find(id).await?);
         }
         // Their deliveries came past the writer, which therefore has told nobody.
         self.store.appended().notify_one();

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use holdfast_core::connection::Desired;
 use holdfast_core::id::{DatabaseId, Epoch, InstanceId, Revision};
 use holdfast_core::restoration::neighbours::Signs;
-use holdfast_core::restoration::{Mark, Source};
+use holdfast_core::restoration::{Mark, Source, Standing};
 use serde::{Deserialize, Serialize};
 
 pub use self::form::{LONGEST_COPY, Malformed};
@@ -170,6 +170,17 @@ pub trait Layer: Send + Sync {
 
     /// Forgets an instance that is gone. One of which there is no copy is no error.
     async fn remove(&self, id: &InstanceId) -> Result<(), LayerError>;
+
+    /// Removes the copy of a login that the database, which holds this state, has seen end. A newer one stays, which `false` tells, and so does a
+    /// damaged one: a person looks at that.
+    async fn remove_ended(&self, id: &InstanceId, held: Mark) -> Result<bool, LayerError> {
+        match self.read(std::slice::from_ref(id)).await.pop().map(|(_, reading)| reading) {
+            Some(Reading::Found(found)) if found.copy.mark().against(held) == Standing::Newer => Ok(false),
+            Some(Reading::Found(_)) => self.remove(id).await.map(|()| true),
+            Some(Reading::Absent | Reading::Corrupt { .. }) | None => Ok(true),
+            Some(Reading::Unreadable { why }) => Err(LayerError::Unavailable { layer: self.source().word(), why }),
+        }
+    }
 
     /// Puts a damaged copy by the side, for a person to look at, and returns where; `None` if there is none.
     async fn set_aside(&self, id: &InstanceId) -> Result<Option<String>, LayerError>;

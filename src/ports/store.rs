@@ -315,6 +315,15 @@ pub trait Instances: Send + Sync {
     /// Reads one instance.
     async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError>;
 
+    /// Reads an instance as [`list`](Self::list) tells of it: one whose rows cannot be read is there, without its settings. For whoever does not
+    /// go by these.
+    async fn find(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
+        match self.get(id).await {
+            Err(StoreError::Corrupt { .. }) => Ok(self.list().await?.into_iter().find(|record| record.id == *id)),
+            read => read,
+        }
+    }
+
     /// Changes a row, and queues the events that tell of it, in one transaction.
     ///
     /// # Errors

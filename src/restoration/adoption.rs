@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_core::id::InstanceId;
-use holdfast_core::restoration::{Action, Decision, Facts, Layer, Restored, Source, decide};
+use holdfast_core::restoration::{Action, Decision, Facts, Layer, Mark, Restored, Source, decide};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
@@ -75,13 +75,12 @@ impl Adopter {
             for (place, one) in &open {
                 let withheld = self.tools.withheld.has(&one.id);
                 self.tools.withheld.set(&one.id, one.decision.withholds(withheld));
-                // What the database named keeps its name.
-                let known = report.lines.get(&one.id).and_then(|known| known.name.clone());
+                // What the database named keeps its name, and what was damaged stays known.
+                let known = report.lines.remove(&one.id);
+                let (known, damaged) = known.map(|known| (known.name, known.damaged)).unwrap_or_default();
                 let name = names.get(&one.id).cloned().or(known);
                 let (decision, outcome) = (one.decision.clone(), at_first(one));
-                report
-                    .lines
-                    .insert(one.id.clone(), Line { name, decision, outcome, damaged: Vec::new(), place: *place });
+                report.lines.insert(one.id.clone(), Line { name, decision, outcome, damaged, place: *place });
             }
         });
         let work: Vec<(Restored, Vec<Damaged>)> = open
@@ -123,7 +122,10 @@ impl Adopter {
                 if one.decision.action.writes() {
                     line.outcome = outcome;
                 }
-                (line.decision, line.damaged) = (decision, damaged);
+                line.decision = decision;
+                // Of an earlier round only what was put by the side, which a person looks for.
+                line.damaged.retain(|known| known.aside.is_some());
+                line.damaged.extend(damaged);
             });
             if adopted {
                 // Nobody may want to know.
@@ -152,7 +154,7 @@ impl Adopter {
             }
         }
         if outcome == Outcome::NoLogin {
-            self.clear(id, &decision).await;
+            self.clear(id, &decision, one.facts.seen()).await;
         }
         (decision, outcome, damaged)
     }
@@ -180,7 +182,11 @@ impl Adopter {
                     return (decision, Outcome::Dialling);
                 }
                 Tried::Unusable(why) => {
-                    error!(instance.id = %id, why, "The copy of instance {id} in {} cannot be used", source.word());
+                    if self.is_known(id, source, &why) {
+                        debug!(instance.id = %id, why, "The copy of instance {id} in {} still cannot be used", source.word());
+                    } else {
+                        error!(instance.id = %id, why, "The copy of instance {id} in {} cannot be used", source.word());
+                    }
                     damaged.push(Damaged { source, why: why.clone(), aside: None });
                     unusable = Some(why);
                     self.tools.remembering(|memory| memory.forget(id));
@@ -208,6 +214,12 @@ impl Adopter {
                 Tried::Waits => return (decision, Outcome::Waiting),
             }
         }
+    }
+
+    /// Tells whether an earlier round has found the same copy damaged in the same way.
+    fn is_known(&self, id: &InstanceId, source: Source, why: &str) -> bool {
+        let line = self.tools.report.line(id);
+        line.is_some_and(|line| line.damaged.iter().any(|known| known.source == source && known.why == why))
     }
 
     async fn try_copy(&self, id: &InstanceId, facts: &Facts, source: Source) -> Tried {
@@ -265,11 +277,17 @@ impl Adopter {
     }
 
     /// Removes copies of a login that has ended.
-    async fn clear(&self, id: &InstanceId, decision: &Decision) {
+    async fn clear(&self, id: &InstanceId, decision: &Decision, seen: Option<Mark>) {
         for source in &decision.outdated {
             let Some(layer) = self.places.layer(*source) else { continue };
-            match layer.remove(id).await {
-                Ok(()) => {
+            // Somebody may have paired it since.
+            let removed = match seen {
+                Some(held) => layer.remove_ended(id, held).await,
+                None => layer.remove(id).await.map(|()| true),
+            };
+            match removed {
+                Ok(false) => {}
+                Ok(true) => {
                     info!(instance.id = %id, "The copy of instance {id} in {} is of a login that has ended, and was removed", source.word());
                 }
                 Err(error) => debug!(instance.id = %id, %error, "A copy of an ended login stays for now"),

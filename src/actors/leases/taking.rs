@@ -99,12 +99,8 @@ impl LeaseActor {
 
 async fn read(instances: &dyn Instances, ids: Vec<InstanceId>) -> Result<Vec<InstanceRecord>, StoreError> {
     if ids.len() < MANY {
-        let rows: Result<Vec<_>, _> = join_all(ids.iter().map(|id| instances.get(id))).await.into_iter().collect();
-        match rows {
-            // The list names one whose row cannot be read.
-            Err(StoreError::Corrupt { .. }) => {}
-            rows => return Ok(rows?.into_iter().flatten().collect()),
-        }
+        let rows: Result<Vec<_>, _> = join_all(ids.iter().map(|id| instances.find(id))).await.into_iter().collect();
+        return Ok(rows?.into_iter().flatten().collect());
     }
     let ids: HashSet<InstanceId> = ids.into_iter().collect();
     Ok(instances.list().await?.into_iter().filter(|record| ids.contains(&record.id)).collect())

@@ -174,7 +174,7 @@ async fn row(scribe: Scribe, store: Arc<dyn Store>, id: InstanceId) -> Result<Op
     let read = async {
         // What the sealed link of the last actor had submitted is written before this is.
         store.ping().await?;
-        store.get(&id).await
+        store.find(&id).await
     };
     Ok(timeout(READ_WITHIN / 2, read).await.map_err(|_elapsed| Unreadable::Late)??)
 }

@@ -37,7 +37,7 @@ pub(in crate::http) async fn delete(api: web::Data<Api>, request: HttpRequest) -
 async fn remove(api: &Api, known: Known) -> Result<bool, ApiError> {
     let Known { id, name, .. } = known;
     // Read first: with the database away nothing is begun that could not be finished.
-    let record = api.store.get(&id).await.map_err(|error| ApiError::of_store(error, &name))?;
+    let record = api.store.find(&id).await.map_err(|error| ApiError::of_store(error, &name))?;
     reach!("delete.asked");
     let listed = match ask(&api.delete, DeleteInstance { id: id.clone() }, api.settings.limits.unlink_within).await {
         Ok(OffTheRoster { listed }) => listed,

@@ -144,11 +144,18 @@ async fn s30_the_only_copy_of_a_login_is_not_removed_because_the_database_was_se
     scene.bench.store.set_desired(&scene.id, Desired::Connected).await?;
     scene.rests().await;
     scene.shows(last).await;
-    // Then to a time at which there was no such instance.
+    // Then to a time at which there was no such instance, which is not an operator's deletion of it.
     scene.bench.database.execute(r#"DELETE FROM "Instance""#)?;
     scene.mirror.changed(&scene.id, Change::Content);
     scene.rests().await;
     scene.shows(last).await;
+    // An operator's deletion is one, also of an instance that the database had set back.
+    scene.bench.instance("shop").await?;
+    scene.bench.store.delete(&scene.id).await?;
+    eventually("no copy of what was deleted", || async {
+        (read(scene.layer.as_ref(), "shop").await == Reading::Absent).then_some(())
+    })
+    .await;
     Ok(())
 }
 

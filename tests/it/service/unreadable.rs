@@ -23,11 +23,11 @@ async fn one_damaged_row_keeps_nobody_else_from_coming_back() {
         engine.pair(&sim, name, phone, None).await;
     }
     engine.kill_9().await;
-    let setting = |date: &str| {
-        let of_shop = r#"(SELECT "id" FROM "Instance" WHERE "name" = 'shop')"#;
-        format!(r#"UPDATE "Setting" SET "createdAt" = {date} WHERE "instanceId" = {of_shop}"#)
+    let setting = |name: &str, date: &str| {
+        let id = format!(r#"(SELECT "id" FROM "Instance" WHERE "name" = '{name}')"#);
+        format!(r#"UPDATE "Setting" SET "createdAt" = {date} WHERE "instanceId" = {id}"#)
     };
-    assert_eq!(home.execute(&setting("'the day before'")), 1);
+    assert_eq!(home.execute(&setting("shop", "'the day before'")), 1);
     home.execute(
         r#"INSERT INTO "Chatwoot" ("id", "ignoreJids", "updatedAt", "instanceId")
            SELECT 'c', '["half', CURRENT_TIMESTAMP, "id" FROM "Instance" WHERE "name" = 'cafe'"#,
@@ -50,7 +50,10 @@ async fn one_damaged_row_keeps_nobody_else_from_coming_back() {
     assert_eq!(engine.state("shop").await["code"], "credentials-corrupt");
     assert!(home.log().contains("Of instance shop the database holds something that cannot be read"));
 
-    assert_eq!(home.execute(&setting("CURRENT_TIMESTAMP")), 1);
+    // Such an instance can be deleted, and it can be mended.
+    assert_eq!(home.execute(&setting("bar", "'the day before'")), 1);
+    engine.api().delete("/instance/delete/bar").await.good();
+    assert_eq!(home.execute(&setting("shop", "CURRENT_TIMESTAMP")), 1);
     engine.api().get("/instance/connect/shop").await.good();
     engine.reaches("shop", "open").await;
     assert!(row(&engine, "shop").await.get("unreadable").is_none());
