@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::driver::Driver;
 use crate::ports::link::SendError;
-use crate::ports::store::{InstanceRecord, Settings, StoreError};
+use crate::ports::store::{InstanceRecord, Settings};
 
 /// How long until settings are read again that could not be read.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -36,9 +36,6 @@ impl Driver {
             Ok(Ok(None)) => warn!(instance.id = %instance, "Instance {instance} is not in the database any more"),
             Ok(Err(error)) => {
                 warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "The settings of an instance could not be read");
-                if matches!(error, StoreError::Corrupt { .. }) {
-                    return Err(DownReason::CredentialsCorrupt);
-                }
             }
             Err(_) => {
                 warn!(instance.id = %instance, "The store did not tell the settings of an instance within the grace");
