@@ -279,7 +279,7 @@ impl Mirror {
                 }
             }
         }
-        self.lock_ended().extend(ended.into_iter().filter(|id| failed.contains(id)));
+        self.lock_ended().extend(ended.into_iter().filter(|id| without.contains(id) && failed.contains(id)));
         self.failed.fetch_add(failed.len() as u64, Ordering::Relaxed);
         Outcome { failed, without }
     }

@@ -3,7 +3,6 @@
 use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 use holdfast_core::connection::Desired;
-use holdfast_core::connection::state::PublicState;
 use holdfast_core::id::InstanceId;
 use serde_json::{Value, json};
 
@@ -183,33 +182,28 @@ pub(super) fn record((row, setting, proxy, chatwoot, session): Joined) -> Instan
 }
 
 /// Tells of an instance whose rows cannot be read who it is, and whether it is to be connected.
-pub(super) fn bare((row, session): (Identity, Option<Session>)) -> InstanceRecord {
-    let Identity { id, name, token, client_name } = row;
-    InstanceRecord {
-        id: InstanceId::new(id),
+pub(super) fn bare(
+    (Identity { id, name, token, client_name }, session): (Identity, Option<Session>),
+) -> InstanceRecord {
+    let row = Instance {
+        id,
         name,
-        token: token.unwrap_or_default(),
+        connection_status: Status::CLOSE,
+        owner_jid: None,
+        profile_name: None,
+        profile_pic_url: None,
         integration: None,
         number: None,
         business_id: None,
+        token,
         client_name,
-        connection_status: PublicState::Close.as_str().to_owned(),
-        owner_jid: None,
-        profile_name: None,
-        profile_picture: None,
-        disconnection_code: None,
+        disconnection_reason_code: None,
         disconnection_object: None,
         disconnection_at: None,
         created_at: None,
         updated_at: None,
-        desired: session.as_ref().map_or(Desired::Stopped, |session| desired(&session.desired)),
-        paired: session.as_ref().is_some_and(|session| session.paired),
-        last_online_at: session.and_then(|session| session.last_online_at).and_then(DateTime::from_timestamp_millis),
-        setting: None,
-        proxy: None,
-        chatwoot: None,
-        unreadable: vec![InstanceRecord::UNREADABLE],
-    }
+    };
+    InstanceRecord { unreadable: vec![InstanceRecord::UNREADABLE], ..record((row, None, None, None, session)) }
 }
 
 /// Returns the word that the column holds.
